@@ -1,0 +1,1 @@
+"""Images and labels: reading, axes, normalisation, crops and augmentation."""

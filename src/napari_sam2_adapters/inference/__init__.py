@@ -1,0 +1,1 @@
+"""Segmenting images of any size."""

@@ -1,0 +1,1 @@
+"""Networks: backbones, adapters, prompt-free decoder and the file that keeps what was trained."""

@@ -1,0 +1,1 @@
+"""The docks in napari."""
