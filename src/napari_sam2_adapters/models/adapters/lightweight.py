@@ -1,0 +1,80 @@
+"""LW, the lightweight adapter: a bottleneck around a re-parameterised depthwise convolution.
+
+Paper: Prompt-Free and Efficient SAM2 Adaptation for Biomedical Semantic Segmentation via Dual Adapters, arXiv 2605.05979;
+structural re-parameterisation after RepVGG (Ding et al., arXiv 2101.03697). Unlike RepVGG the branches have a scale per
+channel instead of a BatchNorm, because batches of a few crops make poor statistics.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["LightweightAdapter"]
+
+
+class LightweightAdapter(nn.Module):
+    """Linear d→d/r, the sum of depthwise 3×3, depthwise 1×1 and identity, GELU, Linear d/r→d.
+
+    Parameters
+    ----------
+    width
+        Channels d of the block.
+    reduction
+        r; the bottleneck has max(1, d // r) channels.
+    """
+
+    channels_last = True
+
+    def __init__(self, width: int, reduction: int) -> None:
+        super().__init__()
+        hidden = max(1, width // reduction)
+        self.down = nn.Linear(width, hidden)
+        self.spatial: nn.Module = _ThreeBranches(hidden)
+        self.up = nn.Linear(hidden, width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, d) to (B, H, W, d)."""
+        h = self.spatial(self.down(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        result: Tensor = self.up(F.gelu(h))
+        return result
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Replace the three branches by the one depthwise convolution that equals their sum."""
+        if isinstance(self.spatial, _ThreeBranches):
+            self.spatial = self.spatial.as_one_convolution()
+
+
+class _ThreeBranches(nn.Module):
+    """``s₃·dw3×3(x) + s₁·dw1×1(x) + s₀·x`` with a scale s per branch and channel."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv3 = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.conv1 = nn.Conv2d(width, width, 1, groups=width)
+        self.scales = nn.Parameter(torch.ones(3, width))  # of 3×3, 1×1 and identity
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, H, W)."""
+        scales = self.scales.view(3, 1, -1, 1, 1)
+        result: Tensor = scales[0] * self.conv3(x) + scales[1] * self.conv1(x) + scales[2] * x
+        return result
+
+    def as_one_convolution(self) -> nn.Conv2d:
+        """The depthwise 3×3 convolution that equals the sum of the branches."""
+        width = self.scales.shape[1]
+        # Sums in double precision: the folded weights are then the nearest floats to the true ones.
+        scales = self.scales.double()
+        weight = self.conv3.weight.double() * scales[0].view(-1, 1, 1, 1)
+        weight[:, :, 1, 1] += (self.conv1.weight.double()[:, :, 0, 0]) * scales[1].view(
+            -1, 1
+        ) + scales[2].view(-1, 1)
+        bias = self.conv3.bias.double() * scales[0] + self.conv1.bias.double() * scales[1]  # type: ignore[union-attr]
+        folded = nn.Conv2d(width, width, 3, padding=1, groups=width).to(self.scales)
+        folded.weight.copy_(weight)
+        folded.bias.copy_(bias)  # type: ignore[union-attr]
+        return folded

@@ -1,0 +1,72 @@
+"""LoRA: a low-rank update of the attention's projections, merged into them for inference.
+
+Hu et al., arXiv 2106.09685; as SAM2LoRA (arXiv 2510.10288) uses it: rank r on the fused ``qkv`` of every trunk block and on every
+attention projection of the mask decoder's transformer, A ~ N(0, 1)/√r, B = 0, α = 2r, dropout 0.1.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["LoraLinear", "add_lora", "merge_lora"]
+
+
+class LoraLinear(nn.Module):
+    """``W x + b + (α / r) · B A dropout(x)`` with W and b frozen and α = 2r.
+
+    Parameters
+    ----------
+    linear
+        The frozen layer; it is used as it is, not copied.
+    rank
+        r.
+    dropout
+        Share of the inputs of A that are dropped while training.
+    """
+
+    scale = 2.0  # α / r
+
+    def __init__(self, linear: nn.Linear, rank: int, dropout: float) -> None:
+        super().__init__()
+        self.linear = linear
+        self.dropout = dropout
+        self.lora_a = nn.Parameter(torch.randn(rank, linear.in_features) / rank**0.5)
+        self.lora_b = nn.Parameter(torch.zeros(linear.out_features, rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) to (…, out)."""
+        low = F.linear(F.dropout(x, self.dropout, self.training), self.lora_a)
+        result: Tensor = self.linear(x) + self.scale * F.linear(low, self.lora_b)
+        return result
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """A plain layer with the update in its weight; the frozen layer stays as it is."""
+        layer = nn.Linear(
+            self.linear.in_features, self.linear.out_features, bias=self.linear.bias is not None
+        )
+        layer = layer.to(self.linear.weight)
+        update = self.scale * (self.lora_b.double() @ self.lora_a.double())
+        layer.weight.copy_(self.linear.weight.double() + update)
+        if self.linear.bias is not None:
+            layer.bias.copy_(self.linear.bias)
+        return layer
+
+
+def add_lora(root: nn.Module, names: tuple[str, ...], rank: int, dropout: float) -> None:
+    """Wrap every Linear below ``root`` whose attribute name is one of ``names``."""
+    for owner in list(root.modules()):
+        for name in names:
+            layer = getattr(owner, name, None)
+            if isinstance(layer, nn.Linear):
+                setattr(owner, name, LoraLinear(layer, rank, dropout))
+
+
+def merge_lora(root: nn.Module) -> None:
+    """Replace every `LoraLinear` below ``root`` by its merged layer."""
+    for owner in list(root.modules()):
+        for name, layer in list(owner.named_children()):
+            if isinstance(layer, LoraLinear):
+                setattr(owner, name, layer.merged())

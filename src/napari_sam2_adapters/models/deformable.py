@@ -1,0 +1,72 @@
+"""Modulated deformable 3×3 convolution (DCNv2) with two equal implementations.
+
+``y(p) = Σ_k w_k · m_k(p) · x(p + p_k + Δ_k(p))`` over the nine taps ``p_k`` of a 3×3 window, with bilinear sampling and
+zeros outside the image (Zhu et al. 2019, arXiv 1811.11168, equation 1).
+
+torchvision's kernel is the faster on CUDA; on the CPU it is slower than sampling the nine taps with ``grid_sample`` and
+multiplying once, and on Apple's GPU it has no backward. The portable form also exports to ONNX.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import deform_conv2d
+
+__all__ = ["deformable_convolution", "deformable_convolution_portable"]
+
+
+def deformable_convolution(
+    x: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor, bias: Tensor
+) -> Tensor:
+    """Convolve ``x`` at shifted, weighted taps, with the faster implementation for its device.
+
+    Parameters
+    ----------
+    x
+        (B, C, H, W) float.
+    offsets
+        (B, 18, H, W): for each of the nine taps, row by row, its shift down and its shift right in pixels.
+    mask
+        (B, 9, H, W): the weight of each tap at each pixel.
+    weight
+        (O, C, 3, 3).
+    bias
+        (O,).
+
+    Returns
+    -------
+    Tensor
+        (B, O, H, W).
+    """
+    if x.is_cuda:
+        result: Tensor = deform_conv2d(x, offsets, weight, bias, padding=1, mask=mask)
+        return result
+    return deformable_convolution_portable(x, offsets, mask, weight, bias)
+
+
+def deformable_convolution_portable(
+    x: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor, bias: Tensor
+) -> Tensor:
+    """Compute the same from ``grid_sample`` and one matrix product; arguments as `deformable_convolution`."""
+    batch, channels, height, width = x.shape
+    shifts = offsets.view(batch, 9, 2, height, width)
+    rows = torch.arange(height, device=x.device, dtype=x.dtype).view(1, 1, height, 1)
+    columns = torch.arange(width, device=x.device, dtype=x.dtype).view(1, 1, 1, width)
+    tap = torch.arange(9, device=x.device).view(1, 9, 1, 1)
+    down = rows + (tap // 3 - 1) + shifts[:, :, 0]  # (B, 9, H, W), pixel positions
+    right = columns + (tap % 3 - 1) + shifts[:, :, 1]
+    # grid_sample counts from -1 to 1 over the outer edges of the first and last pixel.
+    grid = torch.stack([(right * 2 + 1) / width - 1, (down * 2 + 1) / height - 1], dim=-1)
+    sampled = F.grid_sample(
+        x,
+        grid.view(batch, 9 * height, width, 2),
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=False,
+    )
+    weighted = sampled.view(batch, channels, 9, height, width) * mask.unsqueeze(1)
+    flat = weighted.reshape(batch, channels * 9, height * width)
+    result = weight.reshape(weight.shape[0], channels * 9) @ flat + bias.view(1, -1, 1)
+    return result.view(batch, -1, height, width)

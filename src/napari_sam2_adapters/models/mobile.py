@@ -1,0 +1,163 @@
+"""MobileSAM's encoder, the backbone that ships with the package: TinyViT-5M through timm.
+
+Zhang et al., *Faster Segment Anything* (arXiv 2306.14289) and Wu et al., *TinyViT* (arXiv 2207.10666). MobileSAM differs from timm's
+``tiny_vit_5m_224`` in one number: the last down-sampling has stride 1, so that stage 4 stays at stride 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_sam2_adapters.models.adapters import ADAPTER_SCALE, ParallelAdapter
+from napari_sam2_adapters.models.backbone import DECODER_WIDTH, Features
+from napari_sam2_adapters.models.position import AfterBlock
+
+__all__ = ["MobileBackbone"]
+
+_STAGE_WIDTHS = (64, 128, 160, 320)
+
+
+class MobileBackbone(nn.Module):
+    """TinyViT trunk with folded BatchNorm and MobileSAM's neck.
+
+    Notes
+    -----
+    MobileSAM's decoder reads the stride-16 map alone. `add_projections` gives it a lateral path from stage 3, and the
+    segmenter two projections for strides 4 and 8; they start at zero, so that a fresh model is MobileSAM.
+    """
+
+    size_multiple = 16
+    feature_widths = (_STAGE_WIDTHS[0], _STAGE_WIDTHS[1])
+    attention_layers: tuple[str, ...] = ("qkv",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        from sam2.modeling.sam2_utils import LayerNorm2d
+        from timm.models.tiny_vit import ConvNorm, TinyVit
+
+        trunk: Any = TinyVit(
+            num_classes=0,
+            embed_dims=_STAGE_WIDTHS,
+            depths=(2, 2, 6, 2),
+            num_heads=(2, 4, 5, 10),
+            window_sizes=(7, 7, 14, 7),
+            drop_path_rate=0.0,
+        )
+        trunk.stages[3].downsample.conv2.conv.stride = (1, 1)
+        trunk.head = nn.Identity()
+        _fold_batch_norm(trunk, ConvNorm)
+        self.trunk: Any = trunk
+        self.neck = nn.Sequential(
+            nn.Conv2d(_STAGE_WIDTHS[3], DECODER_WIDTH, 1, bias=False),
+            LayerNorm2d(DECODER_WIDTH),
+            nn.Conv2d(DECODER_WIDTH, DECODER_WIDTH, 3, padding=1, bias=False),
+            LayerNorm2d(DECODER_WIDTH),
+        )
+        self.lateral: nn.Conv2d | None = None
+
+    def forward(self, image: Tensor) -> Features:
+        """(B, 3, H, W), H and W multiples of 16, to features of 64, 128 and 256 channels."""
+        self._keep_attention_biases(image.device)
+        x = self.trunk.patch_embed(image)
+        maps = []
+        for stage in self.trunk.stages:
+            x = stage(x)
+            maps.append(x)
+        stride16 = self.neck(maps[3])
+        if self.lateral is not None:
+            stride16 = stride16 + self.lateral(maps[2])
+        return Features(maps[0], maps[1], stride16)
+
+    def add_adapters(self, make: Callable[[int], nn.Module]) -> None:
+        """Put ``make(width)`` beside the MLP of every attention block and after every convolutional block."""
+        first, *others = self.trunk.stages
+        for i, block in enumerate(first.blocks):
+            after = _OnNormalised(make(_STAGE_WIDTHS[0]))
+            first.blocks[i] = AfterBlock(block, after, channels_last=False, scale=ADAPTER_SCALE)
+        for stage, width in zip(others, _STAGE_WIDTHS[1:], strict=True):
+            for i, block in enumerate(stage.blocks):
+                stage.blocks[i] = _SpatialMlpBlock(block, make(width))
+
+    def add_position(self, make: Callable[[int], nn.Module]) -> None:
+        """Put ``make(width)`` once after the first block."""
+        blocks = self.trunk.stages[0].blocks
+        blocks[0] = AfterBlock(blocks[0], make(_STAGE_WIDTHS[0]), channels_last=False)
+
+    def add_projections(self) -> None:
+        """Add the lateral path from stage 3 to the decoder's stride-16 map."""
+        self.lateral = nn.Conv2d(_STAGE_WIDTHS[2], DECODER_WIDTH, 1)
+        nn.init.zeros_(self.lateral.weight)
+        nn.init.zeros_(self.lateral.bias)  # type: ignore[arg-type]
+
+    def drop_absolute_position(self) -> None:
+        """Nothing to drop: TinyViT has relative attention biases only."""
+
+    def _keep_attention_biases(self, device: torch.device) -> None:
+        # timm caches the indexed tables on first use; made under inference_mode they could not be trained through later.
+        with torch.inference_mode(False):
+            for module in self.trunk.modules():
+                if hasattr(module, "attention_bias_cache"):
+                    module.get_attention_biases(device)
+
+
+class _OnNormalised(nn.Module):
+    """An adapter on layer-normalised input, for blocks without a norm of their own."""
+
+    channels_last = True
+
+    def __init__(self, adapter: nn.Module) -> None:
+        super().__init__()
+        self.adapter = adapter
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.adapter(F.layer_norm(x, x.shape[-1:]))
+        return result
+
+
+class _SpatialMlpBlock(nn.Module):
+    """A TinyViT block whose MLP has an adapter beside it.
+
+    The block hands its MLP a list of tokens; an adapter that convolves needs to know how they lie in the image, which the
+    block's own input tells.
+    """
+
+    def __init__(self, block: Any, adapter: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+        self.tokens = _TokenMlp(block.mlp, adapter)
+        self.block.mlp = self.tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.tokens.grid = (x.shape[1], x.shape[2])
+        result: Tensor = self.block(x)
+        return result
+
+
+class _TokenMlp(nn.Module):
+    """Norm, then MLP and adapter in parallel, on tokens (B, H·W, d) that lie on ``grid`` (H, W)."""
+
+    def __init__(self, mlp: Any, adapter: nn.Module) -> None:
+        super().__init__()
+        self.norm = mlp.norm
+        mlp.norm = nn.Identity()
+        self.parallel = ParallelAdapter(mlp, adapter)
+        self.grid = (0, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, width = x.shape
+        normalised = self.norm(x).view(batch, *self.grid, width)
+        result: Tensor = self.parallel(normalised).view(batch, tokens, width)
+        return result
+
+
+def _fold_batch_norm(root: nn.Module, conv_norm: type[nn.Module]) -> None:
+    for owner in list(root.modules()):
+        for name, layer in list(owner.named_children()):
+            if isinstance(layer, conv_norm):
+                fused: Any = layer.eval()
+                setattr(owner, name, fused.fuse())

@@ -1,0 +1,230 @@
+"""The model file ``NAME.adapter.safetensors``: what was trained, and a JSON header that says how to use it.
+
+It is data: tensors in safetensors and text in its metadata. The header carries a sha256 over the tensors, which is compared
+before they are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from napari_sam2_adapters.config import (
+    ClassInfo,
+    ModelConfig,
+    Normalization,
+    Settings,
+    describe_errors,
+)
+from napari_sam2_adapters.models.checkpoints import build_segmenter, find_weights
+from napari_sam2_adapters.models.segmenter import Segmenter
+
+__all__ = ["SUFFIX", "AdapterHeader", "load_adapter", "read_header", "save_adapter"]
+
+SUFFIX = ".adapter.safetensors"
+FORMAT_VERSION = 1
+_KEY = "napari_sam2_adapters"
+
+
+class AdapterHeader(Settings):
+    """What a model file says of itself."""
+
+    format_version: int = FORMAT_VERSION
+    model: ModelConfig
+    backbone_sha256: str
+    tensors_sha256: str
+    classes: tuple[ClassInfo, ...]
+    normalization: Normalization
+    tile_size_px: int
+    pixel_size: tuple[float, ...] | None = None
+    """Pixel size that it was trained at, (Y, X), in ``unit``."""
+    unit: str | None = None
+    scores: dict[str, Any] = Field(default_factory=dict)
+    """Held-out scores, by name."""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """A summary of the training: settings, steps, seconds, data."""
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+def save_adapter(
+    path: Path,
+    segmenter: Segmenter,
+    *,
+    normalization: Normalization,
+    tile_size_px: int,
+    pixel_size: tuple[float, ...] | None = None,
+    unit: str | None = None,
+    scores: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+    half: bool = False,
+    overwrite: bool = False,
+) -> AdapterHeader:
+    """Write the trained tensors of a segmenter and what is needed to use them.
+
+    Parameters
+    ----------
+    path
+        The file; its name must end in ``.adapter.safetensors``.
+    segmenter
+        The network, as trained (not folded).
+    normalization
+        How grey values were scaled in training; not ``auto``.
+    tile_size_px
+        Side of the tiles that it was trained for.
+    pixel_size, unit
+        Pixel size (Y, X) of the training images and its unit, if known.
+    scores, training
+        Held-out scores and a summary of the training.
+    half
+        Store float16: half the size, logits move by about 1e-3.
+    overwrite
+        Replace a file that is there.
+
+    Raises
+    ------
+    FileExistsError
+        When the file is there and ``overwrite`` was not given.
+    ValueError
+        When the name has another ending.
+    """
+    if not path.name.endswith(SUFFIX):
+        raise ValueError(
+            f"The model file {path.name!r} must end in {SUFFIX!r}. Call it {path.name.split('.')[0]}{SUFFIX}."
+        )
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"{path} is there already. Choose another name or ask for it to be overwritten."
+        )
+    state = segmenter.trained_state()
+    if half:
+        state = {name: tensor.half() for name, tensor in state.items()}
+    header = AdapterHeader(
+        model=segmenter.config,
+        backbone_sha256=segmenter.backbone_sha256,
+        tensors_sha256=_digest(state),
+        classes=segmenter.classes,
+        normalization=normalization,
+        tile_size_px=tile_size_px,
+        pixel_size=pixel_size,
+        unit=unit,
+        scores=scores or {},
+        training=training or {},
+        versions={
+            name: version(name) for name in ("napari-sam2-adapters", "torch", "timm", "sam2")
+        },
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside its place and renamed: a file with this name is always whole.
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    try:
+        save_file(state, part, metadata={_KEY: header.model_dump_json()})
+        with Path(part).open("rb+") as stream:
+            os.fsync(stream.fileno())
+        Path(part).replace(path)
+    finally:
+        Path(part).unlink(missing_ok=True)
+    return header
+
+
+def read_header(path: Path) -> AdapterHeader:
+    """Read and check a model file's header without loading its tensors.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When the file is foreign, damaged or of a later version, in a sentence.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no model file {path}. Check the path, or train an adapter first."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path.name} is damaged or not a safetensors file. Get the file again from where it came."
+        ) from error
+    if _KEY not in metadata:
+        raise ValueError(
+            f"{path.name} is a safetensors file, but not an adapter of this program. Choose a *{SUFFIX} file."
+        )
+    try:
+        content = json.loads(metadata[_KEY])
+        later = int(content.get("format_version", 0)) > FORMAT_VERSION
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"The header of {path.name} is damaged. Get the file again from where it came."
+        ) from error
+    if later:
+        raise ValueError(
+            f"{path.name} has format {content['format_version']}, but this program knows formats up to {FORMAT_VERSION}. "
+            "Update napari-sam2-adapters."
+        )
+    try:
+        return AdapterHeader.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(
+            f"The header of {path.name} is not valid: {describe_errors(error)}"
+        ) from error
+
+
+def load_adapter(
+    path: Path, *, device: torch.device | str = "cpu", weights: Path | None = None
+) -> tuple[Segmenter, AdapterHeader]:
+    """Build the network of a model file and load what was trained.
+
+    Parameters
+    ----------
+    path
+        The model file.
+    device
+        Where to put the network.
+    weights
+        The backbone's file; found by name and checksum when None.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the file or its backbone is not here.
+    ValueError
+        When the file is foreign, damaged, of a later version or for another backbone.
+    """
+    header = read_header(path)
+    state = load_file(path)
+    if _digest(state) != header.tensors_sha256:
+        raise ValueError(
+            f"The weights in {path.name} are damaged (wrong sha256). Get the file again from where it came."
+        )
+    backbone_file = weights or find_weights(header.model.backbone, header.backbone_sha256)
+    segmenter = build_segmenter(header.model, header.classes, device=device, weights=backbone_file)
+    if segmenter.backbone_sha256 != header.backbone_sha256:
+        raise ValueError(
+            f"{path.name} was trained on the {header.model.backbone!r} backbone with sha256 {header.backbone_sha256[:12]}…, but "
+            f"the one here has {segmenter.backbone_sha256[:12]}…. Use the weights that it was trained on."
+        )
+    segmenter.load_trained_state({name: tensor.float() for name, tensor in state.items()})
+    return segmenter, header
+
+
+def _digest(state: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

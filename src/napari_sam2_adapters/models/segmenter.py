@@ -1,0 +1,295 @@
+"""The network as a whole: frozen encoder, adapters, positional encoding and prompt-free decoder.
+
+`assemble` is the one place where the parts meet. Whatever is there before it is frozen, whatever it adds learns, and the
+adapter file keeps exactly what learns.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_sam2_adapters.config import ClassInfo, ModelConfig
+from napari_sam2_adapters.models.adapters import (
+    HighPerformanceAdapter,
+    LightweightAdapter,
+    LoraLinear,
+    add_lora,
+    merge_lora,
+)
+from napari_sam2_adapters.models.backbone import Backbone, pad_to_multiple, resize
+from napari_sam2_adapters.models.decoder import PromptFreeDecoder, SamHeads
+from napari_sam2_adapters.models.position import PositionEncodingGenerator
+
+__all__ = ["Segmenter", "assemble"]
+
+_DECODER_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
+_PRETRAINED = (
+    "decoder.upscaling.",
+    "decoder.transformer.",
+    "decoder.prefix_tokens",
+    "decoder.no_mask.",
+)
+_NEW_IN_PRETRAINED = ("lora_a", "lora_b")
+
+
+class Segmenter(nn.Module):
+    """Semantic segmentation of images of any size and channel count. Build one with `assemble` or `build_segmenter`.
+
+    Parameters
+    ----------
+    backbone, decoder
+        The frozen encoder with its adapters, and the decoder.
+    config
+        What the network is made of.
+    classes
+        The classes in the order of the logits.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        decoder: PromptFreeDecoder,
+        config: ModelConfig,
+        classes: Sequence[ClassInfo],
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.classes = tuple(classes)
+        self.channel_mix = _ChannelMix(config.input_channels)
+        self.backbone = backbone
+        self.decoder = decoder
+        self.backbone_sha256 = ""
+        # ImageNet's mean and standard deviation, with which every SAM was trained.
+        self.register_buffer(
+            "mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False
+        )
+        self.register_buffer(
+            "deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False
+        )
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, background included."""
+        return len(self.classes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.decoder.class_tokens.device
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Segment a batch of images.
+
+        Parameters
+        ----------
+        image
+            (B, C, H, W) float32, values nominally between 0 and 1; H and W from 2 px on.
+
+        Returns
+        -------
+        Tensor
+            Logits (B, classes, H, W), float32.
+
+        Raises
+        ------
+        ValueError
+            When the image is not of this form or has another number of channels.
+        """
+        self._check(image)
+        height, width = image.shape[2:]
+        scale = self.config.input_scale
+        x = (self.channel_mix(image) - self.mean) / self.deviation
+        x = resize(x, max(2, round(height * scale)), max(2, round(width * scale)))
+        scaled_height, scaled_width = x.shape[2:]
+        x = pad_to_multiple(x, self.backbone.size_multiple)  # type: ignore[arg-type]
+        logits = self.decoder(self.backbone(x)).float()  # (B, classes, H/4, W/4)
+        logits = F.interpolate(logits, x.shape[2:], mode="bilinear", align_corners=False)
+        return resize(logits[:, :, :scaled_height, :scaled_width], height, width)
+
+    def _check(self, image: Tensor) -> None:
+        wanted = self.config.input_channels
+        if image.ndim != 4 or image.shape[1] != wanted:
+            raise ValueError(
+                f"The image batch has shape {tuple(image.shape)}, but this model takes (batch, {wanted}, height, width). "
+                f"Give images with {wanted} channel(s) or build a model with another number of input channels."
+            )
+        if min(image.shape[2:]) < 2:
+            raise ValueError(
+                f"The image is {image.shape[2]}×{image.shape[3]} px, but at least 2×2 px are needed. Give a larger image."
+            )
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch LoRA's dropout; the frozen network itself always stays in inference mode."""
+        super().train(mode)
+        self.backbone.eval()
+        for module in self.modules():
+            if isinstance(module, LoraLinear):
+                module.training = mode
+        return self
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """Exactly the parameters that learn, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The trained parameters as ``new`` (ours), ``offset`` (deformable offsets) and ``pretrained`` (SAM's)."""
+        groups: dict[str, list[nn.Parameter]] = {"new": [], "offset": [], "pretrained": []}
+        for name, parameter in self.trained_parameters().items():
+            if ".offset." in name:
+                groups["offset"].append(parameter)
+            elif name.startswith(self._pretrained_prefixes()) and not name.endswith(
+                _NEW_IN_PRETRAINED
+            ):
+                groups["pretrained"].append(parameter)
+            else:
+                groups["new"].append(parameter)
+        return groups
+
+    def _pretrained_prefixes(self) -> tuple[str, ...]:
+        ours = self.decoder.high_resolution_is_new
+        return _PRETRAINED if ours else (*_PRETRAINED, "decoder.conv_s0.", "decoder.conv_s1.")
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Copies of the trained parameters in the CPU's memory."""
+        return {
+            name: p.detach().to("cpu", copy=True) for name, p in self.trained_parameters().items()
+        }
+
+    @torch.no_grad()
+    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over trained parameters.
+
+        Raises
+        ------
+        ValueError
+            When a name is missing or too many, or a shape differs; nothing is changed then.
+        """
+        own = self.trained_parameters()
+        missing, foreign = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        wrong = [n for n in own.keys() & state.keys() if own[n].shape != state[n].shape]
+        for what, names in (
+            ("lacks", missing),
+            ("has the unknown", foreign),
+            ("has another shape for", wrong),
+        ):
+            if names:
+                raise ValueError(
+                    f"The adapter's weights do not fit this network: the file {what} {names[0]!r} "
+                    f"({len(names)} such tensor(s)). Build the network with the settings that the adapter was trained with."
+                )
+        for name, parameter in own.items():
+            parameter.copy_(state[name])
+
+    def folded(self) -> Segmenter:
+        """A network for inference alone that gives the same logits: LW folded, LoRA merged, nothing learns.
+
+        The frozen weights are shared with this network, not copied.
+        """
+        shared: dict[int, object] = {id(p): p for p in self.parameters() if not p.requires_grad}
+        twin = copy.deepcopy(self, shared)
+        for module in twin.modules():
+            if isinstance(module, LightweightAdapter):
+                module.fold()
+        merge_lora(twin)
+        # The frozen tensors are still those of the network that may be training: only our own copies are told not to.
+        for parameter in twin.parameters():
+            if parameter.requires_grad:
+                parameter.requires_grad_(False)
+        return twin.eval()
+
+
+def assemble(
+    backbone: Backbone, heads: SamHeads, config: ModelConfig, classes: Sequence[ClassInfo]
+) -> Segmenter:
+    """Put a segmenter together from loaded, pretrained parts, which it takes over.
+
+    Parameters
+    ----------
+    backbone, heads
+        With their pretrained weights loaded.
+    config
+        Adapter, position, decoder mode, channels and seed. The global random state is not touched.
+    classes
+        At least two classes with different values.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer than two classes or two have one value or one name.
+    """
+    _check_classes(classes)
+    if not isinstance(backbone, nn.Module):
+        raise TypeError(f"The backbone must be a torch module, got {type(backbone).__name__}.")
+    backbone.requires_grad_(False)
+    hybrid = config.position == "hybrid"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        decoder = PromptFreeDecoder(
+            heads,
+            len(classes),
+            feature_widths=backbone.feature_widths,
+            position=config.position,
+            mode=config.decoder,
+        )
+        backbone.add_projections()
+        if not hybrid:
+            backbone.drop_absolute_position()
+        if config.adapter == "lora":
+            add_lora(backbone, backbone.attention_layers, config.lora_rank, config.lora_dropout)
+            add_lora(decoder.transformer, _DECODER_ATTENTION, config.lora_rank, config.lora_dropout)
+        else:
+            kind = HighPerformanceAdapter if config.adapter == "hp" else LightweightAdapter
+            backbone.add_adapters(lambda width: kind(width, config.reduction))
+        backbone.add_position(lambda width: PositionEncodingGenerator(width, start_at_zero=hybrid))
+        return Segmenter(backbone, decoder, config, classes).eval()
+
+
+def _check_classes(classes: Sequence[ClassInfo]) -> None:
+    if len(classes) < 2:
+        raise ValueError(
+            f"A segmentation needs at least two classes, got {len(classes)}. Label one more class."
+        )
+    for what, seen in (
+        ("value", [str(c.value) for c in classes]),
+        ("name", [c.name for c in classes]),
+    ):
+        twice = sorted({v for v in seen if seen.count(v) > 1})
+        if twice:
+            raise ValueError(
+                f"Two classes have the {what} {', '.join(twice)}. Give each class its own {what}."
+            )
+
+
+class _ChannelMix(nn.Module):
+    """C image channels to the three that SAM reads.
+
+    One channel is repeated and three pass as they are. Any other number goes through a trained 1×1 convolution that starts
+    as: channel i is averaged into output i mod 3 (with two channels, the third output is their mean).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix: nn.Conv2d | None = None
+        if channels not in (1, 3):
+            self.mix = nn.Conv2d(channels, 3, 1, bias=False)
+            weight = torch.zeros(3, channels)
+            for i in range(channels):
+                weight[i % 3, i] = 1
+            if channels == 2:
+                weight[2] = 1
+            with torch.no_grad():
+                self.mix.weight.copy_(
+                    (weight / weight.sum(1, keepdim=True)).view(3, channels, 1, 1)
+                )
+
+    def forward(self, image: Tensor) -> Tensor:
+        if self.mix is not None:
+            mixed: Tensor = self.mix(image)
+            return mixed
+        return image if image.shape[1] == 3 else image.expand(-1, 3, -1, -1)
