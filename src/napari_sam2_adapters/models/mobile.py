@@ -38,7 +38,7 @@ class MobileBackbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         from sam2.modeling.sam2_utils import LayerNorm2d
-        from timm.models.tiny_vit import ConvNorm, TinyVit
+        from timm.models.tiny_vit import Attention, ConvNorm, TinyVit
 
         trunk: Any = TinyVit(
             num_classes=0,
@@ -52,6 +52,8 @@ class MobileBackbone(nn.Module):
         trunk.head = nn.Identity()
         _fold_batch_norm(trunk, ConvNorm)
         self.trunk: Any = trunk
+        # A tuple, so that the modules are not registered a second time.
+        self._attentions = tuple(m for m in trunk.modules() if isinstance(m, Attention))
         self.neck = nn.Sequential(
             nn.Conv2d(_STAGE_WIDTHS[3], DECODER_WIDTH, 1, bias=False),
             LayerNorm2d(DECODER_WIDTH),
@@ -98,11 +100,15 @@ class MobileBackbone(nn.Module):
         """Nothing to drop: TinyViT has relative attention biases only."""
 
     def _keep_attention_biases(self, device: torch.device) -> None:
-        # timm caches the indexed tables on first use; made under inference_mode they could not be trained through later.
-        with torch.inference_mode(False):
-            for module in self.trunk.modules():
-                if hasattr(module, "attention_bias_cache"):
-                    module.get_attention_biases(device)
+        # timm indexes the tables anew in training and caches them on first use otherwise: cached under inference_mode they could
+        # not be trained through later. With a batch axis they also let PyTorch take its fused attention.
+        with torch.inference_mode(False), torch.no_grad():
+            for attention in self._attentions:
+                cache = attention.attention_bias_cache
+                if str(device) not in cache:
+                    cache[str(device)] = attention.attention_biases[
+                        :, attention.attention_bias_idxs
+                    ][None]
 
 
 class _OnNormalised(nn.Module):

@@ -27,7 +27,8 @@ from napari_sam2_adapters.config import (
     Settings,
     describe_errors,
 )
-from napari_sam2_adapters.models.checkpoints import build_segmenter, find_weights
+from napari_sam2_adapters.models.backbone_files import find_weights
+from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.segmenter import Segmenter
 
 __all__ = ["SUFFIX", "AdapterHeader", "load_adapter", "read_header", "save_adapter"]
