@@ -1,0 +1,178 @@
+"""The files of the pretrained backbones: which there are, where they lie on this machine and how to get them.
+
+The official files are known by their sha256, with which `napari_sam2_adapters.models.checkpoints` loads them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import platformdirs
+
+from napari_sam2_adapters.models.backbone import HieraShape
+
+__all__ = [
+    "BACKBONES",
+    "BackboneFile",
+    "backbone_file",
+    "cache_folder",
+    "download_backbone",
+    "file_sha256",
+    "find_weights",
+]
+
+_ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
+
+
+@dataclass(frozen=True)
+class BackboneFile:
+    """A pretrained backbone: its sizes, and its official file with size in bytes and sha256."""
+
+    name: str
+    file_name: str
+    sha256: str
+    size_mb: int
+    shape: HieraShape | None
+    about: str
+
+    @property
+    def address(self) -> str:
+        """Where the official file is offered."""
+        return _ADDRESS + self.file_name
+
+
+BACKBONES: dict[str, BackboneFile] = {
+    "mobile": BackboneFile(
+        "mobile",
+        "mobile.safetensors",
+        "a403ea1c831901fd8f8e8d3b2b3c6dffca334fcdd609b5abff108e8953c3deb9",
+        20,
+        None,
+        "MobileSAM (TinyViT-5M), built in; for laptops",
+    ),
+    "tiny": BackboneFile(
+        "tiny",
+        "sam2.1_hiera_tiny.pt",
+        "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+        156,
+        HieraShape(96, 1, (1, 2, 7, 2), (8, 4, 14, 7), (5, 7, 9), (7, 7)),
+        "SAM2.1 tiny; for a small GPU",
+    ),
+    "small": BackboneFile(
+        "small",
+        "sam2.1_hiera_small.pt",
+        "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+        184,
+        HieraShape(96, 1, (1, 2, 11, 2), (8, 4, 14, 7), (7, 10, 13), (7, 7)),
+        "SAM2.1 small; for a GPU",
+    ),
+    "base_plus": BackboneFile(
+        "base_plus",
+        "sam2.1_hiera_base_plus.pt",
+        "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+        324,
+        HieraShape(112, 2, (2, 3, 16, 3), (8, 4, 14, 7), (12, 16, 20), (14, 14)),
+        "SAM2.1 base+; for a GPU with 8 GB",
+    ),
+    "large": BackboneFile(
+        "large",
+        "sam2.1_hiera_large.pt",
+        "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+        898,
+        HieraShape(144, 2, (2, 6, 36, 4), (8, 4, 16, 8), (23, 33, 43), (7, 7)),
+        "SAM2.1 large; most accurate, for a GPU with 16 GB",
+    ),
+}
+
+
+def backbone_file(name: str) -> BackboneFile:
+    """Look a backbone up by its name.
+
+    Raises
+    ------
+    ValueError
+        When there is none of this name; the sentence lists those there are.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"There is no backbone {name!r}. Choose one of {', '.join(BACKBONES)}.")
+    return BACKBONES[name]
+
+
+def cache_folder() -> Path:
+    """Where downloaded backbones are kept: ``SAM2_ADAPTERS_CACHE`` or the user's cache folder."""
+    chosen = os.environ.get("SAM2_ADAPTERS_CACHE")
+    return (
+        Path(chosen)
+        if chosen
+        else Path(platformdirs.user_cache_dir("napari-sam2-adapters")) / "backbones"
+    )
+
+
+def find_weights(name: str, sha256: str | None = None) -> Path:
+    """Find a backbone's file on this machine.
+
+    Parameters
+    ----------
+    name
+        Name of the backbone.
+    sha256
+        Only a file with this checksum will do, for example the one that an adapter was trained on.
+
+    Raises
+    ------
+    FileNotFoundError
+        When it is not here; the sentence says how to get it.
+    """
+    entry = backbone_file(name)
+    if entry.shape is None:
+        return Path(str(files("napari_sam2_adapters") / "weights" / entry.file_name))
+    official = cache_folder() / entry.file_name
+    own = sorted(cache_folder().glob(f"{name}-*.pt"), key=lambda p: p.stat().st_mtime, reverse=True)
+    if sha256 is not None and sha256 != entry.sha256:
+        found = [path for path in own if path.stem == f"{name}-{sha256[:12]}"]
+    else:
+        found = [path for path in (official, *(own if sha256 is None else ())) if path.exists()]
+    if not found:
+        needed = "" if sha256 is None else f" with sha256 {sha256[:12]}…"
+        raise FileNotFoundError(
+            f"The weights of the backbone {name!r}{needed} are not on this machine. Download them ({entry.size_mb} MB) with "
+            f"'sam2-adapters backbones download {name}', or give a file that you have with '--from FILE'."
+        )
+    return found[0]
+
+
+def download_backbone(name: str, progress: object = False) -> Path:
+    """Download an official file into the cache and check its sha256.
+
+    Parameters
+    ----------
+    name
+        A SAM2.1 size.
+    progress
+        Something with ``total``, ``update(n)``, ``reset()`` and ``close()`` that shows progress, as pooch takes it.
+    """
+    import pooch
+
+    entry = backbone_file(name)
+    if entry.shape is None:
+        return find_weights(name)
+    downloader = pooch.HTTPDownloader(progressbar=progress)
+    return Path(
+        pooch.retrieve(
+            entry.address,
+            known_hash=f"sha256:{entry.sha256}",
+            fname=entry.file_name,
+            path=cache_folder(),
+            downloader=downloader,
+        )
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
