@@ -1,0 +1,53 @@
+"""The command ``sam2-adapters``: train, predict, evaluate and look around from a terminal.
+
+Nothing here computes: each command turns options into arguments, runs what napari runs too, and shows what it yields.
+torch is imported by the commands that need it, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from napari_sam2_adapters.cli.backbones import app as backbones_app
+from napari_sam2_adapters.cli.info import info
+from napari_sam2_adapters.cli.terminal import SentenceGroup
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    cls=SentenceGroup,
+    name="sam2-adapters",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 all done, 1 a job failed, 2 wrong usage or input.",
+)
+app.command()(info)
+app.add_typer(backbones_app, name="backbones")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("napari-sam2-adapters"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the whole traceback of an error.")
+    ] = False,
+    version_: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Segment biomedical images with small adapters on a frozen SAM2: fine-tune, segment, score."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

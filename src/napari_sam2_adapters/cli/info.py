@@ -1,0 +1,76 @@
+"""``sam2-adapters info``: this machine, the backbones and the versions, or what a model file says of itself."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from napari_sam2_adapters.cli.terminal import output
+
+if TYPE_CHECKING:
+    from napari_sam2_adapters.models.model_file import AdapterHeader
+
+__all__ = ["info"]
+
+_PACKAGES = ("napari-sam2-adapters", "torch", "torchvision", "sam2", "timm", "numpy", "napari")
+
+
+def info(
+    adapter: Annotated[
+        Path | None,
+        typer.Argument(help="A model file to describe; without it, this machine is described."),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="Device to describe: auto, cpu, cuda, cuda:1, mps.")
+    ] = "auto",
+) -> None:
+    """Show device, memory, backbones and versions, or what a model file says of itself."""
+    if adapter is not None:
+        from napari_sam2_adapters.models.model_file import read_header
+
+        output().print(_describe(adapter, read_header(adapter)))
+        return
+    from napari_sam2_adapters.cli.backbones import backbone_table
+    from napari_sam2_adapters.models.device import choose_device, describe_device
+
+    console = output()
+    console.print(f"Device    {describe_device(choose_device(device))}")
+    console.print(f"System    Python {platform.python_version()} on {platform.platform()}")
+    console.print("Versions  " + ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
+    console.print(backbone_table())
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _describe(path: Path, header: AdapterHeader) -> Table:
+    table = Table.grid(padding=(0, 2))
+    model = header.model
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    table.add_row("File", f"{path.name}, {size}, format {header.format_version}")
+    table.add_row(
+        "Model", f"{model.adapter} adapter on {model.backbone}, {model.input_channels} channel(s)"
+    )
+    table.add_row("Backbone sha256", header.backbone_sha256)
+    for entry in header.classes:
+        table.add_row(f"Class {entry.value}", f"{entry.name} ({entry.color})")
+    scaling = header.normalization
+    table.add_row("Grey values", f"{scaling.mode} {scaling.low:g} to {scaling.high:g}")
+    table.add_row("Tile", f"{header.tile_size_px} px")
+    if header.pixel_size is not None:
+        sizes = " × ".join(f"{size:g}" for size in header.pixel_size)
+        table.add_row("Pixel size", f"{sizes} {header.unit or 'pixel'}")
+    for what, content in (("Scores", header.scores), ("Training", header.training)):
+        for name, value in content.items():
+            table.add_row(f"{what}: {name}", str(value))
+    table.add_row("Made with", ", ".join(f"{k} {v}" for k, v in header.versions.items()))
+    return table

@@ -1,0 +1,194 @@
+"""Settings from a YAML file with flags over it.
+
+The flags are made from the settings classes themselves, so that names, descriptions and bounds are written once.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import typer
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from napari_sam2_adapters.config import (
+    ClassInfo,
+    Settings,
+    default_classes,
+    describe_errors,
+    load_settings,
+)
+
+__all__ = ["Sections", "build_settings", "read_classes", "read_sections", "settings_flags"]
+
+Sections = dict[str, dict[str, Any]]
+"""Settings as given, by section (``model``, ``train``, …) and field."""
+
+_Command = Callable[..., None]
+_SettingsT = TypeVar("_SettingsT", bound=Settings)
+
+
+def settings_flags(
+    *, leave_out: Collection[str] = (), **sections: type[Settings]
+) -> Callable[[_Command], _Command]:
+    """Give a command a flag for every field of some settings classes.
+
+    The command's parameter ``flags`` receives `Sections` with the flags that were given and nothing else. A field
+    that stands in two sections (``seed``) has one flag for both.
+
+    Parameters
+    ----------
+    leave_out
+        Fields that get no flag.
+    **sections
+        Section name and its class.
+    """
+
+    def decorate(command: _Command) -> _Command:
+        fields = {
+            name: field
+            for settings in reversed(sections.values())
+            for name, field in settings.model_fields.items()
+            if name not in leave_out
+        }
+
+        @functools.wraps(command)
+        def with_flags(**given: Any) -> None:
+            chosen = {name: given.pop(name) for name in fields}
+            flags = {
+                section: {
+                    name: value
+                    for name, value in chosen.items()
+                    if value is not None and name in settings.model_fields
+                }
+                for section, settings in sections.items()
+            }
+            command(flags=flags, **given)
+
+        _take_signature(with_flags, command, fields)
+        return with_flags
+
+    return decorate
+
+
+def _take_signature(target: _Command, command: _Command, fields: dict[str, FieldInfo]) -> None:
+    hints = get_type_hints(command, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(command).parameters.items()
+        if name != "flags"
+    ]
+    made = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=_flag(name, field),
+        )
+        for name, field in fields.items()
+    ]
+    target.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
+    target.__annotations__ = {p.name: p.annotation for p in (*own, *made)}
+
+
+def _flag(name: str, field: FieldInfo) -> Any:
+    dashed = name.replace("_", "-")
+    simple, choices = _simple_type(field.annotation)
+    default = "" if field.default is None else f" Default: {_shown(field.default)}."
+    return Annotated[
+        simple | None,
+        typer.Option(
+            f"--{dashed}/--no-{dashed}" if simple is bool else f"--{dashed}",
+            help=f"{field.description}{default}",
+            metavar="|".join(choices) or None,
+            show_default=False,
+            rich_help_panel="Settings, over those of the YAML file",
+        ),
+    ]
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return str(default)
+
+
+def _simple_type(annotation: Any) -> tuple[Any, tuple[str, ...]]:
+    """The type that a terminal can give for a field, and the words that it may be."""
+    if get_origin(annotation) in (Union, UnionType):
+        (annotation,) = (part for part in get_args(annotation) if part is not NoneType)
+    if get_origin(annotation) is Literal:
+        return str, get_args(annotation)
+    return annotation, ()
+
+
+def read_sections(path: Path | None, flags: Sections) -> dict[str, Any]:
+    """Read the YAML file, if any, and lay the flags over it.
+
+    Raises
+    ------
+    ValueError
+        When the file cannot be read as settings.
+    """
+    content: dict[str, Any] = dict(load_settings(path)) if path else {}
+    for section, given in flags.items():
+        below = content.get(section) or {}
+        if not isinstance(below, dict):
+            raise ValueError(
+                f"The section {section!r} of {path} should hold settings such as 'seed: 1', but is {below!r}. Correct the file."
+            )
+        content[section] = {**below, **given}
+    return content
+
+
+def build_settings(kind: type[_SettingsT], sections: dict[str, Any], section: str) -> _SettingsT:
+    """Check one section and make its settings.
+
+    Raises
+    ------
+    ValueError
+        When a setting is unknown or out of its bounds.
+    """
+    try:
+        return kind.model_validate(sections.get(section) or {})
+    except ValidationError as error:
+        raise ValueError(
+            f"The {section} settings are not valid. {describe_errors(error)}"
+        ) from error
+
+
+def read_classes(sections: dict[str, Any]) -> tuple[ClassInfo, ...] | None:
+    """The classes named in the YAML file, or None when it names none.
+
+    Raises
+    ------
+    ValueError
+        When ``classes`` is not a list of value, name and colour.
+    """
+    entries = sections.get("classes")
+    if entries is None:
+        return None
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(
+            f"'classes' should be a list such as '- {{value: 1, name: cell}}', but is {entries!r}. Correct the file."
+        )
+    classes = tuple(map(_read_class, entries))
+    palette = {entry.value: entry.color for entry in default_classes([c.value for c in classes])}
+    return tuple(
+        entry
+        if "color" in entry.model_fields_set
+        else entry.model_copy(update={"color": palette[entry.value]})
+        for entry in classes
+    )
+
+
+def _read_class(entry: object) -> ClassInfo:
+    try:
+        return ClassInfo.model_validate(entry)
+    except ValidationError as error:
+        raise ValueError(f"The class {entry!r} is not valid. {describe_errors(error)}") from error

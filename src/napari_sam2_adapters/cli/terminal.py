@@ -1,0 +1,104 @@
+"""What the terminal shows: errors as a sentence with an exit code, and the consoles to write on."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+from typer.core import TyperGroup
+
+__all__ = [
+    "BAD_INPUT",
+    "FAILED",
+    "JobFailedError",
+    "SentenceGroup",
+    "output",
+    "progress_bar",
+    "sentence",
+]
+
+FAILED = 1
+"""Exit code of a job that was well asked for and failed."""
+BAD_INPUT = 2
+"""Exit code of a wrong option, setting or file; typer's own for wrong usage."""
+
+_WRONG_PATH = (
+    FileNotFoundError,
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+    PermissionError,
+)
+
+
+class JobFailedError(RuntimeError):
+    """A job that was well asked for and failed; its message is the sentence that the user reads."""
+
+
+def output() -> Console:
+    """Console for results; texts are shown as they are, without markup, colours of numbers or wrapping."""
+    return Console(file=sys.stdout, markup=False, highlight=False, soft_wrap=True)
+
+
+def errors() -> Console:
+    """Console for errors and notes, on stderr."""
+    return Console(file=sys.stderr, markup=False, highlight=False, soft_wrap=True)
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr with a description, counts and times, removed when it ends."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=errors(),
+        transient=True,
+    )
+
+
+def sentence(error: BaseException) -> str:
+    """Say in one sentence what went wrong.
+
+    Errors raised by this package are sentences already; those of the system, of a full memory and of unforeseen kinds
+    are put into one.
+    """
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return "The memory is full. Use a smaller batch or tile (--batch-size, --tile-size-px), or --device cpu."
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: {error.filename}. Check the path and the rights to it."
+    text = str(error) or "no reason was given"
+    if isinstance(error, (ValueError, OSError, RuntimeError)):
+        return text
+    return f"{type(error).__name__}: {text}. This should not happen; please report it."
+
+
+class SentenceGroup(TyperGroup):
+    """The commands, with every error shown as a sentence; ``--debug`` shows the traceback instead."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command.
+
+        Raises
+        ------
+        typer.Exit
+            With 2 for bad input and 1 for a job that failed, after the sentence was printed.
+        """
+        try:
+            return super().invoke(ctx)
+        except (typer.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            # typer's own errors carry an exit code and show themselves.
+            if hasattr(error, "exit_code") or ctx.params.get("debug"):
+                raise
+            errors().print(
+                Text("Error: ", style="bold red").append(sentence(error), style="not bold default")
+            )
+            wrong_input = isinstance(error, (ValueError, *_WRONG_PATH))
+            raise typer.Exit(BAD_INPUT if wrong_input else FAILED) from error
