@@ -156,9 +156,10 @@ class Segmenter(nn.Module):
         return _PRETRAINED if ours else (*_PRETRAINED, "decoder.conv_s0.", "decoder.conv_s1.")
 
     def trained_state(self) -> dict[str, Tensor]:
-        """Copies of the trained parameters in the CPU's memory."""
+        """Copies of the trained parameters in the CPU's memory, contiguous whatever their memory format here."""
         return {
-            name: p.detach().to("cpu", copy=True) for name, p in self.trained_parameters().items()
+            name: p.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, p in self.trained_parameters().items()
         }
 
     @torch.no_grad()
