@@ -9,13 +9,14 @@ MobileSAM's own names (``mobile_sam.pt``, or the same in safetensors)::
 
 What it does to the tensors: BatchNorm is folded into its convolution, the encoder takes timm's names
 (``tiny_vit_5m_224``) under ``trunk.``, the prompt encoder and the mask decoder take those of ``sam2``, and all are
-stored as float16. The same source always gives the same bytes. ``docs/mobile.md`` is the model card.
+stored as float16. The same source always gives the same bytes. The model card is ``docs/mobile.md``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,7 +98,7 @@ def fold_batch_norm(weight: Tensor, norm: Mapping[str, Tensor]) -> tuple[Tensor,
 
 
 def convert(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Turn a MobileSAM state dict into the shipped layout, in float32.
+    """Turn a MobileSAM state dict into the shipped layout.
 
     Parameters
     ----------
@@ -190,11 +191,17 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     ValueError
-        If the file holds something else than tensors by name.
+        If the file is damaged or holds something else than tensors by name.
     """
     if path.suffix == ".safetensors":
         return load_file(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise ValueError(
+            f"{path.name} is no checkpoint that can be read safely ({type(error).__name__}), where tensors by name "
+            "were expected; give the file mobile_sam.pt as MobileSAM publishes it."
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(item, Tensor) for item in state.values()):
         raise ValueError(
             f"{path.name} holds {type(state).__name__} data, where a state dict (tensors by name) was expected; "
@@ -217,13 +224,7 @@ def describe(source: str, files: Mapping[str, str]) -> dict[str, str]:
 def read_source(
     checkpoint: Path | None, onnx: Path | None
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read one of the two sources; give its tensors in the shipped layout and the metadata.
-
-    Raises
-    ------
-    ValueError
-        If no source is given.
-    """
+    """Read one source; give its tensors in the shipped layout and the metadata. Without a source it is a ValueError."""
     if checkpoint is not None:
         digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
         tensors = convert(read_checkpoint(checkpoint))

@@ -104,10 +104,10 @@ def compare(tensors: Mapping[str, Tensor], folder: Path) -> tuple[list[Differenc
         )
         equal &= encoder.largest <= LARGEST_ENCODER_DIFFERENCE
         report += [encoder, difference(f"{name}, encoder, float16 − float32", stored, embedding)]
-        for prompt in PROMPTS:
+        for prompt, parts in PROMPTS.items():
             earlier = None
             for asked in (prompt, f"{prompt} + mask"):
-                given = (*(torch.tensor([part]) for part in PROMPTS[prompt]), earlier)
+                given = (*(torch.tensor([part]) for part in parts), earlier)
                 wanted, quality = onnx.decode(embedding, *given)
                 got, qualities = exact.decode(embedding, *given)
                 # The file gives one mask of four; its predicted IoU tells which.

@@ -6,12 +6,12 @@ the two cannot hide in the other.
 
 from __future__ import annotations
 
-import timm
 import torch
 from sam2.modeling.sam.mask_decoder import MaskDecoder
 from sam2.modeling.sam.prompt_encoder import PromptEncoder
 from sam2.modeling.sam.transformer import TwoWayTransformer
 from sam2.modeling.sam2_utils import LayerNorm2d
+from timm.models import tiny_vit
 from torch import Tensor, nn
 
 __all__ = ["MobileSam", "build_trunk", "expected_shapes"]
@@ -29,12 +29,13 @@ def build_trunk(*, folded: bool = True) -> nn.Module:
     folded
         Put one convolution with a bias in the place of each convolution with BatchNorm.
     """
-    trunk = timm.create_model("tiny_vit_5m_224", pretrained=False)
+    # Not through the registry: the package of MobileSAM registers its own network by this name.
+    trunk = tiny_vit.tiny_vit_5m_224(pretrained=False)
     trunk.head = nn.Identity()
     trunk.stages[3].downsample.conv2.conv.stride = (1, 1)
     if folded:
         for name, module in list(trunk.named_modules()):
-            if isinstance(module, timm.models.tiny_vit.ConvNorm):
+            if isinstance(module, tiny_vit.ConvNorm):
                 trunk.set_submodule(name, module.fuse())
     return trunk.eval()
 
