@@ -16,7 +16,7 @@ TINY_SHAPE = HieraShape(
     embed_dim=16,
     num_heads=1,
     stages=(1, 1, 2, 1),
-    window_spec=(8, 4, 7, 7),
+    window_spec=(8, 4, 14, 7),
     global_att_blocks=(3,),
     window_pos_embed_bkg_spatial_size=(7, 7),
 )

@@ -1,0 +1,175 @@
+"""Scoring a segmenter on images with known labels, as the laboratory does and as the field does."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sam2_adapters.config import ClassInfo, Normalization, PredictConfig
+from napari_sam2_adapters.data.dataset import Pair
+from napari_sam2_adapters.inference.predict import predict
+from napari_sam2_adapters.metrics import (
+    UNLABELLED,
+    confusion_matrix,
+    dice_per_class,
+    iou_per_class,
+    mean_over_images,
+    mean_score,
+)
+from napari_sam2_adapters.models.segmenter import Segmenter
+
+__all__ = ["ImageScore", "Scores", "class_indices", "evaluate", "score_images", "summarize"]
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """Confusion matrix (classes, classes) of one image, true classes in rows."""
+
+    name: str
+    confusion: NDArray[np.int64]
+
+    @property
+    def dice(self) -> NDArray[np.float64]:
+        """Dice per class; NaN where a class is in neither image."""
+        return dice_per_class(self.confusion)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a set of images.
+
+    Attributes
+    ----------
+    lab_miou
+        Mean IoU over all classes from one confusion matrix over the whole set.
+    dice, iou
+        Per class name: mean over the images in which the class is true or predicted.
+    mean_dice
+        Mean of ``dice`` over all classes.
+    images
+        Number of images.
+    """
+
+    lab_miou: float
+    dice: dict[str, float]
+    iou: dict[str, float]
+    mean_dice: float
+    images: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers for JSON; None for a class that is nowhere."""
+
+        def plain(value: float) -> float | None:
+            return None if np.isnan(value) else round(value, 6)
+
+        return {
+            "lab_miou": plain(self.lab_miou),
+            "mean_dice": plain(self.mean_dice),
+            "dice": {name: plain(value) for name, value in self.dice.items()},
+            "iou": {name: plain(value) for name, value in self.iou.items()},
+            "images": self.images,
+        }
+
+
+def evaluate(
+    segmenter: Segmenter,
+    pairs: Iterable[Pair],
+    *,
+    zero_is: str,
+    normalization: Normalization | None = None,
+    config: PredictConfig | None = None,
+) -> Scores:
+    """Segment images and score them; arguments as `score_images`."""
+    scored = list(
+        score_images(segmenter, pairs, zero_is=zero_is, normalization=normalization, config=config)
+    )
+    return summarize(scored, segmenter.classes)
+
+
+def score_images(
+    segmenter: Segmenter,
+    pairs: Iterable[Pair],
+    *,
+    zero_is: str,
+    normalization: Normalization | None = None,
+    config: PredictConfig | None = None,
+) -> Generator[ImageScore, None, None]:
+    """Segment one image after the other and yield its confusion matrix.
+
+    Parameters
+    ----------
+    segmenter
+        The network.
+    pairs
+        Images with true label values.
+    zero_is
+        ``unlabelled``: pixels labelled 0 do not count; ``background``: 0 is a class.
+    normalization, config
+        As in `predict`.
+
+    Raises
+    ------
+    ValueError
+        When an image has a label that the model does not know, or has none.
+    """
+    for pair in pairs:
+        truth = class_indices(np.asarray(pair.labels), segmenter.classes, zero_is, pair.name)
+        predicted = predict(
+            segmenter, pair.image, axes=pair.axes, normalization=normalization, config=config
+        ).labels
+        indices = class_indices(predicted, segmenter.classes, "background", pair.name)
+        yield ImageScore(pair.name, confusion_matrix(truth, indices, segmenter.n_classes))
+
+
+def summarize(scored: Sequence[ImageScore], classes: Sequence[ClassInfo]) -> Scores:
+    """Bring the scores of images together.
+
+    Raises
+    ------
+    ValueError
+        When there are none.
+    """
+    if not scored:
+        raise ValueError("There are no images to score. Give at least one image with labels.")
+    names = [c.name for c in classes]
+    dice = mean_over_images([s.dice for s in scored])
+    iou = mean_over_images([iou_per_class(s.confusion) for s in scored])
+    whole = np.sum([s.confusion for s in scored], axis=0)
+    return Scores(
+        lab_miou=mean_score(iou_per_class(whole)),
+        dice=dict(zip(names, dice.tolist(), strict=True)),
+        iou=dict(zip(names, iou.tolist(), strict=True)),
+        mean_dice=mean_score(dice),
+        images=len(scored),
+    )
+
+
+def class_indices(
+    labels: NDArray[Any], classes: Sequence[ClassInfo], zero_is: str, name: str
+) -> NDArray[np.int16]:
+    """Class indices of label values; -1 for negative values and, if 0 is unlabelled, for 0.
+
+    Raises
+    ------
+    ValueError
+        When a label has no class.
+    """
+    indices = np.full(labels.shape, UNLABELLED, np.int16)
+    known = labels < 0
+    if zero_is == "unlabelled":
+        known |= labels == 0
+    for index, info in enumerate(classes):
+        here = (labels == info.value) & ~known
+        indices[here] = index
+        known |= here
+    if not known.all():
+        strange = np.unique(labels[~known])
+        raise ValueError(
+            f"{name} has the label {strange[0]}, which is no class of the model "
+            f"(it knows {', '.join(f'{c.value} {c.name}' for c in classes)}). Correct the labels, or say what 0 means."
+        )
+    return indices
