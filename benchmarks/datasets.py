@@ -45,6 +45,14 @@ class Split:
     crop_size_px: int
     """Side of a training crop, by the protocol."""
 
+    def without_test(self) -> Split:
+        """The training images alone, every fifth image (or patient) of them as test: for choosing settings."""
+        groups = sorted({item.name.split("_")[0] for item in self.train})
+        apart = set(groups[::5])
+        train = [item for item in self.train if item.name.split("_")[0] not in apart]
+        test = [item for item in self.train if item.name.split("_")[0] in apart]
+        return Split(train, test, self.classes, self.crop_size_px)
+
     def choose(self, count: int | None, seed: int) -> list[LabelledImage]:
         """All training images, or ``count`` of them drawn by ``seed`` until every class is there."""
         if count is None or count >= len(self.train):
