@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from skimage import data
+
+from napari_sam2_adapters.config import ClassInfo, PredictConfig
+from napari_sam2_adapters.data.dataset import Pair
+from napari_sam2_adapters.inference.evaluate import (
+    ImageScore,
+    class_indices,
+    evaluate,
+    score_images,
+    summarize,
+)
+from napari_sam2_adapters.inference.predict import predict
+
+CLASSES = (ClassInfo(value=1, name="background"), ClassInfo(value=5, name="cell"))
+
+
+def test_scores_of_hand_made_images():
+    first = ImageScore("a", np.array([[6, 2], [0, 8]]))
+    second = ImageScore(
+        "b", np.array([[16, 0], [0, 0]])
+    )  # no cell, none found: it does not count for the cells
+    scores = summarize([first, second], CLASSES)
+    assert scores.dice["cell"] == pytest.approx(16 / 18)
+    assert scores.dice["background"] == pytest.approx((12 / 14 + 1) / 2)
+    # One matrix over both: background 22 of 24, cell 8 of 10.
+    assert scores.lab_miou == pytest.approx((22 / 24 + 8 / 10) / 2)
+    assert scores.images == 2
+    assert json.loads(json.dumps(scores.as_dict()))["images"] == 2
+
+
+def test_class_that_is_nowhere_is_null_not_zero():
+    scores = summarize([ImageScore("a", np.array([[9, 0], [0, 0]]))], CLASSES)
+    assert scores.as_dict()["dice"] == {"background": 1.0, "cell": None}
+    assert scores.mean_dice == 1.0
+
+
+def test_nothing_to_score_is_refused():
+    with pytest.raises(ValueError, match="no images to score"):
+        summarize([], CLASSES)
+
+
+def test_zero_is_ignored_or_a_class():
+    labels = np.array([[0, 1, 5, -1]])
+    np.testing.assert_array_equal(
+        class_indices(labels, CLASSES, "unlabelled", "x"), [[-1, 0, 1, -1]]
+    )
+    with pytest.raises(ValueError, match="label 0, which is no class"):
+        class_indices(labels, CLASSES, "background", "x")
+    with pytest.raises(ValueError, match="label 3"):
+        class_indices(np.array([3]), CLASSES, "unlabelled", "x")
+
+
+def test_a_model_scored_on_its_own_output_is_perfect_and_unlabelled_pixels_do_not_count(
+    tiny_segmenter,
+):
+    image = data.camera()[:100, :120]
+    segmenter = tiny_segmenter("lw", n_classes=2)
+    config = PredictConfig(tile_size_px=128)
+    labels = predict(segmenter, image, config=config).labels.astype(np.int16)
+    pair = Pair(image=image, labels=labels, axes="YX", name="own")
+    assert evaluate(segmenter, [pair], zero_is="unlabelled", config=config).lab_miou == 1.0
+    wrong = labels.copy()
+    wrong[:10] = 0
+    (scored,) = score_images(
+        segmenter,
+        [Pair(image=image, labels=wrong, axes="YX", name="own")],
+        zero_is="unlabelled",
+        config=config,
+    )
+    assert scored.confusion.sum() == 90 * 120
+    assert np.trace(scored.confusion) == 90 * 120

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import tracemalloc
+from contextlib import closing
+
+import dask.array
+import numpy as np
+import pytest
+import torch
+import zarr
+from skimage import data
+
+from napari_sam2_adapters.config import ClassInfo, Normalization, PredictConfig
+from napari_sam2_adapters.inference.predict import allocate_outputs, predict, predict_tiles
+
+SMALL = PredictConfig(tile_size_px=128, overlap=0.25)
+
+
+class Threshold(torch.nn.Module):
+    """A network that looks at one pixel only: class 1 where it is bright. Tiling cannot change what it says."""
+
+    device = torch.device("cpu")
+    n_classes = 2
+    classes = (ClassInfo(value=7, name="dark"), ClassInfo(value=300, name="bright"))
+
+    class config:  # noqa: N801
+        input_channels = 1
+
+    def __init__(self, most_pixels=None):
+        super().__init__()
+        self.most_pixels = most_pixels
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(tuple(x.shape))
+        if self.most_pixels and x.numel() > self.most_pixels:
+            raise torch.OutOfMemoryError("too many")
+        return torch.cat([0.5 - x, x - 0.5], dim=1) * 10
+
+    def to(self, device):
+        return self
+
+
+@pytest.fixture
+def camera():
+    return data.camera()
+
+
+@pytest.mark.parametrize("size", [(512, 512), (33, 517), (1000, 30), (128, 129), (5, 4)])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_tiled_equals_whole_where_the_receptive_field_allows(camera, size, batch_size):
+    image = np.resize(camera, size)
+    tiled = predict(Threshold(), image, config=SMALL.model_copy(update={"batch_size": batch_size}))
+    whole = predict(Threshold(), image, config=PredictConfig(tile_size_px=1024))
+    np.testing.assert_array_equal(tiled.labels, whole.labels)
+    assert tiled.labels.dtype == np.uint16  # 300 does not fit into 8 bits
+    assert set(np.unique(tiled.labels)) <= {7, 300}
+
+
+def test_seams_of_a_real_network_are_small(tiny_segmenter, camera):
+    settings = {"probabilities": True, "tile_size_px": 224, "overlap": 0.5}
+    segmenter = tiny_segmenter("lw")
+    tiled = predict(segmenter, camera[:256, :400], config=PredictConfig(**settings))
+    p = tiled.probabilities.astype(np.float32)
+    # Between neighbouring columns a blended seam may not stand out from the image's own edges.
+    jumps = np.abs(np.diff(p, axis=2)).mean(axis=(0, 1))
+    assert jumps.max() < 8 * np.median(jumps) + 1e-3
+    np.testing.assert_allclose(p.sum(axis=0), 1, atol=5e-3)
+
+
+def test_a_stack_is_its_planes_one_by_one(tiny_segmenter, camera):
+    stack = np.stack([camera[:96, :100], camera[100:196, 200:300], camera[300:396, 10:110]])
+    segmenter = tiny_segmenter("lw")
+    scaled = Normalization(mode="range", low=0, high=255)
+    batched = SMALL.model_copy(update={"batch_size": 2})
+    together = predict(segmenter, stack, axes="ZYX", normalization=scaled, config=batched).labels
+    assert together.shape == stack.shape
+    for plane, labels in zip(stack, together, strict=True):
+        alone = predict(segmenter, plane, axes="YX", normalization=scaled, config=SMALL).labels
+        # A batch sums in another order than one image: a pixel on the border between classes may change.
+        assert (alone == labels).mean() > 0.999
+
+
+def test_dask_and_zarr_give_what_numpy_gives(tiny_segmenter, camera, tmp_path):
+    segmenter = tiny_segmenter("lw")
+    image = camera[:200, :180]
+    expected = predict(segmenter, image, config=SMALL).labels
+    lazy = dask.array.from_array(image, chunks=(64, 64))
+    np.testing.assert_array_equal(predict(segmenter, lazy, config=SMALL).labels, expected)
+    stored = zarr.create_array(
+        str(tmp_path / "i.zarr"), shape=image.shape, chunks=(64, 64), dtype=image.dtype
+    )
+    stored[:] = image
+    np.testing.assert_array_equal(predict(segmenter, stored, config=SMALL).labels, expected)
+
+
+def test_results_stream_into_zarr(camera, tmp_path):
+    target = zarr.create_array(
+        str(tmp_path / "o.zarr"), shape=camera.shape, chunks=(128, 128), dtype=np.uint16
+    )
+    network = Threshold()
+    buffers = allocate_outputs(network, camera.shape, "YX", SMALL)
+
+    class Into:
+        labels, probabilities, uncertainty = target, None, None
+
+    for _ in predict_tiles(network, camera, "YX", config=SMALL, outputs=Into):
+        pass
+    np.testing.assert_array_equal(target[:], predict(network, camera, config=SMALL).labels)
+    assert buffers.labels.dtype == target.dtype
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "channels"),
+    [
+        ("YXC", (70, 80, 3), 3),
+        ("CYX", (2, 70, 80), 2),
+        ("TCYX", (2, 3, 70, 80), 3),
+        ("TZYX", (2, 2, 70, 80), 1),
+    ],
+)
+def test_channels_and_time(tiny_segmenter, axes, shape, channels):
+    image = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+    config = SMALL.model_copy(update={"probabilities": True, "uncertainty": True})
+    result = predict(tiny_segmenter("lw", input_channels=channels), image, axes=axes, config=config)
+    plain = tuple(n for n, a in zip(shape, axes, strict=True) if a != "C")
+    assert result.labels.shape == plain
+    assert result.probabilities.shape == (3, *plain)
+    assert result.uncertainty.shape == plain
+    assert result.uncertainty.min() >= 0
+    assert result.uncertainty.max() <= 1
+
+
+def test_transparency_is_ignored(tiny_segmenter):
+    rgb = data.astronaut()[:64, :64]
+    rgba = np.concatenate([rgb, np.full((64, 64, 1), 255, np.uint8)], axis=2)
+    segmenter = tiny_segmenter("lw", input_channels=3)
+    np.testing.assert_array_equal(
+        predict(segmenter, rgba, axes="YXC").labels, predict(segmenter, rgb, axes="YXC").labels
+    )
+
+
+def test_wrong_number_of_channels_is_refused_in_a_sentence(tiny_segmenter):
+    with pytest.raises(ValueError, match=r"3 channel\(s\) but the model was trained on 1"):
+        predict(tiny_segmenter("lw"), np.zeros((64, 64, 3), np.uint8), axes="YXC")
+
+
+def test_progress_announces_every_row_once_and_cancel_keeps_them(camera):
+    network = Threshold()
+    outputs = allocate_outputs(network, camera.shape, "YX", SMALL)
+    expected = predict(network, camera, config=SMALL).labels
+    announced = np.zeros(512, int)
+    with closing(predict_tiles(network, camera, "YX", config=SMALL, outputs=outputs)) as tiles:
+        for record in tiles:
+            announced[record.rows] += 1
+            if record.done > record.total // 2:
+                break
+    assert 0 < announced.sum() < 512
+    assert announced.max() == 1
+    done = announced == 1
+    np.testing.assert_array_equal(outputs.labels[done], expected[done])
+    assert not outputs.labels[~done].any()
+    records = list(predict_tiles(network, camera, "YX", config=SMALL, outputs=outputs))
+    assert records[-1].done == records[-1].total == len(records)
+
+
+def test_flips_and_turns_make_the_result_turn_with_the_image(tiny_segmenter, camera):
+    image = camera[100:196, 100:196]
+    config = PredictConfig(tile_size_px=128, test_time_augmentation=True, probabilities=True)
+    segmenter = tiny_segmenter("lw")
+    upright = predict(segmenter, image, config=config).probabilities
+    turned = predict(segmenter, np.rot90(image).copy(), config=config).probabilities
+    np.testing.assert_allclose(np.rot90(turned, -1, (1, 2)), upright, atol=2e-3)
+
+
+def test_full_memory_shrinks_the_batch_then_the_tile_and_says_so(camera):
+    config = PredictConfig(tile_size_px=256, batch_size=4)
+    expected = predict(Threshold(), camera, config=config).labels
+    network = Threshold(most_pixels=128 * 128)
+    outputs = allocate_outputs(network, camera.shape, "YX", config)
+    records = list(predict_tiles(network, camera, "YX", config=config, outputs=outputs))
+    notices = [r.notice for r in records if r.notice]
+    assert any("tiles of 128 px" in n for n in notices)
+    np.testing.assert_array_equal(outputs.labels, expected)
+    assert records[-1].done == records[-1].total
+
+
+def test_memory_that_is_too_small_for_anything_is_an_error_in_words(camera):
+    with pytest.raises(MemoryError, match="smaller backbone"):
+        predict(Threshold(most_pixels=10), camera, config=SMALL)
+
+
+def test_a_tall_image_takes_no_more_memory_than_a_short_one():
+    def peak(height):
+        image = dask.array.zeros((height, 256), chunks=(256, 256), dtype=np.uint8)
+
+        class Nowhere:
+            """Takes rows and forgets them."""
+
+            shape = (height, 256)
+
+            def __setitem__(self, key, value):
+                pass
+
+        class Into:
+            labels, probabilities, uncertainty = Nowhere(), None, None
+
+        tracemalloc.start()
+        for _ in predict_tiles(Threshold(), image, "YX", config=SMALL, outputs=Into):
+            pass
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(512)
+    assert peak(8192) < 1.5 * peak(2048)
