@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.training.losses import build_loss
+from napari_sam2_adapters.training.optimization import Stepper, is_out_of_memory, reduced_precision
+from napari_sam2_adapters.training.recipes import RECIPES
+
+
+@pytest.fixture
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(4, 1, 32, 32, generator=generator)
+    return images, (images[:, 0] > 0.5).long()
+
+
+def stepper(segmenter: Segmenter, recipe: str = "interactive", batch_size: int = 4) -> Stepper:
+    return Stepper(
+        segmenter,
+        RECIPES[recipe],
+        build_loss("paper", [1, 1]),
+        learning_rate=None,
+        batch_size=batch_size,
+    )
+
+
+def fail_above(largest_batch: int) -> Callable[..., None]:
+    def hook(module: object, inputs: tuple[Tensor, ...]) -> None:
+        if len(inputs[0]) > largest_batch:
+            raise torch.OutOfMemoryError("CUDA out of memory (staged)")
+
+    return hook
+
+
+@pytest.mark.parametrize("adapter", ["hp", "lw", "lora"])
+def test_a_step_moves_what_learns_and_nothing_else(tiny_segmenter, batch, adapter: str) -> None:
+    segmenter = tiny_segmenter(adapter=adapter, n_classes=2)
+    trained = segmenter.trained_parameters().keys()
+    before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+    one = stepper(segmenter)
+    for _ in range(2):  # adapters that start at zero reach their first half in the second step
+        one.take(*batch, progress=0.05, seed=0)
+    moved = {n for n, v in segmenter.state_dict().items() if not torch.equal(v, before[n])}
+    assert moved <= set(trained)
+    assert len(moved) > 0.8 * len(trained)
+    frozen = [p for n, p in segmenter.named_parameters() if n not in trained]
+    assert frozen
+    assert all(p.grad is None for p in frozen)
+
+
+def test_a_batch_in_parts_is_the_whole_batch(tiny_segmenter, batch) -> None:
+    results = []
+    for part_size in (4, 3, 1):
+        segmenter = tiny_segmenter(n_classes=2)
+        one = stepper(segmenter, "paper")
+        one.part_size = part_size
+        loss, _ = one.take(*batch, progress=0.0, seed=0)
+        results.append((loss, one.slots()))
+    for loss, slots in results[1:]:
+        assert loss == pytest.approx(results[0][0], rel=1e-5)
+        for name, value in slots.items():
+            if name.startswith("exp_avg/"):
+                scale = float(results[0][1][name].abs().max())
+                torch.testing.assert_close(
+                    value, results[0][1][name], rtol=0, atol=2e-3 * scale + 1e-7
+                )
+
+
+def test_out_of_memory_halves_the_parts_and_goes_on(tiny_segmenter, batch) -> None:
+    segmenter = tiny_segmenter(n_classes=2)
+    expected, _ = stepper(tiny_segmenter(n_classes=2)).take(*batch, progress=0.05, seed=0)
+    segmenter.register_forward_pre_hook(fail_above(1))
+    one = stepper(segmenter)
+    loss, _ = one.take(*batch, progress=0.05, seed=0)
+    assert one.part_size == 1
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert all(p.grad is None for p in segmenter.parameters())
+
+
+def test_when_not_even_one_crop_fits_it_says_so(tiny_segmenter, batch) -> None:
+    segmenter = tiny_segmenter(n_classes=2)
+    segmenter.register_forward_pre_hook(fail_above(0))
+    with pytest.raises(MemoryError, match="Not even one crop of 32×32 px"):
+        stepper(segmenter).take(*batch, progress=0.0, seed=0)
+
+
+def test_another_error_is_passed_on(tiny_segmenter, batch) -> None:
+    segmenter = tiny_segmenter(n_classes=2)
+
+    def broken(module: object, inputs: object) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    segmenter.register_forward_pre_hook(broken)
+    one = stepper(segmenter)
+    with pytest.raises(RuntimeError, match="multiplied"):
+        one.take(*batch, progress=0.0, seed=0)
+    assert one.part_size == 4
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_moves_nothing(tiny_segmenter, batch, value: float) -> None:
+    segmenter = tiny_segmenter(n_classes=2)
+    before = segmenter.trained_state()
+    segmenter.register_forward_hook(lambda module, inputs, output: output * value)
+    one = stepper(segmenter)
+    loss, _ = one.take(*batch, progress=0.05, seed=0)
+    assert math.isnan(loss)
+    assert all(torch.equal(v, before[n]) for n, v in segmenter.trained_state().items())
+    assert one.slots() == {}
+
+
+def test_the_gradient_is_clipped(tiny_segmenter, batch) -> None:
+    segmenter = tiny_segmenter(n_classes=2)
+    segmenter.register_forward_hook(lambda module, inputs, output: output * 1000)
+    one = stepper(segmenter)
+    one.take(*batch, progress=0.05, seed=0)
+    first_moment = [v for n, v in one.slots().items() if n.startswith("exp_avg/")]
+    norm = math.sqrt(sum(float((v**2).sum()) for v in first_moment)) / 0.1
+    assert norm == pytest.approx(1.0, rel=1e-3)
+
+
+def test_dropout_hangs_on_the_seed_alone(tiny_segmenter, batch) -> None:
+    losses = []
+    for seed in (5, 5, 6):
+        torch.manual_seed(len(losses))
+        segmenter = tiny_segmenter(n_classes=2, adapter="lora", lora_dropout=0.5)
+        with torch.no_grad():
+            for name, parameter in segmenter.trained_parameters().items():
+                if name.endswith("lora_b"):
+                    parameter.fill_(0.05)
+        state = torch.get_rng_state()
+        losses.append(stepper(segmenter.train()).take(*batch, progress=0.05, seed=seed)[0])
+        assert torch.equal(torch.get_rng_state(), state)
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+
+
+def test_what_counts_as_out_of_memory() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("any"))
+    assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
+    assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+
+
+def test_the_cpu_computes_in_full_precision(tiny_segmenter, batch) -> None:
+    segmenter = tiny_segmenter(n_classes=2)
+    with torch.no_grad():
+        expected = segmenter(batch[0])
+        with reduced_precision(torch.device("cpu"), RECIPES["interactive"]):
+            assert torch.equal(segmenter(batch[0]), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_computes_in_bfloat16_where_the_recipe_asks(tiny_segmenter, batch) -> None:
+    device = torch.device("cuda", 0)
+    with reduced_precision(device, RECIPES["paper"]):
+        assert not torch.is_autocast_enabled("cuda")
+    with reduced_precision(device, RECIPES["interactive"]):
+        assert torch.get_autocast_dtype("cuda") == torch.bfloat16
+    segmenter = tiny_segmenter(n_classes=2).to(device)
+    loss, _ = stepper(segmenter).take(*batch, progress=0.05, seed=0)
+    assert math.isfinite(loss)
