@@ -1,0 +1,157 @@
+"""The state of a training run in one file: safetensors with a JSON header, no pickle.
+
+It holds all that a run needs to go on as if it had never stopped: the trained weights, their average, the best
+ones, the optimiser, the random states and the history. The frozen backbone is not in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Checkpoint",
+    "check_identity",
+    "read_checkpoint",
+    "write_checkpoint",
+]
+
+FORMAT_VERSION = 1
+_HEADER = "napari_sam2_adapters.training"
+
+Named = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All of a paused run.
+
+    Attributes
+    ----------
+    identity
+        What must be the same in the run that goes on: part by part (network, classes, settings, data), as JSON.
+    progress
+        Counters, random state of numpy and the records other than steps, as JSON.
+    tensors
+        Groups of tensors: ``weights``, ``average``, ``best`` by parameter name, ``optimizer`` by slot and
+        parameter name, ``random`` and ``history``.
+    """
+
+    identity: dict[str, Any]
+    progress: dict[str, Any]
+    tensors: dict[str, Named]
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write the file next to itself, then move it into place: a killed run leaves the old or the new one."""
+    header = {
+        "version": FORMAT_VERSION,
+        "identity": checkpoint.identity,
+        "progress": checkpoint.progress,
+    }
+    tensors = {
+        f"{group}/{name}": tensor.contiguous()
+        for group, named in checkpoint.tensors.items()
+        for name, tensor in named.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file(tensors, part, metadata={_HEADER: json.dumps(header)})
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read what :func:`write_checkpoint` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When the file is damaged, is no checkpoint of this package, or is of a later version.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no checkpoint {path} to go on from; start without resuming to write one."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a training checkpoint ({error}); it is damaged or another kind of file. "
+            "Choose the checkpoint of an earlier run, or start anew."
+        ) from error
+    header = _header(path, metadata)
+    tensors: dict[str, Named] = {}
+    for key, tensor in flat.items():
+        group, _, name = key.partition("/")
+        tensors.setdefault(group, {})[name] = tensor
+    return Checkpoint(header["identity"], header["progress"], tensors)
+
+
+def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    if _HEADER not in metadata:
+        raise ValueError(
+            f"{path} is a safetensors file but no training checkpoint of this package. An adapter file is "
+            "opened as a model, and can be trained further from there."
+        )
+    try:
+        header: dict[str, Any] = json.loads(metadata[_HEADER])
+        version, _, _ = int(header["version"]), header["identity"], header["progress"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"The header of the checkpoint {path} is damaged ({error!r}). Start anew without resuming."
+        ) from error
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} was written by a later version (format {version}, this one reads up to {FORMAT_VERSION}). "
+            "Update the package, or start anew."
+        )
+    return header
+
+
+def check_identity(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of another network, other classes, settings or data.
+
+    Raises
+    ------
+    ValueError
+        Naming the first part that differs, and how.
+    """
+    for part, expected in wanted.items():
+        got = found.get(part)
+        if got != expected:
+            where, old, new = _difference(part, got, expected)
+            raise ValueError(
+                f"The checkpoint {path} belongs to another run: its {where} is {_short(old)}, but this run has "
+                f"{_short(new)}. Resume with what it was started with, or start anew without resuming."
+            )
+
+
+def _difference(part: str, got: Any, wanted: Any) -> tuple[str, Any, Any]:
+    """Narrow two differing groups of settings down to the first setting that differs."""
+    if not (isinstance(got, dict) and isinstance(wanted, dict)):
+        return part, got, wanted
+    key = next(key for key in {**wanted, **got} if got.get(key) != wanted.get(key))
+    return f"{part} ({key})", got.get(key), wanted.get(key)
+
+
+def _short(value: Any, longest: int = 120) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= longest else f"{text[:longest]}…"

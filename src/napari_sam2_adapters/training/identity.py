@@ -1,0 +1,68 @@
+"""What a run is, so that a checkpoint of another one is not taken for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from napari_sam2_adapters.config import TrainConfig
+from napari_sam2_adapters.data.dataset import Dataset, Region
+from napari_sam2_adapters.models.segmenter import Segmenter
+
+__all__ = ["check_fit", "describe_run"]
+
+# A run may go on for longer, or be checked more often, than it was started for.
+_FREE_SETTINGS = {"steps", "time_budget_s", "patience", "validate_every"}
+
+
+def describe_run(
+    segmenter: Segmenter, dataset: Dataset, config: TrainConfig, class_counts: Sequence[int]
+) -> dict[str, Any]:
+    """Give network, classes, settings and data of a run, ready for JSON."""
+    settings = config.model_dump(mode="json", exclude=_FREE_SETTINGS)
+    return {
+        "network": {
+            **segmenter.config.model_dump(mode="json"),
+            "backbone_sha256": segmenter.backbone_sha256,
+        },
+        "classes": {str(info.value): info.name for info in segmenter.classes},
+        "settings": settings,
+        "data": {
+            "split": dataset.split_description,
+            "labelled training pixels per class": list(class_counts),
+            "normalization": dataset.normalization.model_dump(mode="json"),
+            "regions": _fingerprint([*dataset.train, *dataset.held_out]),
+        },
+    }
+
+
+def check_fit(segmenter: Segmenter, dataset: Dataset) -> None:
+    """Check that the segmenter can learn from these data.
+
+    Raises
+    ------
+    ValueError
+        When the classes (their values, in order) or the number of channels differ.
+    """
+    ours, theirs = ([info.value for info in part.classes] for part in (segmenter, dataset))
+    if ours != theirs:
+        raise ValueError(
+            f"The segmenter has the class values {ours}, but the data have {theirs}. Train a fresh adapter for "
+            "these classes, or relabel the data."
+        )
+    channels = segmenter.config.input_channels
+    if channels != dataset.input_channels:
+        raise ValueError(
+            f"The segmenter takes images of {channels} channel(s), but the data have {dataset.input_channels}. "
+            "Build one with that many channels, or choose other images."
+        )
+
+
+def _fingerprint(regions: Sequence[Region]) -> str:
+    places = [
+        (r.pair, r.plane, r.rows.start, r.rows.stop, r.columns.start, r.columns.stop, r.name)
+        for r in regions
+    ]
+    return hashlib.sha256(json.dumps(places).encode()).hexdigest()

@@ -1,0 +1,112 @@
+"""What training says of itself: one small frozen record per step, per held-out check and per incident."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "NoticeRecord",
+    "Record",
+    "StepRecord",
+    "ValidationRecord",
+    "best_check",
+    "first_check",
+    "pack_history",
+    "unpack_history",
+]
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One optimiser step, counted from 1; ``learning_rate`` is the largest of the groups."""
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class ValidationRecord:
+    """Scores of the averaged weights on the held-out pixels after ``step`` steps (0: before the first).
+
+    Attributes
+    ----------
+    dice, iou
+        By class name, 0 to 1; NaN for a class that is neither true nor predicted there.
+    mean_dice
+        Mean over the classes that the held-out labels contain; the best weights are chosen by it.
+    best
+        Whether these weights are the best so far.
+    pixels
+        Labelled held-out pixels that were scored, the same ones in every check.
+    """
+
+    step: int
+    dice: dict[str, float]
+    iou: dict[str, float]
+    mean_dice: float
+    loss: float
+    best: bool
+    seconds: float
+    pixels: int
+
+
+@dataclass(frozen=True)
+class NoticeRecord:
+    """Something the user should read, as a sentence: a smaller batch, or an early stop."""
+
+    step: int
+    message: str
+
+
+Record = StepRecord | ValidationRecord | NoticeRecord
+
+
+def first_check(history: Sequence[Record]) -> ValidationRecord | None:
+    """Give the check before the first step."""
+    return next((record for record in history if isinstance(record, ValidationRecord)), None)
+
+
+def best_check(history: Sequence[Record]) -> tuple[ValidationRecord | None, int]:
+    """Give the best check and the number of checks after it."""
+    checks = (record for record in reversed(history) if isinstance(record, ValidationRecord))
+    for later, check in enumerate(checks):
+        if check.best:
+            return check, later
+    return None, 0
+
+
+def pack_history(history: Sequence[Record]) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Split a history into a float64 table ``(steps, 6)`` of the steps and JSON-ready other records."""
+    rows: list[tuple[float, ...]] = []
+    others: list[dict[str, Any]] = []
+    for record in history:
+        if isinstance(record, StepRecord):
+            rows.append(astuple(record))
+        else:
+            kind = "check" if isinstance(record, ValidationRecord) else "notice"
+            others.append({"after": len(rows), "kind": kind, "record": asdict(record)})
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), 6), others
+
+
+def unpack_history(table: Tensor, others: Sequence[Mapping[str, Any]]) -> list[Record]:
+    """Join again what :func:`pack_history` split."""
+    steps: list[Record] = [
+        StepRecord(int(step), int(steps), *values) for step, steps, *values in table.tolist()
+    ]
+    history: list[Record] = []
+    taken = 0
+    for other in others:
+        history += steps[taken : other["after"]]
+        taken = other["after"]
+        kind = ValidationRecord if other["kind"] == "check" else NoticeRecord
+        history.append(kind(**other["record"]))
+    return history + steps[taken:]

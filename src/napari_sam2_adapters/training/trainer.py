@@ -1,0 +1,286 @@
+"""The run of a training: steps, held-out checks, checkpoints, and the best weights kept however it ends."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from napari_sam2_adapters.config import PredictConfig, TrainConfig
+from napari_sam2_adapters.data.dataset import Dataset
+from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.training.batches import BatchSource
+from napari_sam2_adapters.training.checkpoint import (
+    Checkpoint,
+    check_identity,
+    read_checkpoint,
+    write_checkpoint,
+)
+from napari_sam2_adapters.training.identity import check_fit, describe_run
+from napari_sam2_adapters.training.losses import build_loss
+from napari_sam2_adapters.training.optimization import Stepper, reduced_precision
+from napari_sam2_adapters.training.recipes import RECIPES
+from napari_sam2_adapters.training.records import (
+    NoticeRecord,
+    Record,
+    StepRecord,
+    ValidationRecord,
+    best_check,
+    first_check,
+    pack_history,
+    unpack_history,
+)
+from napari_sam2_adapters.training.stopping import progress_of_step, reason_to_stop
+from napari_sam2_adapters.training.validation import HeldOut
+from napari_sam2_adapters.training.weights import RunWeights
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Fine-tunes a segmenter in place.
+
+    Parameters
+    ----------
+    segmenter
+        Fresh, or trained before (a warm start); its classes and channels must be those of the data.
+    dataset
+        Training and held-out regions.
+    config
+        Recipe, loss, batch, crops and when to stop.
+    checkpoint
+        File that is written at every check and when the run ends or is closed; None: no file.
+    predict
+        Its tile size and batch size are those of the held-out checks.
+
+    Attributes
+    ----------
+    history
+        Every record so far.
+    stop_reason
+        Why training ended, as a sentence; empty before the end and after it was left.
+
+    Raises
+    ------
+    ValueError
+        When classes or channels of segmenter and dataset differ, or nothing can learn.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        dataset: Dataset,
+        config: TrainConfig,
+        *,
+        checkpoint: Path | None = None,
+        predict: PredictConfig | None = None,
+    ) -> None:
+        check_fit(segmenter, dataset)
+        self.history: list[Record] = []
+        self.stop_reason = ""
+        self._segmenter, self._config = segmenter, config
+        self._checkpoint = checkpoint
+        self._recipe = RECIPES[config.recipe]
+        self._source = BatchSource(dataset, config)
+        self._loss = build_loss(config.loss, self._source.class_counts)
+        self._stepper = Stepper(
+            segmenter,
+            self._recipe,
+            self._loss,
+            learning_rate=config.learning_rate,
+            batch_size=config.batch_size,
+        )
+        self._weights = RunWeights(segmenter, averaged=self._recipe.averaged)
+        self._held_out = HeldOut(dataset, config, predict or PredictConfig())
+        self._identity = describe_run(segmenter, dataset, config, self._source.class_counts)
+        self._step = 0
+        self._marked_step = -1
+        self._stale_checks = 0
+        self._seconds = 0.0
+        self._diverged = False
+        self._running = False
+
+    @property
+    def baseline(self) -> ValidationRecord | None:
+        """The check before the first step; None without held-out pixels or before it is done."""
+        return first_check(self.history)
+
+    @property
+    def best(self) -> ValidationRecord | None:
+        """The check of the weights that are kept; None without held-out pixels."""
+        return best_check(self.history)[0]
+
+    def run(self) -> Generator[Record, None, None]:
+        """Train, yielding a record after each step and each check.
+
+        It may be left at any yield: on close, on an exception and at the end, the best averaged weights are in
+        the segmenter (without held-out pixels the latest ones). Called again, it goes on where it was left.
+
+        Raises
+        ------
+        ValueError
+            When a run of this trainer is still going.
+        MemoryError
+            When not even one crop fits into the device.
+        """
+        if self._running:
+            raise ValueError("This trainer is already running; close that run before a new one.")
+        self._running = True
+        try:
+            self._weights.show_latest()
+            yield from self._until_stopped()
+            self._write_checkpoint()
+        except GeneratorExit:
+            self._settle()
+            raise
+        finally:
+            self._weights.show_best()
+            self._running = False
+
+    def current_weights(self) -> AbstractContextManager[Segmenter]:
+        """The segmenter with the averaged weights in inference mode, for a preview between two records."""
+        return self._weights.average_in_segmenter()
+
+    def save_checkpoint(self, path: Path) -> None:
+        """Write all that :meth:`resume` needs, between two records or after the end."""
+        crops, augmentation = self._source.random_state()
+        steps, others = pack_history(self.history)
+        tensors = {
+            **self._weights.state(),
+            "optimizer": self._stepper.slots(),
+            "random": {"augmentation": augmentation},
+            "history": {"steps": steps},
+        }
+        progress = {
+            "step": self._step,
+            "marked_step": self._marked_step,
+            "seconds": self._seconds,
+            "part_size": self._stepper.part_size,
+            "crops": crops,
+            "records": others,
+        }
+        write_checkpoint(path, Checkpoint(self._identity, progress, tensors))
+
+    def resume(self, path: Path | None = None) -> None:
+        """Take over the state of a checkpoint; :meth:`run` then goes on as if it had never stopped.
+
+        Parameters
+        ----------
+        path
+            None: the trainer's own checkpoint file.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            When there is none, or it is damaged, foreign, or of a run with another network, other data or other
+            settings (save steps, time budget, patience and checks); nothing is changed then.
+        """
+        path = path or self._checkpoint
+        if path is None:
+            raise ValueError("Say which checkpoint to resume from: this trainer has no file.")
+        saved = read_checkpoint(path)
+        check_identity(path, saved.identity, self._identity)
+        tensors, progress = saved.tensors, saved.progress
+        self._weights.load(tensors)
+        self._stepper.restore(tensors.get("optimizer", {}), progress["part_size"])
+        self._source.restore(progress["crops"], tensors["random"]["augmentation"])
+        self._step = progress["step"]
+        self._marked_step = progress["marked_step"]
+        self._seconds = progress["seconds"]
+        self._diverged = False
+        self.history = unpack_history(tensors["history"]["steps"], progress["records"])
+        self._stale_checks = best_check(self.history)[1]
+
+    def _until_stopped(self) -> Iterator[Record]:
+        if not self.history and self._held_out.notice is not None:
+            yield self._note(self._held_out.notice)
+        while True:
+            reason = reason_to_stop(
+                self._config,
+                step=self._step,
+                seconds=self._seconds,
+                stale_checks=self._stale_checks,
+                diverged=self._diverged,
+            )
+            due = reason is not None or self._step % self._config.validate_every == 0
+            if due and self._marked_step != self._step:
+                yield from self._mark()
+                continue  # the check may be one too many without a better score
+            if reason is not None:
+                self.stop_reason = reason
+                if self._step < self._config.steps:
+                    yield self._note(reason)
+                return
+            yield from self._take_step()
+
+    def _take_step(self) -> Iterator[Record]:
+        started = time.perf_counter()
+        part_size = self._stepper.part_size
+        images, labels = self._source.draw()
+        loss, rate = self._stepper.take(
+            images,
+            labels,
+            progress=progress_of_step(self._config, self._step, self._seconds),
+            seed=self._config.seed * 1_000_003 + self._step,
+        )
+        if math.isnan(loss):
+            self._diverged = True
+            return
+        self._step += 1
+        self._weights.update(self._step)
+        seconds = time.perf_counter() - started
+        self._seconds += seconds
+        record = StepRecord(
+            self._step, self._config.steps, loss, rate, seconds, len(images) / seconds
+        )
+        self.history.append(record)
+        yield record
+        if self._stepper.part_size < part_size:
+            yield self._note(
+                f"The memory of {self._segmenter.device} was full, so batches of {len(images)} crops now go through "
+                f"the network {self._stepper.part_size} at a time; that is slower, but learns the same."
+            )
+
+    def _mark(self) -> Iterator[Record]:
+        """Check where there are held-out pixels, and write the checkpoint."""
+        record = self._check() if self._held_out.windows else None
+        self._marked_step = self._step
+        self._write_checkpoint()
+        if record is not None:
+            yield record
+
+    def _check(self) -> ValidationRecord:
+        best = self.best
+        with self._weights.average_in_segmenter() as segmenter:
+            record = self._held_out.check(
+                segmenter,
+                self._loss,
+                step=self._step,
+                best=None if best is None else best.mean_dice,
+                precision=reduced_precision(segmenter.device, self._recipe),
+            )
+        self._seconds += record.seconds
+        self.history.append(record)
+        self._stale_checks += 1
+        if record.best:
+            self._stale_checks = 0
+            self._weights.remember_best()
+        return record
+
+    def _note(self, message: str) -> NoticeRecord:
+        notice = NoticeRecord(self._step, message)
+        self.history.append(notice)
+        return notice
+
+    def _settle(self) -> None:
+        """Write the checkpoint of a run that is left, then score what it learnt if nothing of it was scored yet."""
+        self._write_checkpoint()
+        if self._held_out.windows and self._marked_step == 0 < self._step:
+            self._check()
+            self._marked_step = self._step
+
+    def _write_checkpoint(self) -> None:
+        if self._checkpoint is not None:
+            self.save_checkpoint(self._checkpoint)

@@ -1,0 +1,87 @@
+"""The three sets of trained weights of a run: the latest, their average, and the best average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.training.ema import MovingAverage
+
+__all__ = ["RunWeights"]
+
+Named = dict[str, Tensor]
+
+
+class RunWeights:
+    """Keeps the sets of weights of a run, and puts one of them into the segmenter.
+
+    Parameters
+    ----------
+    segmenter
+        It holds the latest weights while it learns.
+    averaged
+        Whether there is a moving average; else the latest weights stand for it.
+    """
+
+    def __init__(self, segmenter: Segmenter, *, averaged: bool) -> None:
+        self._segmenter = segmenter
+        self._average = MovingAverage(segmenter.trained_parameters(), averaged=averaged)
+        self._best: Named = {}
+        self._latest: Named | None = None  # while the segmenter holds the best
+
+    def update(self, step: int) -> None:
+        """Take the weights after step number ``step``, counted from 1, into the average."""
+        self._average.update(step)
+
+    def remember_best(self) -> None:
+        """Take the average for the best from now on."""
+        self._best = self._average.state()
+
+    @contextmanager
+    def average_in_segmenter(self) -> Iterator[Segmenter]:
+        """The segmenter with the average, in inference mode; weights and mode are put back after."""
+        before, was_training = self._segmenter.trained_state(), self._segmenter.training
+        self._segmenter.load_trained_state(self._average.state())
+        self._segmenter.eval()
+        try:
+            yield self._segmenter
+        finally:
+            self._segmenter.load_trained_state(before)
+            self._segmenter.train(was_training)
+
+    def show_latest(self) -> None:
+        """Put the latest weights into the segmenter, in training mode."""
+        if self._latest is not None:
+            self._segmenter.load_trained_state(self._latest)
+            self._latest = None
+        self._segmenter.train()
+
+    def show_best(self) -> None:
+        """Put the best average into the segmenter, or the average when none was the best, in inference mode."""
+        self._latest = self._segmenter.trained_state()
+        self._segmenter.load_trained_state(self._best or self._average.state())
+        self._segmenter.eval()
+
+    def state(self) -> dict[str, Named]:
+        """CPU copies of ``weights`` (the latest), ``average`` and ``best`` (empty when there is none)."""
+        return {
+            "weights": self._latest or self._segmenter.trained_state(),
+            "average": self._average.state(),
+            "best": self._best,
+        }
+
+    def load(self, state: dict[str, Named]) -> None:
+        """Put back what :meth:`state` gave, the latest weights into the segmenter.
+
+        Raises
+        ------
+        ValueError
+            When they are those of another network; nothing is changed then.
+        """
+        self._segmenter.load_trained_state(state["weights"])
+        self._latest = None
+        self._average.load(state["average"])
+        self._best = state.get("best", {})

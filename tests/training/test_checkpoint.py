@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from napari_sam2_adapters.training import checkpoint as module
+from napari_sam2_adapters.training.checkpoint import (
+    Checkpoint,
+    check_identity,
+    read_checkpoint,
+    write_checkpoint,
+)
+
+
+def sample() -> Checkpoint:
+    return Checkpoint(
+        identity={"network": {"adapter": "hp", "reduction": 4}, "classes": {"1": "cell"}},
+        progress={"step": 7, "crops": {"state": 2**127 + 1}},
+        tensors={
+            "weights": {"a.b/c": torch.arange(6.0).reshape(2, 3).T},
+            "random": {"augmentation": torch.Generator().get_state()},
+            "optimizer": {"step/a": torch.tensor(3.0)},
+        },
+    )
+
+
+def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "run.checkpoint.safetensors"
+    written = sample()
+    write_checkpoint(path, written)
+    read = read_checkpoint(path)
+    assert read.identity == written.identity
+    assert read.progress == written.progress
+    assert read.tensors.keys() == written.tensors.keys()
+    for group, named in written.tensors.items():
+        assert read.tensors[group].keys() == named.keys()
+        for name, tensor in named.items():
+            assert torch.equal(read.tensors[group][name], tensor)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.safetensors"
+    write_checkpoint(path, sample())
+    before = path.read_bytes()
+
+    def full_disk(tensors: object, file: Path, metadata: object) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(module, "save_file", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_checkpoint(path, sample())
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint .*nothing\.safetensors"):
+        read_checkpoint(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"text, not tensors", b"\x80\x02}q\x00."])
+def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged or another kind of file"):
+        read_checkpoint(path)
+
+
+def test_a_cut_off_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    write_checkpoint(path, sample())
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ValueError, match="damaged"):
+        read_checkpoint(path)
+
+
+def test_foreign_tensors_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"w": torch.ones(1)}, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="no training checkpoint"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (json.dumps({"version": 2, "identity": {}, "progress": {}}), "later version"),
+        (json.dumps({"version": 1}), "header of the checkpoint .* is damaged"),
+        ("{", "header of the checkpoint .* is damaged"),
+    ],
+)
+def test_a_later_or_damaged_header_is_refused(tmp_path: Path, header: str, said: str) -> None:
+    path = tmp_path / "run.safetensors"
+    save_file({"w": torch.ones(1)}, path, metadata={"napari_sam2_adapters.training": header})
+    with pytest.raises(ValueError, match=said):
+        read_checkpoint(path)
+
+
+def test_a_mismatch_names_the_part_and_both_sides() -> None:
+    found = sample().identity
+    check_identity(Path("run"), found, sample().identity)
+    wanted = {**found, "network": {"adapter": "lw", "reduction": 4}}
+    with pytest.raises(ValueError, match=r'network \(adapter\) is "hp", but this run has "lw"'):
+        check_identity(Path("run"), found, wanted)
+    with pytest.raises(ValueError, match=r"classes \(2\) is null"):
+        check_identity(Path("run"), found, {**found, "classes": {"1": "cell", "2": "wall"}})

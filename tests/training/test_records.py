@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+import math
+
+from napari_sam2_adapters.training.records import (
+    NoticeRecord,
+    StepRecord,
+    ValidationRecord,
+    best_check,
+    first_check,
+    pack_history,
+    unpack_history,
+)
+
+
+def check(step: int, dice: float, best: bool) -> ValidationRecord:
+    return ValidationRecord(step, {"a": dice}, {"a": dice / 2}, dice, 0.1, best, 0.5, 99)
+
+
+def step(number: int) -> StepRecord:
+    return StepRecord(number, 3, 1 / 3, 1e-3 / 7, 0.1, 40.0)
+
+
+HISTORY = [
+    NoticeRecord(0, "A notice."),
+    check(0, 0.1, True),
+    step(1),
+    step(2),
+    check(2, 0.7, True),
+    step(3),
+    check(3, 0.6, False),
+]
+
+
+def test_a_history_survives_packing_exactly() -> None:
+    table, others = pack_history(HISTORY)
+    assert table.shape == (3, 6)
+    assert unpack_history(table, json.loads(json.dumps(others))) == HISTORY
+    ends_with_step = HISTORY[:4]
+    assert unpack_history(*pack_history(ends_with_step)) == ends_with_step
+    assert unpack_history(*pack_history([])) == []
+
+
+def test_a_class_that_is_not_there_survives_packing() -> None:
+    table, others = pack_history([check(0, math.nan, True)])
+    record = unpack_history(table, json.loads(json.dumps(others)))[0]
+    assert isinstance(record, ValidationRecord)
+    assert math.isnan(record.dice["a"])
+
+
+def test_first_and_best() -> None:
+    assert first_check(HISTORY) == HISTORY[1]
+    assert best_check(HISTORY) == (HISTORY[4], 1)
+    assert first_check(HISTORY[2:4]) is None
+    assert best_check([]) == (None, 0)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from napari_sam2_adapters.training.weights import RunWeights
+
+
+def add(segmenter, amount: float) -> None:
+    with torch.no_grad():
+        for parameter in segmenter.trained_parameters().values():
+            parameter += amount
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+def test_the_average_is_shown_and_the_latest_come_back(tiny_segmenter) -> None:
+    segmenter = tiny_segmenter().train()
+    weights = RunWeights(segmenter, averaged=True)
+    start = segmenter.trained_state()
+    add(segmenter, 0.5)
+    latest = segmenter.trained_state()
+    with pytest.raises(KeyboardInterrupt), weights.average_in_segmenter() as shown:
+        assert shown is segmenter
+        assert not segmenter.training
+        assert same(segmenter.trained_state(), start)
+        raise KeyboardInterrupt
+    assert segmenter.training
+    assert same(segmenter.trained_state(), latest)
+
+
+def test_the_best_is_shown_then_the_latest_go_on(tiny_segmenter) -> None:
+    segmenter = tiny_segmenter()
+    weights = RunWeights(segmenter, averaged=False)
+    add(segmenter, 0.5)
+    weights.update(1)
+    weights.remember_best()
+    best = segmenter.trained_state()
+    add(segmenter, 0.5)
+    weights.update(2)
+    latest = segmenter.trained_state()
+    weights.show_best()
+    assert same(segmenter.trained_state(), best)
+    assert not segmenter.training
+    state = weights.state()
+    assert same(state["weights"], latest)
+    assert same(state["best"], best)
+    weights.show_latest()
+    assert same(segmenter.trained_state(), latest)
+    assert segmenter.training
+
+
+def test_without_a_best_the_average_is_shown(tiny_segmenter) -> None:
+    segmenter = tiny_segmenter()
+    weights = RunWeights(segmenter, averaged=True)
+    add(segmenter, 0.5)
+    weights.update(1)
+    average = weights.state()["average"]
+    weights.show_best()
+    assert same(segmenter.trained_state(), average)
+
+
+def test_the_state_of_another_network_is_refused(tiny_segmenter) -> None:
+    state = RunWeights(tiny_segmenter(adapter="hp"), averaged=True).state()
+    segmenter = tiny_segmenter(adapter="lw")
+    before = segmenter.trained_state()
+    with pytest.raises(ValueError, match="do not fit"):
+        RunWeights(segmenter, averaged=True).load(state)
+    assert same(segmenter.trained_state(), before)
