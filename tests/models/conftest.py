@@ -1,0 +1,86 @@
+"""Parts of both families, small or shipped, and the same network with and without what is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from napari_sam2_adapters.config import ModelConfig, default_classes
+from napari_sam2_adapters.models.backbone import HieraBackbone, HieraShape
+from napari_sam2_adapters.models.backbone_files import find_weights
+from napari_sam2_adapters.models.checkpoints import load_backbone
+from napari_sam2_adapters.models.decoder import SamHeads
+from napari_sam2_adapters.models.mobile import MobileBackbone
+from napari_sam2_adapters.models.segmenter import Segmenter, assemble
+
+SMALL_HIERA = HieraShape(
+    embed_dim=16,
+    num_heads=1,
+    stages=(1, 1, 2, 1),
+    window_spec=(8, 4, 7, 7),
+    global_att_blocks=(3,),
+    window_pos_embed_bkg_spatial_size=(7, 7),
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(_two_threads: None) -> None:
+    # Small tensors: two threads would mostly wait for each other, and sums could come in another order.
+    torch.set_num_threads(1)
+
+
+def load_parts(family: str) -> tuple[HieraBackbone | MobileBackbone, SamHeads]:
+    if family == "mobile":
+        backbone, heads, _ = load_backbone("mobile", find_weights("mobile"))
+        return backbone.eval(), heads.eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        hiera, heads = HieraBackbone(SMALL_HIERA), SamHeads(sam2=True)
+        for zeros in (hiera.trunk.pos_embed, hiera.trunk.pos_embed_window, hiera.no_mem_embed):
+            nn.init.normal_(zeros, std=0.1)
+    return hiera.eval(), heads.eval()
+
+
+def build(family: str, adapter: str = "lw", n_classes: int = 3, **settings: Any) -> Segmenter:
+    config = ModelConfig(
+        backbone="mobile" if family == "mobile" else "tiny", adapter=adapter, **settings
+    )
+    backbone, heads = load_parts(family)
+    return assemble(backbone, heads, config, default_classes(list(range(1, n_classes + 1))))
+
+
+@torch.no_grad()
+def disturb(segmenter: Segmenter, size: float = 0.05) -> Segmenter:
+    """Move every trained tensor, so that nothing is left at its start."""
+    generator = torch.Generator().manual_seed(11)
+    for parameter in segmenter.trained_parameters().values():
+        parameter += size * torch.randn(parameter.shape, generator=generator)
+    return segmenter
+
+
+@pytest.fixture
+def parts() -> Callable[[str], tuple[HieraBackbone | MobileBackbone, SamHeads]]:
+    """Pretrained parts before anything was added: ``parts("hiera")`` or ``parts("mobile")``."""
+    return load_parts
+
+
+@pytest.fixture
+def segmenter_of() -> Callable[..., Segmenter]:
+    """Factory: ``segmenter_of("hiera" | "mobile", adapter="hp", n_classes=3, **ModelConfig fields)``."""
+    return build
+
+
+@pytest.fixture
+def disturbed() -> Callable[..., Segmenter]:
+    """Add noise to all that is trained in a segmenter: ``disturbed(segmenter, size=0.05)``."""
+    return disturb
+
+
+@pytest.fixture
+def relative() -> Callable[[torch.Tensor, torch.Tensor], float]:
+    """Largest difference as a share of the largest wanted value."""
+    return lambda got, wanted: float((got - wanted).abs().max() / wanted.abs().max())
