@@ -20,6 +20,7 @@ __all__ = [
     "BackboneFile",
     "backbone_file",
     "cache_folder",
+    "cached_path",
     "download_backbone",
     "file_sha256",
     "find_weights",
@@ -112,6 +113,13 @@ def cache_folder() -> Path:
     )
 
 
+def cached_path(name: str, sha256: str) -> Path:
+    """Where the cache keeps a backbone's file with this checksum: under its official name, or under ours."""
+    entry = backbone_file(name)
+    official = sha256 == entry.sha256
+    return cache_folder() / (entry.file_name if official else f"{name}-{sha256[:12]}.pt")
+
+
 def find_weights(name: str, sha256: str | None = None) -> Path:
     """Find a backbone's file on this machine.
 
@@ -130,12 +138,13 @@ def find_weights(name: str, sha256: str | None = None) -> Path:
     entry = backbone_file(name)
     if entry.shape is None:
         return Path(str(files("napari_sam2_adapters") / "weights" / entry.file_name))
-    official = cache_folder() / entry.file_name
-    own = sorted(cache_folder().glob(f"{name}-*.pt"), key=lambda p: p.stat().st_mtime, reverse=True)
-    if sha256 is not None and sha256 != entry.sha256:
-        found = [path for path in own if path.stem == f"{name}-{sha256[:12]}"]
+    folder = cache_folder()
+    official = folder / entry.file_name
+    if sha256 is None:
+        own = folder.glob(f"{name}-*.pt")
+        found = [official] if official.exists() else sorted(own, key=lambda p: -p.stat().st_mtime)
     else:
-        found = [path for path in (official, *(own if sha256 is None else ())) if path.exists()]
+        found = [p for p in (cached_path(name, sha256),) if p.exists()]
     if not found:
         needed = "" if sha256 is None else f" with sha256 {sha256[:12]}…"
         raise FileNotFoundError(
@@ -154,22 +163,38 @@ def download_backbone(name: str, progress: object = False) -> Path:
         A SAM2.1 size.
     progress
         Something with ``total``, ``update(n)``, ``reset()`` and ``close()`` that shows progress, as pooch takes it.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be fetched or stored.
+    ValueError
+        When what was fetched has another sha256; nothing is kept of it then.
     """
     import pooch
 
     entry = backbone_file(name)
     if entry.shape is None:
         return find_weights(name)
-    downloader = pooch.HTTPDownloader(progressbar=progress)
-    return Path(
-        pooch.retrieve(
+    try:
+        path = pooch.retrieve(
             entry.address,
             known_hash=f"sha256:{entry.sha256}",
             fname=entry.file_name,
             path=cache_folder(),
-            downloader=downloader,
+            downloader=pooch.HTTPDownloader(progressbar=progress),
         )
-    )
+    except OSError as error:
+        raise OSError(
+            f"{entry.file_name} could not be downloaded from {entry.address}: {error}. Try again, or fetch it by hand and give "
+            "it with '--from FILE'."
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"What {entry.address} sent is not {entry.file_name}: its sha256 is another. Try again, or fetch it by hand and give "
+            "it with '--from FILE'."
+        ) from error
+    return Path(path)
 
 
 def file_sha256(path: Path) -> str:

@@ -22,6 +22,7 @@ from napari_sam2_adapters.models.backbone_files import (
     BACKBONES,
     backbone_file,
     cache_folder,
+    cached_path,
     file_sha256,
     find_weights,
 )
@@ -99,21 +100,39 @@ def load_backbone(name: str, path: Path) -> tuple[HieraBackbone | MobileBackbone
 
     Raises
     ------
+    FileNotFoundError
+        When there is no such file.
     ValueError
         When the file is damaged or its tensors are not those of the backbone.
     """
     entry = backbone_file(name)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}. Give the path of {entry.file_name}.")
     sha256 = file_sha256(path)
-    if entry.shape is None and sha256 != entry.sha256:
-        raise ValueError(
-            f"{path.name} is damaged: its sha256 is {sha256[:12]}…, not {entry.sha256[:12]}…. Install the package again."
-        )
-    backbone = HieraBackbone(entry.shape) if entry.shape else MobileBackbone()
-    heads = SamHeads(sam2=entry.shape is not None)
+    _check_sha256(path, sha256, name)
+    # The weights that the constructors draw are all replaced, so the caller's random state should not notice them.
+    with torch.random.fork_rng(devices=[]):
+        backbone = HieraBackbone(entry.shape) if entry.shape else MobileBackbone()
+        heads = SamHeads(sam2=entry.shape is not None)
     whole = nn.ModuleDict({"backbone": backbone, "heads": heads})
     state = _mobile_state(path) if entry.shape is None else _sam2_state(path, name)
     _load_strictly(whole, state, path, name)
     return backbone, heads, sha256
+
+
+def _check_sha256(path: Path, sha256: str, name: str) -> None:
+    """A file that we stored has the checksum that it was stored under; of the user's own files none is known."""
+    entry = backbone_file(name)
+    built_in = entry.shape is None
+    if built_in and sha256 != entry.sha256:
+        raise ValueError(
+            f"{path.name} is damaged: its sha256 is {sha256[:12]}…, not {entry.sha256[:12]}…. Install the package again."
+        )
+    if not built_in and path.parent == cache_folder() and path != cached_path(name, sha256):
+        raise ValueError(
+            f"{path} is damaged: its sha256 is {sha256[:12]}…, which does not belong to this name. Delete the file and run "
+            f"'sam2-adapters backbones download {name}' again."
+        )
 
 
 def _mobile_state(path: Path) -> dict[str, Tensor]:
@@ -138,9 +157,11 @@ def _sam2_state(path: Path, name: str) -> dict[str, Tensor]:
             f"{path.name} cannot be read as a PyTorch weight file. Download the SAM2.1 {name} file again."
         ) from error
     state = content.get("model") if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in state.items()
+    ):
         raise ValueError(
-            f"{path.name} has no entry 'model', so it is no SAM2 file. Choose {BACKBONES[name].file_name}."
+            f"{path.name} has no entry 'model' with named tensors, so it is no SAM2 file. Choose {BACKBONES[name].file_name}."
         )
     ours = {}
     for key, tensor in state.items():
@@ -177,19 +198,21 @@ def install_backbone(name: str, source: Path) -> Path:
 
     Raises
     ------
+    FileNotFoundError
+        When there is no such file.
     ValueError
         When it does not hold this backbone.
     """
     entry = backbone_file(name)
     if entry.shape is None:
         raise ValueError(f"The backbone {name!r} is built in and needs no file.")
-    if not source.is_file():
-        raise FileNotFoundError(f"There is no file {source}. Give the path of {entry.file_name}.")
     _, _, sha256 = load_backbone(name, source)
-    official = sha256 == entry.sha256
-    target = cache_folder() / (entry.file_name if official else f"{name}-{sha256[:12]}.pt")
+    target = cached_path(name, sha256)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(".part")
-    shutil.copyfile(source, part)
-    part.replace(target)
+    try:
+        shutil.copyfile(source, part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
     return target

@@ -1,7 +1,7 @@
 """The model file ``NAME.adapter.safetensors``: what was trained, and a JSON header that says how to use it.
 
-It is data: tensors in safetensors and text in its metadata. The header carries a sha256 over the tensors, which is compared
-before they are used.
+It is data: tensors in safetensors and text in its metadata. The header carries a sha256 over the tensors, and beside it lies
+one over the header itself; both are compared before anything is used.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ __all__ = ["SUFFIX", "AdapterHeader", "load_adapter", "read_header", "save_adapt
 SUFFIX = ".adapter.safetensors"
 FORMAT_VERSION = 1
 _KEY = "napari_sam2_adapters"
+_KEY_SHA256 = "napari_sam2_adapters_sha256"
 
 
 class AdapterHeader(Settings):
@@ -97,7 +98,7 @@ def save_adapter(
     FileExistsError
         When the file is there and ``overwrite`` was not given.
     ValueError
-        When the name has another ending.
+        When the name has another ending, or the network was folded and nothing in it learns.
     """
     if not path.name.endswith(SUFFIX):
         raise ValueError(
@@ -108,6 +109,10 @@ def save_adapter(
             f"{path} is there already. Choose another name or ask for it to be overwritten."
         )
     state = segmenter.trained_state()
+    if not state:
+        raise ValueError(
+            "This network was folded for inference and has no trained tensors left. Save the one that it was folded from."
+        )
     if half:
         state = {name: tensor.half() for name, tensor in state.items()}
     header = AdapterHeader(
@@ -125,18 +130,25 @@ def save_adapter(
             name: version(name) for name in ("napari-sam2-adapters", "torch", "timm", "sam2")
         },
     )
+    _write(path, state, header.model_dump_json())
+    return header
+
+
+def _write(path: Path, state: dict[str, Tensor], header: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written beside its place and renamed: a file with this name is always whole.
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        save_file(state, part, metadata={_KEY: header.model_dump_json()})
-        with Path(part).open("rb+") as stream:
+        save_file(state, part, metadata={_KEY: header, _KEY_SHA256: _text_digest(header)})
+        with part.open("rb+") as stream:
             os.fsync(stream.fileno())
-        Path(part).replace(path)
+        part.replace(path)
+    except SafetensorError as error:
+        raise OSError(
+            f"{path} could not be written: {error}. Make room on the disk or choose another folder."
+        ) from error
     finally:
-        Path(part).unlink(missing_ok=True)
-    return header
+        part.unlink(missing_ok=True)
 
 
 def read_header(path: Path) -> AdapterHeader:
@@ -164,24 +176,34 @@ def read_header(path: Path) -> AdapterHeader:
         raise ValueError(
             f"{path.name} is a safetensors file, but not an adapter of this program. Choose a *{SUFFIX} file."
         )
-    try:
-        content = json.loads(metadata[_KEY])
-        later = int(content.get("format_version", 0)) > FORMAT_VERSION
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"The header of {path.name} is damaged. Get the file again from where it came."
-        ) from error
-    if later:
-        raise ValueError(
-            f"{path.name} has format {content['format_version']}, but this program knows formats up to {FORMAT_VERSION}. "
-            "Update napari-sam2-adapters."
-        )
+    content = _parsed(metadata[_KEY], path)
+    if _text_digest(metadata[_KEY]) != metadata.get(_KEY_SHA256):
+        raise ValueError(_damaged_header(path))
     try:
         return AdapterHeader.model_validate(content)
     except ValidationError as error:
         raise ValueError(
             f"The header of {path.name} is not valid: {describe_errors(error)}"
         ) from error
+
+
+def _parsed(header: str, path: Path) -> dict[str, Any]:
+    """The header's content, unless a later program wrote it: its checksum may then be another one."""
+    try:
+        content: dict[str, Any] = json.loads(header)
+        later = int(content["format_version"]) > FORMAT_VERSION
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(_damaged_header(path)) from error
+    if later:
+        raise ValueError(
+            f"{path.name} has format {content['format_version']}, but this program knows formats up to {FORMAT_VERSION}. "
+            "Update napari-sam2-adapters."
+        )
+    return content
+
+
+def _damaged_header(path: Path) -> str:
+    return f"The header of {path.name} is damaged. Get the file again from where it came."
 
 
 def load_adapter(
@@ -227,5 +249,10 @@ def _digest(state: dict[str, Tensor]) -> str:
     for name in sorted(state):
         tensor = state[name].contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.numpy().tobytes())
+        # As bytes, because numpy does not know every dtype that a file can hold.
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
