@@ -21,7 +21,8 @@ SMALL_HIERA = HieraShape(
     embed_dim=16,
     num_heads=1,
     stages=(1, 1, 2, 1),
-    window_spec=(8, 4, 7, 7),
+    # Even up to the last stage: the block that pools halves the window of the stage before it.
+    window_spec=(8, 4, 14, 7),
     global_att_blocks=(3,),
     window_pos_embed_bkg_spatial_size=(7, 7),
 )
@@ -58,7 +59,7 @@ def disturb(segmenter: Segmenter, size: float = 0.05) -> Segmenter:
     """Move every trained tensor, so that nothing is left at its start."""
     generator = torch.Generator().manual_seed(11)
     for parameter in segmenter.trained_parameters().values():
-        parameter += size * torch.randn(parameter.shape, generator=generator)
+        parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=size)
     return segmenter
 
 

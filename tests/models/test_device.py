@@ -34,7 +34,7 @@ def test_a_device_that_is_not_here_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x"])
 def test_a_device_that_nobody_knows_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="There is no device .* Choose auto, cpu, cuda"):
+    with pytest.raises(ValueError, match=r"There is no device .* Choose auto, cpu, cuda"):
         choose_device(name)
 
 

@@ -13,7 +13,7 @@ def trained(width: int = 24) -> LightweightAdapter:
     adapter = LightweightAdapter(width, 4)
     with torch.no_grad():
         for parameter in adapter.parameters():
-            parameter += 0.5 * torch.randn(parameter.shape)
+            parameter.add_(torch.randn(parameter.shape), alpha=0.5)
     return adapter
 
 
