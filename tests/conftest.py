@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, default_classes
 from napari_sam2_adapters.models.backbone import HieraBackbone, HieraShape
 from napari_sam2_adapters.models.decoder import SamHeads
