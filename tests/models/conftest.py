@@ -28,12 +28,6 @@ SMALL_HIERA = HieraShape(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(_two_threads: None) -> None:
-    # Small tensors: two threads would mostly wait for each other, and sums could come in another order.
-    torch.set_num_threads(1)
-
-
 def load_parts(family: str) -> tuple[HieraBackbone | MobileBackbone, SamHeads]:
     if family == "mobile":
         backbone, heads, _ = load_backbone("mobile", find_weights("mobile"))
