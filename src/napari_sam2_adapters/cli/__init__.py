@@ -12,8 +12,11 @@ from typing import Annotated
 import typer
 
 from napari_sam2_adapters.cli.backbones import app as backbones_app
+from napari_sam2_adapters.cli.evaluate import evaluate
 from napari_sam2_adapters.cli.info import info
+from napari_sam2_adapters.cli.predict import predict
 from napari_sam2_adapters.cli.terminal import SentenceGroup
+from napari_sam2_adapters.cli.train import train
 
 __all__ = ["app", "main"]
 
@@ -25,7 +28,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 all done, 1 a job failed, 2 wrong usage or input.",
 )
-app.command()(info)
+for command in (train, predict, evaluate, info):
+    app.command()(command)
 app.add_typer(backbones_app, name="backbones")
 
 

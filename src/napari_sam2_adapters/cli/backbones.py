@@ -78,7 +78,7 @@ def download(
 def _download(name: str) -> Path:
     import pooch
 
-    from napari_sam2_adapters.models.backbone_files import BACKBONES, download_backbone
+    from napari_sam2_adapters.models.backbone_files import download_backbone
 
     # The bar says what pooch's log lines say.
     pooch.get_logger().setLevel("ERROR")
@@ -86,17 +86,7 @@ def _download(name: str) -> Path:
         try:
             return download_backbone(name, bar)
         except (OSError, ValueError) as error:
-            raise JobFailedError(
-                f"The download of {BACKBONES[name].address} failed: {_reason(error)}. Try again, or fetch that file by other means "
-                f"and give it with 'sam2-adapters backbones download {name} --from FILE'."
-            ) from error
-
-
-def _reason(error: OSError | ValueError) -> str:
-    # A connection that fails has no system number and no answer, and tells of it at great length.
-    if isinstance(error, OSError) and not error.errno and getattr(error, "response", None) is None:
-        return "the server cannot be reached"
-    return str(error)
+            raise JobFailedError(str(error)) from error
 
 
 class _DownloadBar:

@@ -60,7 +60,7 @@ def _describe(path: Path, header: AdapterHeader) -> Table:
     table.add_row(
         "Model", f"{model.adapter} adapter on {model.backbone}, {model.input_channels} channel(s)"
     )
-    table.add_row("Backbone sha256", header.backbone_sha256)
+    table.add_row("Backbone sha256", f"{header.backbone_sha256[:12]}…")
     for entry in header.classes:
         table.add_row(f"Class {entry.value}", f"{entry.name} ({entry.color})")
     scaling = header.normalization
@@ -71,6 +71,15 @@ def _describe(path: Path, header: AdapterHeader) -> Table:
         table.add_row("Pixel size", f"{sizes} {header.unit or 'pixel'}")
     for what, content in (("Scores", header.scores), ("Training", header.training)):
         for name, value in content.items():
-            table.add_row(f"{what}: {name}", str(value))
+            table.add_row(f"{what}: {name.replace('_', ' ')}", _words(value))
     table.add_row("Made with", ", ".join(f"{k} {v}" for k, v in header.versions.items()))
     return table
+
+
+def _words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(
+            f"{name} ({_words(entry)})" if isinstance(entry, dict) else f"{name} {_words(entry)}"
+            for name, entry in value.items()
+        )
+    return str(value)

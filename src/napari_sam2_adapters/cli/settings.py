@@ -50,12 +50,11 @@ def settings_flags(
     """
 
     def decorate(command: _Command) -> _Command:
-        fields = {
-            name: field
-            for settings in reversed(sections.values())
-            for name, field in settings.model_fields.items()
-            if name not in leave_out
-        }
+        fields: dict[str, list[tuple[str, FieldInfo]]] = {}
+        for section, settings in sections.items():
+            for name, field in settings.model_fields.items():
+                if name not in leave_out:
+                    fields.setdefault(name, []).append((section, field))
 
         @functools.wraps(command)
         def with_flags(**given: Any) -> None:
@@ -76,38 +75,36 @@ def settings_flags(
     return decorate
 
 
-def _take_signature(target: _Command, command: _Command, fields: dict[str, FieldInfo]) -> None:
+def _take_signature(
+    target: _Command, command: _Command, fields: dict[str, list[tuple[str, FieldInfo]]]
+) -> None:
     hints = get_type_hints(command, include_extras=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
     own = [
-        parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        parameter.replace(annotation=hints[name], kind=keyword)
         for name, parameter in inspect.signature(command).parameters.items()
         if name != "flags"
     ]
     made = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=_flag(name, field),
-        )
-        for name, field in fields.items()
+        inspect.Parameter(name, keyword, default=None, annotation=_flag(name, places))
+        for name, places in fields.items()
     ]
     target.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
     target.__annotations__ = {p.name: p.annotation for p in (*own, *made)}
 
 
-def _flag(name: str, field: FieldInfo) -> Any:
+def _flag(name: str, places: list[tuple[str, FieldInfo]]) -> Any:
+    section, field = places[0]
     dashed = name.replace("_", "-")
-    simple, choices = _simple_type(field.annotation)
+    simple = _simple_type(field.annotation)
     default = "" if field.default is None else f" Default: {_shown(field.default)}."
     return Annotated[
         simple | None,
         typer.Option(
             f"--{dashed}/--no-{dashed}" if simple is bool else f"--{dashed}",
-            help=f"{field.description}{default}",
-            metavar="|".join(choices) or None,
+            help=" ".join(str(f.description) for _, f in places) + default,
             show_default=False,
-            rich_help_panel="Settings, over those of the YAML file",
+            rich_help_panel=f"Settings of the section '{section}'",
         ),
     ]
 
@@ -118,13 +115,11 @@ def _shown(default: object) -> str:
     return str(default)
 
 
-def _simple_type(annotation: Any) -> tuple[Any, tuple[str, ...]]:
-    """The type that a terminal can give for a field, and the words that it may be."""
+def _simple_type(annotation: Any) -> Any:
+    """The type that a terminal can give for a field; the settings class checks it further."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (part for part in get_args(annotation) if part is not NoneType)
-    if get_origin(annotation) is Literal:
-        return str, get_args(annotation)
-    return annotation, ()
+    return str if get_origin(annotation) is Literal else annotation
 
 
 def read_sections(path: Path | None, flags: Sections) -> dict[str, Any]:

@@ -1,0 +1,94 @@
+"""``sam2-adapters evaluate``: score an adapter on images with known labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from napari_sam2_adapters.cli.files import (
+    Device,
+    Images,
+    Labels,
+    Model,
+    Pattern,
+    SettingsFile,
+    read_training_files,
+)
+from napari_sam2_adapters.cli.predict import prediction_settings
+from napari_sam2_adapters.cli.settings import Sections, read_sections, settings_flags
+from napari_sam2_adapters.cli.terminal import output as console
+from napari_sam2_adapters.cli.terminal import progress_bar
+from napari_sam2_adapters.config import PredictConfig
+
+if TYPE_CHECKING:
+    from napari_sam2_adapters.inference.evaluate import Scores
+
+__all__ = ["evaluate", "score_table"]
+
+
+@settings_flags(leave_out={"probabilities", "uncertainty"}, predict=PredictConfig)
+def evaluate(
+    flags: Sections,
+    model: Model,
+    images: Images,
+    labels: Labels,
+    pattern: Pattern = "*",
+    settings: SettingsFile = None,
+    device: Device = "auto",
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Also write the scores to this file; - prints them."),
+    ] = None,
+) -> None:
+    """Segment images with known labels and print the scores.
+
+    Label 0 counts as background when the model has a class of that value, else as not labelled.
+    """
+    sections = read_sections(settings, flags)
+    files = read_training_files(images, labels, pattern)
+
+    from napari_sam2_adapters.inference.evaluate import score_images, summarize
+    from napari_sam2_adapters.models.device import choose_device
+    from napari_sam2_adapters.models.model_file import load_adapter
+
+    segmenter, header = load_adapter(model, device=choose_device(device))
+    has_zero = any(entry.value == 0 for entry in segmenter.classes)
+    scored = []
+    with progress_bar() as bar:
+        task = bar.add_task("images", total=len(files.pairs))
+        for score in score_images(
+            segmenter.folded(),
+            files.pairs,
+            zero_is="background" if has_zero else "unlabelled",
+            normalization=header.normalization,
+            config=prediction_settings(sections, header),
+        ):
+            scored.append(score)
+            bar.update(task, completed=len(scored), description=score.name)
+    scores = summarize(scored, segmenter.classes)
+    text = json.dumps({"model": model.name, **scores.as_dict()}, indent=2)
+    if json_file == Path("-"):
+        console().print(text)
+        return
+    console().print(score_table(scores))
+    if json_file is not None:
+        json_file.write_text(text + "\n", encoding="utf-8")
+
+
+def score_table(scores: Scores) -> Table:
+    """Dice and IoU per class, their means, and the laboratory's mIoU, as a table."""
+    table = Table(box=None, pad_edge=False, caption_justify="left")
+    table.add_column("Class")
+    table.add_column("Dice", justify="right")
+    table.add_column("IoU", justify="right")
+    for name, dice in scores.dice.items():
+        table.add_row(name, f"{dice:.3f}", f"{scores.iou[name]:.3f}")
+    table.add_row("mean", f"{scores.mean_dice:.3f}", "", style="bold")
+    table.caption = (
+        f"{scores.images} images; mIoU from one confusion matrix: {100 * scores.lab_miou:.2f} %"
+    )
+    return table
