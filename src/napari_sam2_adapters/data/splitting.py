@@ -85,6 +85,7 @@ def split_regions(
     names: Mapping[PlaneKey, str],
     n_classes: int,
     fraction: float,
+    crop_size_px: int,
     rng: np.random.Generator,
 ) -> Split:
     """Divide labelled planes into those to learn from and those to score on.
@@ -103,6 +104,8 @@ def split_regions(
         Number of classes.
     fraction
         Share to hold out, 0 for nothing.
+    crop_size_px
+        Side of training crops, which should fit beside a held-out block.
     rng
         Source of the choice.
 
@@ -134,7 +137,7 @@ def split_regions(
                 tuple(whole[key] for key in planes if key in held),
                 f"{n_held} of {len(groups)} {noun} held out",
             )
-    return _split_block(planes, whole, by_pair, counts, fraction, rng)
+    return _split_block(planes, whole, by_pair, counts, fraction, crop_size_px, rng)
 
 
 def _choose_groups(
@@ -168,6 +171,7 @@ def _split_block(
     by_pair: Mapping[int, list[PlaneKey]],
     counts: Mapping[PlaneKey, NDArray[np.int64]],
     fraction: float,
+    crop_size_px: int,
     rng: np.random.Generator,
 ) -> Split:
     """Hold out a block along one edge of the pair with most labelled pixels that allows it."""
@@ -175,7 +179,7 @@ def _split_block(
     for pair in pairs:
         keys = by_pair[pair]
         others = sum((counts[k] for k in planes if k[0] != pair), np.zeros_like(counts[keys[0]]))
-        cut = _choose_cut([planes[key] for key in keys], others > 0, fraction, rng)
+        cut = _choose_cut([planes[key] for key in keys], others > 0, fraction, crop_size_px, rng)
         if cut is None:
             continue
         train: list[Region] = []
@@ -205,6 +209,7 @@ def _choose_cut(
     planes: Sequence[NDArray[np.int16]],
     elsewhere: NDArray[np.bool_],
     fraction: float,
+    crop_size_px: int,
     rng: np.random.Generator,
 ) -> _Cut | None:
     """Pick an edge and a depth that hold out about the wanted share of labelled pixels and area."""
@@ -230,7 +235,8 @@ def _choose_cut(
                     continue
                 area = position / length if start else 1 - position / length
                 share = held.sum() / running[-1].sum()
-                mismatch = abs(share - fraction) + 0.25 * abs(area - fraction)
+                short = max(0, 1 - (length * (1 - area) - margin) / crop_size_px)
+                mismatch = abs(share - fraction) + 0.25 * (abs(area - fraction) + short)
                 cut = _Cut(axis, side, int(position), margin, float(area))
                 options.append((int((held > 0).sum()), float(mismatch), cut))
     return _pick(options, rng)

@@ -1,0 +1,72 @@
+"""Names of units of length: how files write them, and how they are called here."""
+
+from __future__ import annotations
+
+__all__ = ["convert", "file_symbol", "unit_name"]
+
+# name as napari (pint) spells it: length in metres, symbol in OME, symbol in ImageJ's ASCII
+_UNITS = {
+    "picometer": (1e-12, "pm", "pm"),
+    "angstrom": (1e-10, "Å", "angstrom"),
+    "nanometer": (1e-9, "nm", "nm"),
+    "micrometer": (1e-6, "µm", "um"),
+    "millimeter": (1e-3, "mm", "mm"),
+    "centimeter": (1e-2, "cm", "cm"),
+    "inch": (0.0254, "in", "inch"),
+    "meter": (1.0, "m", "m"),
+}
+_SPELLINGS = {
+    "um": "micrometer",
+    "μm": "micrometer",
+    "\\u00b5m": "micrometer",
+    "micron": "micrometer",
+    "microns": "micrometer",
+    "in": "inch",
+    "å": "angstrom",
+}
+_NO_UNIT = {"", "pixel", "pixels", "px", "none", "null", "dimensionless"}
+
+
+def unit_name(text: str | None) -> str | None:
+    """The name of a unit as a file or napari spells it (``um``, ``µm``, ``micron`` → ``micrometer``).
+
+    Returns
+    -------
+    str or None
+        None for no unit and for pixels; an unknown unit as it is.
+    """
+    if text is None or text.strip().lower() in _NO_UNIT:
+        return None
+    plain = text.strip()
+    lower = plain.lower().replace("metre", "meter")
+    if lower in _SPELLINGS:
+        return _SPELLINGS[lower]
+    for name, (_, ome, imagej) in _UNITS.items():
+        if plain in (ome, imagej) or lower in (name, f"{name}s"):
+            return name
+    return plain
+
+
+def file_symbol(unit: str | None, *, ascii_only: bool) -> str:
+    """How a unit is written into a file, ``pixel`` for none.
+
+    Raises
+    ------
+    ValueError
+        When image files have no symbol for the unit.
+    """
+    name = unit_name(unit)
+    if name is None:
+        return "pixel"
+    if name not in _UNITS:
+        raise ValueError(
+            f"Image files cannot carry the unit {unit!r}. Give the pixel size in one of {', '.join(_UNITS)}."
+        )
+    _, ome, imagej = _UNITS[name]
+    return imagej if ascii_only else ome
+
+
+def convert(length: float, unit: str | None, wanted: str | None) -> float:
+    """A length in another unit; unchanged when either of the two is not a known length."""
+    source, target = _UNITS.get(unit or ""), _UNITS.get(wanted or "")
+    return length if source is None or target is None else length * source[0] / target[0]
