@@ -7,8 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from typer.testing import CliRunner
 
-CLASSES_YAML = "classes:\n- {value: 1, name: dark}\n- {value: 2, name: bright}\n"
+from napari_sam2_adapters.cli import app
+
+SETTINGS = """
+classes: [{value: 1, name: dark}, {value: 2, name: bright}]
+train: {steps: 8, batch_size: 2, crop_size_px: 64, validate_every: 8, held_out_fraction: 0.3}
+model: {adapter: lw, seed: 5}
+"""
 
 
 def blob_image(seed: int, side: int = 96) -> tuple[np.ndarray, np.ndarray]:
@@ -38,5 +45,19 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 resolution=(4.0, 2.0),
                 metadata={"unit": "um"},
             )
-    (folder / "classes.yaml").write_text(CLASSES_YAML)
+    (folder / "settings.yaml").write_text(SETTINGS)
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter on the mobile backbone, trained by the command line for a few steps."""
+    output = tmp_path_factory.mktemp("trained") / "blobs.adapter.safetensors"
+    command = [
+        *("train", "--device", "cpu", "--images", str(blobs / "images")),
+        *("--labels", str(blobs / "labels"), "--settings", str(blobs / "settings.yaml")),
+        *("--output", str(output)),
+    ]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    return output

@@ -26,7 +26,7 @@ HELP = (
 )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["backbones", "--help"], ["info", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["predict", "--help"]])
 def test_help_is_quick_and_loads_nothing_heavy(
     arguments: list[str], record_property: Callable[[str, object], None]
 ) -> None:
