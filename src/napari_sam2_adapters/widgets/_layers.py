@@ -1,0 +1,227 @@
+"""From image layers to arrays, and where the results of them lie. Everything here runs on the GUI thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Layer
+from numpy.typing import NDArray
+
+from napari_sam2_adapters.data.axes import ArrayLike, check_axes, plane_shape
+
+__all__ = [
+    "Picture",
+    "current_plane",
+    "guess_channel_axis",
+    "level_count",
+    "pixel_size",
+    "placement",
+    "take_picture",
+    "visible_region",
+]
+
+_LEADING = {2: "YX", 3: "ZYX", 4: "TZYX"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image layer's array and what is needed to lay a result on it.
+
+    Attributes
+    ----------
+    array
+        numpy, dask or zarr array of one resolution level.
+    axes
+        Its axes, such as ``"ZYX"`` or ``"YXC"``.
+    rgb
+        Whether the channels are colours.
+    name
+        The layer's name.
+    placement
+        Keywords for ``viewer.add_labels``: scale, translate, rotate, shear, affine, units and axis_labels.
+    """
+
+    array: ArrayLike
+    axes: str
+    rgb: bool
+    name: str
+    placement: Mapping[str, Any]
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Shape of the labels of this image: its own without channels."""
+        return tuple(
+            int(n) for n, axis in zip(self.array.shape, self.axes, strict=True) if axis != "C"
+        )
+
+
+def take_picture(layer: Image, *, channel_axis: int | None = None, level: int = 0) -> Picture:
+    """Take an image layer's array, without reading a pixel of it.
+
+    Parameters
+    ----------
+    layer
+        The image layer.
+    channel_axis
+        Axis of the data that holds channels; not for RGB, whose colours are always the last one.
+    level
+        Resolution level of a multiscale layer, 0 for the finest.
+
+    Raises
+    ------
+    ValueError
+        When the axes cannot be those of images, volumes or time series.
+    """
+    array: ArrayLike = layer.data[level] if layer.multiscale else layer.data
+    return Picture(
+        array=array,
+        axes=_axes(tuple(array.shape), bool(layer.rgb), channel_axis),
+        rgb=bool(layer.rgb),
+        name=str(layer.name),
+        placement=placement(layer, channel_axis=channel_axis, level=level),
+    )
+
+
+def level_count(layer: Image) -> int:
+    """Number of resolution levels, 1 for a plain layer."""
+    return len(layer.data) if layer.multiscale else 1
+
+
+def guess_channel_axis(layer: Image, label_shape: Sequence[int] | None = None) -> int | None:
+    """Axis that holds channels: named so, or the one that the labels lack; None when there is none.
+
+    Parameters
+    ----------
+    layer
+        The image layer.
+    label_shape
+        Shape of the labels that go with it, if known.
+    """
+    shape = tuple(layer.data[0].shape if layer.multiscale else layer.data.shape)
+    if layer.rgb or len(shape) < 3:
+        return None
+    if label_shape is not None:
+        wanted = tuple(label_shape)
+        fitting = [axis for axis in range(len(shape)) if shape[:axis] + shape[axis + 1 :] == wanted]
+        return min(fitting, key=lambda axis: shape[axis]) if shape != wanted and fitting else None
+    names = [str(name).lower() for name in layer.axis_labels]
+    return next((i for i, name in enumerate(names) if name in {"c", "channel", "channels"}), None)
+
+
+def placement(layer: Image, *, channel_axis: int | None = None, level: int = 0) -> dict[str, Any]:
+    """Keywords for ``viewer.add_labels`` that lay labels exactly on an image layer.
+
+    Parameters
+    ----------
+    layer
+        The image layer.
+    channel_axis
+        Axis that the labels do not have.
+    level
+        Resolution level that the labels are of; a coarser level has larger pixels with shifted centres.
+    """
+    kept = [axis for axis in range(layer.ndim) if axis != channel_axis]
+    square = np.ix_(kept, kept)
+    scale = np.asarray(layer.scale)[kept]
+    rotate = np.asarray(layer.rotate)[square]
+    shear = _shear_matrix(layer)[square]
+    translate = np.asarray(layer.translate)[kept]
+    if level:
+        factor = np.asarray(layer.downsample_factors[level])[: layer.ndim][kept]
+        translate = translate + rotate @ shear @ (scale * (factor - 1) / 2)
+        scale = scale * factor
+    homogeneous = np.ix_([*kept, layer.ndim], [*kept, layer.ndim])
+    return {
+        "scale": scale,
+        "translate": translate,
+        "rotate": rotate,
+        "shear": shear,
+        "affine": np.asarray(layer.affine.affine_matrix)[homogeneous],
+        "units": tuple(layer.units[axis] for axis in kept),
+        "axis_labels": tuple(layer.axis_labels[axis] for axis in kept),
+    }
+
+
+def pixel_size(picture: Picture) -> tuple[tuple[float, float] | None, str | None]:
+    """Pixel size (Y, X) and its unit; None for both when the layer has no physical unit."""
+    units = [str(unit) for unit in picture.placement["units"][-2:]]
+    if units[0] != units[1] or units[0] in {"pixel", "dimensionless"}:
+        return None, None
+    row, column = (abs(float(step)) for step in picture.placement["scale"][-2:])
+    return (row, column), units[0]
+
+
+def current_plane(
+    layer: Image, point: Sequence[float], picture: Picture, channel_axis: int | None
+) -> tuple[int, ...]:
+    """Index of the plane on show over the picture's axes other than Y, X and C.
+
+    Parameters
+    ----------
+    layer
+        The image layer.
+    point
+        World coordinates on show, ``viewer.dims.point``.
+    picture
+        What was taken from the layer.
+    channel_axis
+        The layer's channel axis, as given to `take_picture`.
+    """
+    place = np.asarray(layer.world_to_data(point), dtype=float)
+    finest = layer.data[0].shape if layer.multiscale else layer.data.shape
+    kept = [axis for axis in range(layer.ndim) if axis != channel_axis]
+    ratio = [n / finest[axis] for n, axis in zip(picture.label_shape, kept, strict=True)]
+    index = np.floor((place[kept] + 0.5) * ratio).astype(int)
+    return tuple(
+        int(np.clip(i, 0, n - 1)) for i, n in zip(index[:-2], picture.label_shape[:-2], strict=True)
+    )
+
+
+def visible_region(
+    layer: Image, picture: Picture, channel_axis: int | None, most_px: int
+) -> tuple[slice, slice]:
+    """Rows and columns of the picture that the canvas shows, at most ``most_px`` of each around their centre."""
+    kept = [axis for axis in range(layer.ndim) if axis != channel_axis][-2:]
+    finest = layer.data[0].shape if layer.multiscale else layer.data.shape
+    corners = np.asarray(layer.corner_pixels)
+    # corner pixels count in the level on show; as a share of it they hold for every level
+    shown = layer.data[layer.data_level].shape if layer.multiscale else finest
+    region = []
+    for axis, length in zip(kept, plane_shape(picture.array.shape, picture.axes), strict=True):
+        low = corners[0, axis] / shown[axis] * length
+        high = (corners[1, axis] + 1) / shown[axis] * length
+        if high - low < 2:  # not drawn yet
+            low, high = 0, length
+        middle, half = (low + high) / 2, min(high - low, most_px) / 2
+        start = int(np.clip(round(middle - half), 0, length - 1))
+        region.append(slice(start, int(np.clip(round(middle + half), start + 1, length))))
+    return region[0], region[1]
+
+
+def _axes(shape: tuple[int, ...], rgb: bool, channel_axis: int | None) -> str:
+    if rgb:
+        channel_axis = len(shape) - 1
+    plain = len(shape) - (channel_axis is not None)
+    if plain not in _LEADING:
+        raise ValueError(
+            f"The layer has {plain} axes besides channels, but images have 2 to 4 (time, depth, rows, columns). "
+            "Take a part of it, for example layer.data[0]."
+        )
+    axes = _LEADING[plain]
+    if channel_axis is not None:
+        axes = axes[:channel_axis] + "C" + axes[channel_axis:]
+    check_axes(shape, axes)
+    return axes
+
+
+def _shear_matrix(layer: Layer) -> NDArray[np.float64]:
+    """The layer's shear as a matrix; napari gives it as one, or as the elements above the diagonal."""
+    shear = np.asarray(layer.shear, dtype=float)
+    if shear.ndim == 2:
+        return shear
+    matrix = np.eye(layer.ndim)
+    matrix[np.triu_indices(layer.ndim, k=1)] = shear
+    return matrix

@@ -1,0 +1,105 @@
+"""The learning curve: loss above, held-out Dice of each class below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyqtgraph as pg
+from napari.utils.theme import get_theme
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_sam2_adapters.config import ClassInfo
+
+__all__ = ["LearningPlot"]
+
+
+class LearningPlot(QWidget):
+    """Loss of every step and Dice of every held-out check.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer, whose theme gives the colours.
+    parent
+        Qt parent.
+    """
+
+    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._loss: tuple[list[int], list[float]] = ([], [])
+        self._steps: list[int] = []
+        self._dice: dict[str, list[float]] = {}
+        self._curves: dict[str, Any] = {}
+        self.loss_plot = _plot("loss", 90)
+        self.dice_plot = _plot("held-out Dice", 130)
+        self.dice_plot.setYRange(0, 1, padding=0.05)
+        self.dice_plot.setXLink(self.loss_plot)
+        self.dice_plot.setLabel("bottom", "step")
+        self._legend = self.dice_plot.addLegend(offset=(-8, -4), labelTextSize="8pt")
+        self._loss_curve = self.loss_plot.plot([], [])
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.loss_plot)
+        layout.addWidget(self.dice_plot)
+        viewer.events.theme.connect(self.take_theme)
+        self.take_theme()
+
+    def clear(self, classes: Sequence[ClassInfo], steps: int) -> None:
+        """Start an empty curve for a run of this many steps."""
+        self._loss, self._steps = ([], []), []
+        for curve in self._curves.values():
+            self.dice_plot.removeItem(curve)
+        self._dice = {info.name: [] for info in classes}
+        self._curves = {
+            info.name: self.dice_plot.plot(
+                [], [], name=info.name, pen=pg.mkPen(info.color, width=2), symbol="o", symbolSize=4
+            )
+            for info in classes
+        }
+        for info in classes:
+            self._curves[info.name].setSymbolBrush(info.color)
+            self._curves[info.name].setSymbolPen(None)
+        self._loss_curve.setData([], [])
+        self.loss_plot.setXRange(0, steps, padding=0.02)
+
+    def add_loss(self, steps: Sequence[int], losses: Sequence[float]) -> None:
+        """Go on with the losses of more steps."""
+        self._loss[0].extend(steps)
+        self._loss[1].extend(losses)
+        self._loss_curve.setData(*self._loss)
+
+    def add_check(self, step: int, dice: dict[str, float]) -> None:
+        """Go on with the scores of a held-out check; a class without a score has a gap."""
+        self._steps.append(step)
+        for name, curve in self._curves.items():
+            self._dice[name].append(dice.get(name, float("nan")))
+            curve.setData(self._steps, self._dice[name], connect="finite")
+
+    def take_theme(self, event: object = None) -> None:
+        """Draw in the colours of napari's theme."""
+        theme = get_theme(self._viewer.theme)
+        text, ground = theme.text.as_hex(), theme.background.as_hex()
+        for plot in (self.loss_plot, self.dice_plot):
+            plot.setBackground(ground)
+            for side in ("left", "bottom"):
+                plot.getAxis(side).setPen(text)
+                plot.getAxis(side).setTextPen(text)
+        self._loss_curve.setPen(pg.mkPen(theme.current.as_hex(), width=1.5))
+        self._legend.setLabelTextColor(text)
+        for _, label in self._legend.items:
+            label.setText(label.text, color=text)
+
+
+def _plot(title: str, height_px: int) -> Any:
+    plot = pg.PlotWidget()
+    plot.setFixedHeight(height_px)
+    plot.setLabel("left", title)
+    plot.getAxis("left").setWidth(46)
+    plot.setMenuEnabled(False)
+    plot.setMouseEnabled(x=False, y=False)
+    plot.hideButtons()
+    plot.showGrid(x=False, y=True, alpha=0.2)
+    return plot

@@ -1,0 +1,144 @@
+"""Choice of adapter, backbone and recipe, with what each costs and gives, and the rest folded under Advanced."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from pydantic import ValidationError
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_sam2_adapters.config import AdapterKind, ModelConfig, TrainConfig, describe_errors
+from napari_sam2_adapters.widgets._dock import sentence
+from napari_sam2_adapters.widgets._form import SettingsForm
+from napari_sam2_adapters.widgets._machine import BackboneOffer, Machine
+
+__all__ = ["TrainingForm"]
+
+ADAPTERS: dict[AdapterKind, tuple[str, str]] = {
+    "hp": (
+        "HP – high performance",
+        "Deformable convolutions: the most accurate. Learns slowest, largest file.",
+    ),
+    "lw": (
+        "LW – lightweight",
+        "Small convolutions, folded afterwards: segments nearly as fast as the plain backbone.",
+    ),
+    "lora": (
+        "LoRA – low rank",
+        "Adjusts the attention only: fewest trained numbers, segments exactly as fast as the plain backbone.",
+    ),
+}
+_ADVANCED_TRAIN = (
+    "loss",
+    "validate_every",
+    "held_out_fraction",
+    "patience",
+    "time_budget_s",
+    "batch_size",
+    "crop_size_px",
+    "learning_rate",
+    "augment",
+    "seed",
+)
+_ADVANCED_MODEL = ("decoder", "position", "reduction", "lora_rank", "lora_dropout", "input_scale")
+
+
+class TrainingForm(QWidget):
+    """What is trained and how.
+
+    Parameters
+    ----------
+    parent
+        Qt parent.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._offers: dict[str, BackboneOffer] = {}
+        self.adapter, self.adapter_line = QComboBox(), sentence()
+        for kind in get_args(AdapterKind):
+            self.adapter.addItem(ADAPTERS[kind][0], kind)
+        self.backbone, self.backbone_line = QComboBox(), sentence("Looking for backbones …")
+        self.backbone.addItem(ModelConfig().backbone, ModelConfig().backbone)
+        self.plain = SettingsForm(TrainConfig(), ("recipe", "steps"))
+        self.advanced_train = SettingsForm(TrainConfig(), _ADVANCED_TRAIN)
+        self.advanced_model = SettingsForm(ModelConfig(), _ADVANCED_MODEL)
+        self.advanced = QCollapsible("Advanced", expandedIcon="▾", collapsedIcon="▸")
+        self.advanced.addWidget(self.advanced_train)
+        self.advanced.addWidget(self.advanced_model)
+        self._lay_out()
+        self.adapter.currentIndexChanged.connect(self._say_adapter)
+        self.backbone.currentIndexChanged.connect(self._say_backbone)
+        for form in (self.plain, self.advanced_train, self.advanced_model):
+            form.changed.connect(self.changed)
+        self._say_adapter()
+
+    @property
+    def model(self) -> ModelConfig:
+        """Settings of the network."""
+        chosen = {
+            "adapter": self.adapter.currentData(),
+            "backbone": self.backbone.currentData(),
+        }
+        return self.advanced_model.settings.model_copy(update=chosen)
+
+    @property
+    def train(self) -> TrainConfig:
+        """Settings of the training, but for what label 0 means."""
+        plain = self.plain.settings
+        return self.advanced_train.settings.model_copy(
+            update={"recipe": plain.recipe, "steps": plain.steps}
+        )
+
+    def take_machine(self, machine: Machine) -> None:
+        """List the backbones of this machine."""
+        chosen = self.backbone.currentData()
+        self._offers = {offer.name: offer for offer in machine.backbones}
+        self.backbone.blockSignals(True)
+        self.backbone.clear()
+        for offer in machine.backbones:
+            here = "" if offer.here else f" – not here ({offer.size_mb} MB)"
+            self.backbone.addItem(offer.name + here, offer.name)
+        self.backbone.setCurrentIndex(max(0, self.backbone.findData(chosen)))
+        self.backbone.blockSignals(False)
+        self._say_backbone()
+
+    def missing(self) -> str:
+        """What stands in the way of a start, in words; empty when nothing does."""
+        try:
+            self.model, self.train  # noqa: B018
+        except ValidationError as error:
+            return describe_errors(error)
+        offer = self._offers.get(self.backbone.currentData())
+        if offer is not None and not offer.here:
+            return (
+                f"The weights of the backbone {offer.name!r} ({offer.size_mb} MB) are not on this machine. Get them with "
+                f"'sam2-adapters backbones download {offer.name}', or choose 'mobile', which is built in."
+            )
+        return ""
+
+    def _lay_out(self) -> None:
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Adapter", self.adapter)
+        form.addRow(self.adapter_line)
+        form.addRow("Backbone", self.backbone)
+        form.addRow(self.backbone_line)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        layout.addWidget(self.plain)
+        layout.addWidget(self.advanced)
+
+    def _say_adapter(self) -> None:
+        self.adapter_line.setText(ADAPTERS[self.adapter.currentData()][1])
+        self.changed.emit()
+
+    def _say_backbone(self) -> None:
+        offer = self._offers.get(self.backbone.currentData())
+        self.backbone_line.setText("" if offer is None else f"{offer.about}.")
+        self.changed.emit()

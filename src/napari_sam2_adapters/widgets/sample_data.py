@@ -1,0 +1,1 @@
+"""Sample images with strokes, from File ▸ Open Sample."""
