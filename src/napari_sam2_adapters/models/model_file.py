@@ -139,7 +139,10 @@ def _write(path: Path, state: dict[str, Tensor], header: str) -> None:
     # Written beside its place and renamed: a file with this name is always whole.
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
+        part.touch()
+        usual = part.stat().st_mode
         save_file(state, part, metadata={_KEY: header, _KEY_SHA256: _text_digest(header)})
+        part.chmod(usual)  # safetensors leaves a file that its owner alone can read
         with part.open("rb+") as stream:
             os.fsync(stream.fileno())
         part.replace(path)
