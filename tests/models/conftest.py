@@ -79,3 +79,25 @@ def disturbed() -> Callable[..., Segmenter]:
 def relative() -> Callable[[torch.Tensor, torch.Tensor], float]:
     """Largest difference as a share of the largest wanted value."""
     return lambda got, wanted: float((got - wanted).abs().max() / wanted.abs().max())
+
+
+@pytest.fixture(scope="session")
+def official_tiny() -> dict[str, torch.Tensor]:
+    """The state of SAM2.1 tiny as the official file holds it, with random weights."""
+    from sam2.build_sam import build_sam2
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        model: nn.Module = build_sam2("configs/sam2.1/sam2.1_hiera_t.yaml", device="cpu")
+        return {
+            name: torch.randn_like(tensor) * 0.02 for name, tensor in model.state_dict().items()
+        }
+
+
+@pytest.fixture
+def hollow_tiny(official_tiny: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same names and shapes, each tensor one number repeated without memory: a file of 0.2 MB."""
+    return {
+        name: tensor.reshape(-1)[:1].clone().expand(tensor.numel()).view(tensor.shape)
+        for name, tensor in official_tiny.items()
+    }
