@@ -1,0 +1,168 @@
+"""Speed as ratios against named baselines, measured in turn in one process.
+
+    python benchmarks/performance.py --list
+    python benchmarks/performance.py --only mobile_step mobile_image --json benchmarks/results/performance.jsonl
+
+A row is ``{name, baseline, seconds, baseline_seconds, ratio, bar, ok, …}``. Times are medians of interleaved repeats after a warm-up, since the
+machines are noisy: only the ratio means something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_sam2_adapters.config import ModelConfig, PredictConfig, default_classes
+from napari_sam2_adapters.inference.predict import predict
+from napari_sam2_adapters.models.backbone import HieraBackbone
+from napari_sam2_adapters.models.backbone_files import BACKBONES
+from napari_sam2_adapters.models.checkpoints import build_segmenter
+from napari_sam2_adapters.models.decoder import SamHeads
+from napari_sam2_adapters.models.segmenter import Segmenter, assemble
+
+CLASSES = default_classes([1, 2, 3])
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something timed against its baseline; the ratio may be at most ``bar``."""
+
+    baseline: str
+    bar: float | None
+    make: Callable[[], tuple[Callable[[], object], Callable[[], object]]]
+
+
+def main() -> None:
+    """Time the cases that are asked for and write a row for each."""
+    options = _options()
+    if options.list:
+        for name, case in CASES.items():
+            print(f"{name:24} against {case.baseline}, bar {case.bar}")
+        return
+    torch.set_num_threads(options.threads)
+    for name in options.only or CASES:
+        row = _measure(name, CASES[name], options.repeats) | _machine(options.threads)
+        print(json.dumps(row), flush=True)
+        if options.json:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            with options.json.open("a") as stream:
+                stream.write(json.dumps(row) + "\n")
+
+
+def _measure(name: str, case: Case, repeats: int) -> dict[str, Any]:
+    ours, theirs = case.make()
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats + 2):
+        for run, seconds in zip((ours, theirs), times, strict=True):
+            started = time.perf_counter()
+            run()
+            seconds.append(time.perf_counter() - started)
+    mine, baseline = (statistics.median(seconds[2:]) for seconds in times)
+    ratio = mine / baseline
+    return {
+        "name": name,
+        "baseline": case.baseline,
+        "seconds": round(mine, 4),
+        "baseline_seconds": round(baseline, 4),
+        "ratio": round(ratio, 3),
+        "bar": case.bar,
+        "ok": case.bar is None or ratio <= case.bar,
+    }
+
+
+def _tiny(adapter: str) -> Segmenter:
+    """SAM2 tiny's official shape with random weights: its speed does not depend on them."""
+    shape = BACKBONES["tiny"].shape
+    if shape is None:
+        raise SystemExit("The backbone tiny has no shape.")
+    config = ModelConfig(backbone="tiny", adapter=adapter)
+    return assemble(HieraBackbone(shape), SamHeads(sam2=True), config, CLASSES).to(
+        memory_format=torch.channels_last
+    )
+
+
+def _step(segmenter: Segmenter) -> Callable[[], object]:
+    segmenter.train()
+    optimizer = torch.optim.AdamW(segmenter.trained_parameters().values(), lr=1e-4)
+    batch = torch.rand(4, 1, 224, 224)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        segmenter(batch).square().mean().backward()
+        optimizer.step()
+
+    return run
+
+
+def _image_to_labels(segmenter: Segmenter) -> Callable[[], object]:
+    network = segmenter.folded()
+    image = np.random.default_rng(0).integers(0, 255, (448, 448)).astype(np.uint8)
+    return lambda: predict(network, image, axes="YX", config=PredictConfig(tile_size_px=448))
+
+
+def _mobile_step() -> tuple[Callable[[], object], Callable[[], object]]:
+    return _step(build_segmenter(ModelConfig(adapter="hp"), CLASSES)), _step(_tiny("hp"))
+
+
+def _mobile_image(adapter: str) -> Callable[[], tuple[Callable[[], object], Callable[[], object]]]:
+    def make() -> tuple[Callable[[], object], Callable[[], object]]:
+        ours = build_segmenter(ModelConfig(adapter=adapter), CLASSES)
+        return _image_to_labels(ours), _image_to_labels(_tiny(adapter))
+
+    return make
+
+
+def _load_mobile() -> tuple[Callable[[], object], Callable[[], object]]:
+    def load() -> object:
+        return build_segmenter(ModelConfig(), CLASSES)
+
+    def one_second() -> None:
+        time.sleep(1)
+
+    return load, one_second
+
+
+CASES: dict[str, Case] = {
+    "mobile_step": Case("the same HP step (224², batch 4) on SAM2 tiny", 0.45, _mobile_step),
+    "mobile_image_lw": Case("448² image to labels, LW on SAM2 tiny", 0.40, _mobile_image("lw")),
+    "mobile_image_hp": Case("448² image to labels, HP on SAM2 tiny", 0.40, _mobile_image("hp")),
+    "mobile_load": Case("one second", 1.0, _load_mobile),
+}
+
+
+def _machine(threads: int) -> dict[str, Any]:
+    return {
+        "threads": threads,
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+    }
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--list", action="store_true", help="name the cases and stop")
+    parser.add_argument("--only", nargs="+", choices=CASES, help="run these alone")
+    parser.add_argument("--json", type=Path, help="file of JSON lines that grows")
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=2)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
