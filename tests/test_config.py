@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from napari_sam2_adapters.config import (
+    ClassInfo,
+    ModelConfig,
+    Normalization,
+    PredictConfig,
+    TrainConfig,
+    default_classes,
+    describe_errors,
+    load_settings,
+)
+
+SETTINGS = (ModelConfig, TrainConfig, PredictConfig, Normalization)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+class TestEverySetting:
+    """What holds for each group of settings."""
+
+    def test_the_defaults_are_valid_and_survive_json(self, settings: type[BaseModel]) -> None:
+        chosen = settings()
+        assert settings.model_validate(chosen.model_dump()) == chosen
+        assert settings.model_validate_json(chosen.model_dump_json()) == chosen
+
+    def test_nothing_unknown_is_taken(self, settings: type[BaseModel]) -> None:
+        with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+            settings.model_validate({"no_such_setting": 1})
+
+    def test_nothing_can_be_changed_later(self, settings: type[BaseModel]) -> None:
+        chosen = settings()
+        name = next(iter(settings.model_fields))
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(chosen, name, getattr(chosen, name))
+
+    def test_each_field_explains_itself(self, settings: type[BaseModel]) -> None:
+        """The form in napari and the help of the command line are made of these."""
+        titles = [field.title for field in settings.model_fields.values()]
+        assert all(titles)
+        assert len(set(titles)) == len(titles)
+        for name, field in settings.model_fields.items():
+            assert field.description, name
+            assert field.description.endswith("."), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "values"),
+    [
+        (ModelConfig, {"adapter": "lora2"}),
+        (ModelConfig, {"reduction": 0}),
+        (ModelConfig, {"lora_rank": 65}),
+        (ModelConfig, {"lora_dropout": 1.0}),
+        (ModelConfig, {"input_channels": 0}),
+        (ModelConfig, {"input_scale": 0.1}),
+        (ModelConfig, {"seed": -1}),
+        (TrainConfig, {"steps": 0}),
+        (TrainConfig, {"crop_size_px": 225}),
+        (TrainConfig, {"crop_size_px": 0}),
+        (TrainConfig, {"batch_size": 0}),
+        (TrainConfig, {"learning_rate": 0}),
+        (TrainConfig, {"learning_rate": float("nan")}),
+        (TrainConfig, {"held_out_fraction": 1.0}),
+        (TrainConfig, {"time_budget_s": -1}),
+        (TrainConfig, {"zero_is": "ignored"}),
+        (PredictConfig, {"tile_size_px": 100}),
+        (PredictConfig, {"overlap": 0.8}),
+        (PredictConfig, {"batch_size": 0}),
+        (Normalization, {"low": 5, "high": 5}),
+        (Normalization, {"low": 9, "high": 5, "mode": "range"}),
+        (Normalization, {"low": -1}),
+        (Normalization, {"high": 101, "mode": "percentile"}),
+        (Normalization, {"low": float("nan"), "mode": "range"}),
+        (ClassInfo, {"value": -1, "name": "a"}),
+        (ClassInfo, {"value": 65536, "name": "a"}),
+        (ClassInfo, {"value": 1, "name": ""}),
+        (ClassInfo, {"value": 1, "name": "a", "color": "red"}),
+        (ClassInfo, {"value": 1, "name": "a", "color": "#12345"}),
+    ],
+)
+def test_values_out_of_bounds_are_refused(
+    settings: type[BaseModel], values: dict[str, Any]
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        settings(**values)
+    sentence = describe_errors(caught.value)
+    assert sentence.endswith(").")
+    assert "(got " in sentence
+    assert "Value error" not in sentence
+
+
+def test_a_range_may_be_of_any_grey_values() -> None:
+    assert Normalization(mode="range", low=-1000, high=3000).low == -1000
+
+
+def test_errors_name_the_setting_and_what_was_got() -> None:
+    with pytest.raises(ValidationError) as caught:
+        TrainConfig.model_validate({"steps": -3, "batch_size": "many"})
+    sentence = describe_errors(caught.value)
+    assert "steps: input should be greater than or equal to 1 (got -3)." in sentence
+    assert "batch_size: " in sentence
+    assert "(got 'many')." in sentence
+
+
+class TestDefaultClasses:
+    """Names and colours for the values that are found in labels."""
+
+    def test_they_are_in_order_once_each(self) -> None:
+        classes = default_classes([7, 0, 2, 2])
+        assert [c.value for c in classes] == [0, 2, 7]
+        assert [c.name for c in classes] == ["background", "class 2", "class 7"]
+
+    def test_neighbours_have_different_colours(self) -> None:
+        colours = [c.color for c in default_classes(list(range(20)))]
+        assert all(a != b for a, b in itertools.pairwise(colours))
+        assert len(set(colours[:8])) == 8
+
+
+class TestSettingsFile:
+    """A YAML file with a section per group."""
+
+    def write(self, folder: Path, text: str) -> Path:
+        path = folder / "settings.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def test_its_sections_are_settings(self, tmp_path: Path) -> None:
+        path = self.write(
+            tmp_path,
+            "model: {adapter: lw, input_channels: 2}\ntrain:\n  steps: 20\n"
+            "normalization: {mode: range, low: 0, high: 255}\n"
+            "classes:\n- {value: 1, name: Zellen, color: '#00ff00'}\n",
+        )
+        content = load_settings(path)
+        assert ModelConfig(**content["model"]).adapter == "lw"
+        assert TrainConfig(**content["train"]).steps == 20
+        assert Normalization(**content["normalization"]).high == 255
+        assert [ClassInfo(**c).name for c in content["classes"]] == ["Zellen"]  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("text", ["", "# only a remark\n"])
+    def test_an_empty_file_sets_nothing(self, tmp_path: Path, text: str) -> None:
+        assert load_settings(self.write(tmp_path, text)) == {}
+
+    @pytest.mark.parametrize("text", ["model: [1,", "a: b: c", "\tmodel: 1"])
+    def test_what_is_not_yaml_is_refused(self, tmp_path: Path, text: str) -> None:
+        with pytest.raises(ValueError, match="is not valid YAML"):
+            load_settings(self.write(tmp_path, text))
+
+    def test_yaml_runs_no_code(self, tmp_path: Path) -> None:
+        mark = tmp_path / "was-run"
+        text = f"model: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]"
+        with pytest.raises(ValueError, match="is not valid YAML"):
+            load_settings(self.write(tmp_path, text))
+        assert not mark.exists()
+
+    @pytest.mark.parametrize(
+        ("text", "got"),
+        [("modle: {}", "'modle'"), ("- model", "list"), ("hello", "str"), ("1: {}", "'1'")],
+    )
+    def test_other_sections_are_refused(self, tmp_path: Path, text: str, got: str) -> None:
+        with pytest.raises(ValueError, match=f"should have the sections .* but has .*{got}"):
+            load_settings(self.write(tmp_path, text))
