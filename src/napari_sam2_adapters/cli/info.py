@@ -82,4 +82,4 @@ def _words(value: object) -> str:
             f"{name} ({_words(entry)})" if isinstance(entry, dict) else f"{name} {_words(entry)}"
             for name, entry in value.items()
         )
-    return str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

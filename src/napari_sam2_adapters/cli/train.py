@@ -28,14 +28,14 @@ from napari_sam2_adapters.cli.settings import (
     read_sections,
     settings_flags,
 )
+from napari_sam2_adapters.cli.terminal import JobFailedError, progress_bar
 from napari_sam2_adapters.cli.terminal import output as console
-from napari_sam2_adapters.cli.terminal import progress_bar
 from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig, TrainConfig
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.training.train import Record, Trainer, ValidationRecord
 
-__all__ = ["run_training", "train", "training_summary"]
+__all__ = ["run_training", "train", "training_summary", "verdict", "worth_keeping"]
 
 
 @settings_flags(leave_out={"input_channels"}, model=ModelConfig, train=TrainConfig)
@@ -96,6 +96,11 @@ def train(
         f"{describe_device(chosen)}\nClasses: {names}\nHeld out: {dataset.split_description}"
     )
     stopped = run_training(trainer)
+    sentence = verdict(trainer)
+    if not worth_keeping(trainer):
+        raise JobFailedError(
+            f"{sentence} No model file was written; to go on, repeat the command with --resume {state} and more --steps."
+        )
     save_adapter(
         output,
         segmenter,
@@ -107,7 +112,7 @@ def train(
         half=half,
         overwrite=overwrite,
     )
-    console().print(_verdict(trainer))
+    console().print(sentence)
     if stopped:
         console().print(
             f"Stopped early; the best weights so far are in {output}. "
@@ -211,19 +216,22 @@ def _stop_requests() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _verdict(trainer: Trainer) -> str:
+def worth_keeping(trainer: Trainer) -> bool:
+    """Whether the kept weights score better than those from before training, or were never scored."""
+    before, best = trainer.baseline, trainer.best
+    return before is None or best is None or best.step > before.step
+
+
+def verdict(trainer: Trainer) -> str:
     """Say what training has brought on the held-out pixels, in a sentence."""
     before, best = trainer.baseline, trainer.best
     if before is None or best is None:
         return "Nothing was held out, so there is no honest score of this adapter."
-    if best.step == before.step:
-        return (
-            f"Training did not raise the held-out Dice of {before.mean_dice:.3f}, so the weights from before it are kept. "
-            "Label more, or give it more steps."
-        )
+    if not worth_keeping(trainer):
+        return f"Training did not raise the held-out mean Dice of {before.mean_dice:.3f}."
     return (
         f"Held-out mean Dice {before.mean_dice:.3f} before training, {best.mean_dice:.3f} at step {best.step} "
-        f"(the same {best.pixels} pixels)."
+        f"(on the same {best.pixels} pixels)."
     )
 
 
@@ -234,14 +242,20 @@ def training_summary(
     from napari_sam2_adapters.training.train import StepRecord
 
     steps = [record for record in trainer.history if isinstance(record, StepRecord)]
-    scores = {
-        name: _plain(check)
-        for name, check in (("held_out", trainer.best), ("before_training", trainer.baseline))
-        if check is not None
-    }
+    before, best = trainer.baseline, trainer.best
+    scores: dict[str, Any] = {}
+    if before is not None and best is not None:
+        scores = {
+            "mean_dice": best.mean_dice,
+            "dice": _known(best.dice),
+            "iou": _known(best.iou),
+            "mean_dice_before": before.mean_dice,
+            "step": best.step,
+            "pixels": best.pixels,
+        }
     training = {
-        **config.model_dump(mode="json", exclude_none=True),
-        "steps_done": len(steps),
+        "settings": config.model_dump(mode="json", exclude_none=True),
+        "steps": len(steps),
         "seconds": round(sum(record.seconds for record in steps), 1),
         "split": split,
         "ended": trainer.stop_reason or "Stopped by the user.",
@@ -249,16 +263,6 @@ def training_summary(
     return {"scores": scores, "training": training}
 
 
-def _plain(check: ValidationRecord) -> dict[str, Any]:
-    """A check for JSON: rounded, and None for the score of a class that is not there."""
-
-    def by_class(scores: dict[str, float]) -> dict[str, float | None]:
-        return {n: None if math.isnan(score) else round(score, 4) for n, score in scores.items()}
-
-    return {
-        "step": check.step,
-        "mean_dice": round(check.mean_dice, 4),
-        "dice": by_class(check.dice),
-        "iou": by_class(check.iou),
-        "pixels": check.pixels,
-    }
+def _known(scores: dict[str, float]) -> dict[str, float]:
+    """Without the classes that are nowhere: JSON has no NaN."""
+    return {name: score for name, score in scores.items() if not math.isnan(score)}
