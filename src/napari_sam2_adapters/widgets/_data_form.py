@@ -53,6 +53,7 @@ class DataForm(QWidget):
             viewer,
             lambda layer: isinstance(layer, Labels) and not is_own(layer),
             "choose a labels layer",
+            guess=False,  # only labels that fit the image are, by _guess_labels
         )
         self.labels.setToolTip("Labels layer with some painted pixels of each class.")
         self.zero = QComboBox()

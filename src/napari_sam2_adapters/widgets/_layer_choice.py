@@ -23,6 +23,8 @@ class LayerChoice(QComboBox):
         Says of a layer whether it may be chosen.
     nothing
         Text shown while no layer is chosen.
+    guess
+        Whether a layer that is the only one is chosen at once.
     parent
         Qt parent.
     """
@@ -34,10 +36,13 @@ class LayerChoice(QComboBox):
         viewer: Any,
         wanted: Callable[[Layer], bool],
         nothing: str,
+        *,
+        guess: bool = True,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._viewer, self._wanted, self._nothing = viewer, wanted, nothing
+        self._guess = guess
         self._layers: list[Layer] = []
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
@@ -67,7 +72,7 @@ class LayerChoice(QComboBox):
         self.setCurrentIndex(0 if layer is None else names.index(layer.name) + 1)
 
     def refresh(self, event: object = None) -> None:
-        """List the viewer's layers anew; the choice stays, and a single layer is chosen at once."""
+        """List the viewer's layers anew; the choice stays, if its layer does."""
         chosen = self.layer
         was = None if chosen is None else chosen.unique_id
         for layer in self._layers:
@@ -79,7 +84,7 @@ class LayerChoice(QComboBox):
         ids = [layer.unique_id for layer in self._layers]
         if was in ids:
             self.setCurrentIndex(ids.index(was) + 1)
-        elif len(ids) == 1:
+        elif self._guess and len(ids) == 1:
             self.setCurrentIndex(1)
         self.blockSignals(False)
         for layer in self._layers:

@@ -150,18 +150,16 @@ class FineTune(Dock):
         self.job.ended.connect(self._take_result)
         self.job.failed.connect(self.status.setText)
         self.job.state_changed.connect(self.refresh)
-        self.preview.toggled.connect(self._look)
-        self.viewer.dims.events.point.connect(self._look)
-        self.viewer.camera.events.center.connect(self._look)
-        self.viewer.camera.events.zoom.connect(self._look)
+        self.preview.toggled.connect(lambda _: self._look())
 
-    def _look(self, event: object = None) -> None:
-        """Tell the worker what is on show."""
+    def _look(self) -> None:
+        """Tell the worker what is on show; done with each report, so it follows slider and camera."""
         if self._previewed is not None:
             wanted = self.preview.isChecked()
             self._wish.place = self._previewed.place_on_show() if wanted else None
 
     def _take_update(self, update: Said | Learned | Previewed) -> None:
+        self._look()
         if isinstance(update, Said):
             self.status.setText(update.message)
         elif isinstance(update, Learned):

@@ -1,0 +1,51 @@
+"""A folder of their own for saved adapters, and a way to wait for the docks' work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
+
+
+@pytest.fixture(autouse=True)
+def adapters_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Saved adapters of a test go into its own folder."""
+    monkeypatch.setenv("SAM2_ADAPTERS_DATA", str(tmp_path / "data"))
+    return tmp_path / "data" / "adapters"
+
+
+@pytest.fixture
+def two_halves() -> tuple[np.ndarray, np.ndarray]:
+    """A stack (3, 64, 96) uint8, dark left and bright right, and strokes of 1 and 2 on its slices 0 and 1."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 60, (3, 64, 96), dtype=np.uint8)
+    image[:, :, 48:] += 150
+    strokes = np.zeros(image.shape, np.uint8)
+    strokes[:2, 10:50, 10:20] = 1
+    strokes[:2, 10:50, 70:80] = 2
+    return image, strokes
+
+
+@pytest.fixture
+def saved_adapter(adapters_home: Path) -> Callable[..., Path]:
+    """Factory of adapter files on the built-in backbone: ``saved_adapter(name="a", input_channels=1)``."""
+
+    def save(name: str = "cells", input_channels: int = 1, seed: int = 0) -> Path:
+        from napari_sam2_adapters.models.checkpoints import build_segmenter
+        from napari_sam2_adapters.models.model_file import SUFFIX, save_adapter
+
+        config = ModelConfig(adapter="lw", input_channels=input_channels, seed=seed)
+        path = adapters_home / f"{name}{SUFFIX}"
+        classes = default_classes([1, 2])
+        save_adapter(
+            path,
+            build_segmenter(config, classes),
+            normalization=Normalization(mode="percentile"),
+            tile_size_px=224,
+        )
+        return path
+
+    return save

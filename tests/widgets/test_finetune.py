@@ -1,0 +1,201 @@
+"""The dock as a person uses it, on the built-in backbone: a few steps on small crops."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import dask.array as da
+import numpy as np
+import pytest
+from napari_sam2_adapters.config import TrainConfig
+from napari_sam2_adapters.models.model_file import read_header
+from napari_sam2_adapters.widgets._results import OURS
+from napari_sam2_adapters.widgets._store import list_adapters
+from napari_sam2_adapters.widgets.finetune import FineTune
+
+SMALL = TrainConfig(steps=6, validate_every=3, batch_size=2, crop_size_px=32)
+WAIT_MS = 60_000
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def dock(viewer, qtbot):
+    """A dock with settings for a few small steps."""
+    made = FineTune(viewer)
+    made.training.plain.settings = SMALL
+    made.training.advanced_train.settings = SMALL
+    made.training.adapter.setCurrentIndex(made.training.adapter.findData("lw"))
+    yield made
+    made.job.stop()
+    qtbot.waitUntil(lambda: not made.job.running, timeout=WAIT_MS)
+    made.close()
+    made.deleteLater()
+
+
+def ready(dock: FineTune) -> bool:
+    return dock.start_button.isEnabled()
+
+
+def run(dock: FineTune, qtbot) -> None:
+    qtbot.waitUntil(lambda: ready(dock), timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.start_button.click()
+
+
+def test_it_says_what_is_missing_until_nothing_is(dock, viewer, qtbot, two_halves) -> None:
+    image, strokes = two_halves
+    assert not ready(dock)
+    assert "image layer" in dock.reason.text()
+    viewer.add_image(image)
+    assert "labels layer" in dock.reason.text()
+    dock.data.add.click()
+    layer = viewer.layers[-1]
+    qtbot.waitUntil(lambda: "Nothing is labelled" in dock.reason.text(), timeout=WAIT_MS)
+    layer.data[strokes == 1] = 1
+    layer.refresh()
+    qtbot.waitUntil(lambda: "Only one class" in dock.reason.text(), timeout=WAIT_MS)
+    layer.data[strokes == 2] = 2
+    layer.refresh()
+    qtbot.waitUntil(lambda: ready(dock), timeout=WAIT_MS)
+    assert not dock.reason.text()
+
+
+def test_strokes_become_an_adapter(dock, viewer, qtbot, two_halves) -> None:
+    image, strokes = two_halves
+    viewer.add_image(image, name="cells", scale=(2, 0.5, 0.5), units=["um"] * 3)
+    viewer.add_labels(strokes, scale=(2, 0.5, 0.5), units=["um"] * 3)
+    qtbot.waitUntil(lambda: dock.data.table.rowCount() == 2, timeout=WAIT_MS)
+    dock.data.table.item(0, 1).setText("dark")
+    dock.data.table.item(1, 1).setText("bright")
+    run(dock, qtbot)
+    result = dock.fine_tuned
+    assert result.training["steps"] == SMALL.steps
+    assert set(result.verdict.after) == {"dark", "bright"}
+    assert dock.outcome.rowCount() == 3  # two classes and the mean
+    assert "held-out pixels" in dock.status.text()
+    assert len(dock.plot.loss_plot.listDataItems()[0].yData) == SMALL.steps
+    assert result.path == (list_adapters()[0] if result.verdict.keep else None)
+
+
+def test_a_kept_adapter_says_where_it_comes_from(dock, viewer, qtbot, two_halves) -> None:
+    image, strokes = two_halves
+    viewer.add_image(image, name="cells", scale=(2, 0.5, 0.25), units=["um"] * 3)
+    viewer.add_labels(strokes, scale=(2, 0.5, 0.25), units=["um"] * 3)
+    dock.training.advanced_train.settings = SMALL.model_copy(update={"held_out_fraction": 0})
+    run(dock, qtbot)
+    header = read_header(dock.fine_tuned.path)
+    assert header.pixel_size == (0.5, 0.25)
+    assert header.unit == "micrometer"
+    assert header.model.adapter == "lw"
+    assert [info.value for info in header.classes] == [1, 2]
+    assert header.training["image"] == "cells"
+
+
+def test_stopping_keeps_what_was_learnt(dock, viewer, qtbot, two_halves) -> None:
+    image, strokes = two_halves
+    viewer.add_image(image)
+    viewer.add_labels(strokes)
+    dock.training.plain.settings = SMALL.model_copy(update={"steps": 100_000})
+    qtbot.waitUntil(lambda: ready(dock), timeout=WAIT_MS)
+    dock.start_button.click()
+    qtbot.waitUntil(lambda: dock.progress.value() >= 2, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        started = time.monotonic()
+        dock.stop_button.click()
+        assert not dock.stop_button.isEnabled()
+    assert time.monotonic() - started < 10
+    assert 2 <= dock.fine_tuned.training["steps"] < 100_000
+    assert dock.fine_tuned.verdict.after  # scored, although the run was left
+    assert ready(dock)
+
+
+def test_it_can_be_paused(dock, viewer, qtbot, two_halves) -> None:
+    image, strokes = two_halves
+    viewer.add_image(image)
+    viewer.add_labels(strokes)
+    dock.training.plain.settings = SMALL.model_copy(update={"steps": 100_000})
+    qtbot.waitUntil(lambda: ready(dock), timeout=WAIT_MS)
+    dock.start_button.click()
+    qtbot.waitUntil(lambda: dock.progress.value() >= 1, timeout=WAIT_MS)
+    dock.pause_button.click()
+    assert dock.pause_button.text() == "Go on"
+    qtbot.wait(1000)
+    step = dock.progress.value()
+    qtbot.wait(1000)
+    assert dock.progress.value() == step
+    dock.pause_button.click()
+    qtbot.waitUntil(lambda: dock.progress.value() > step, timeout=WAIT_MS)
+
+
+def test_the_preview_lies_on_the_slice_on_show(dock, viewer, qtbot, two_halves) -> None:
+    image, strokes = two_halves
+    viewer.add_image(image, scale=(2, 0.5, 0.5), translate=(1, 2, 3))
+    theirs = viewer.add_labels(strokes, scale=(2, 0.5, 0.5), translate=(1, 2, 3))
+    viewer.dims.set_point(0, 1 + 2 * 2)  # slice 2
+    before = theirs.data.copy()
+    run(dock, qtbot)
+    qtbot.wait(50)
+    own = next(layer for layer in viewer.layers if OURS in layer.metadata)
+    assert own.metadata[OURS]["role"] == "preview"
+    np.testing.assert_allclose(own.scale, (2, 0.5, 0.5))
+    assert set(np.unique(own.data[2])) <= {1, 2}
+    assert own.data[2].all()
+    assert not own.data[:2].any()
+    np.testing.assert_array_equal(theirs.data, before)
+    assert viewer.layers.index(own) < viewer.layers.index(theirs)
+    assert viewer.layers.selection.active == theirs
+
+
+@pytest.mark.parametrize("kind", ["rgb", "channels", "multiscale", "dask"])
+def test_images_of_every_kind(dock, viewer, qtbot, two_halves, kind) -> None:
+    image, strokes = two_halves
+    labels = strokes[0] if kind == "rgb" else strokes
+    if kind == "rgb":
+        viewer.add_image(np.stack([image[0]] * 3, axis=-1), rgb=True)
+    elif kind == "channels":
+        viewer.add_image(np.stack([image, 255 - image], axis=1))
+    elif kind == "multiscale":
+        fine = image.repeat(2, axis=1).repeat(2, axis=2)
+        viewer.add_image([fine, fine[:, ::2, ::2]], multiscale=True)
+    else:
+        viewer.add_image(da.from_array(image, chunks=(1, 32, 32)))
+    viewer.add_labels(labels)
+    dock.training.plain.settings = SMALL.model_copy(update={"steps": 1})
+    qtbot.waitUntil(lambda: ready(dock), timeout=WAIT_MS)
+    run(dock, qtbot)
+    channels = {"rgb": 3, "channels": 2}.get(kind, 1)
+    assert dock.fine_tuned.segmenter.config.input_channels == channels
+
+
+def test_the_only_fitting_labels_are_chosen(dock, viewer, two_halves) -> None:
+    image, strokes = two_halves
+    viewer.add_labels(np.zeros((5, 5), np.uint8), name="other")
+    viewer.add_labels(strokes, name="dense", visible=False)
+    viewer.add_labels(strokes, name="strokes")
+    viewer.add_image(image)
+    assert dock.data.labels.layer.name == "strokes"
+
+
+def test_a_backbone_that_is_not_here_is_named(dock, viewer, qtbot, two_halves, monkeypatch) -> None:
+    image, strokes = two_halves
+    viewer.add_image(image)
+    viewer.add_labels(strokes)
+    qtbot.waitUntil(lambda: dock.training.backbone.count() > 1, timeout=WAIT_MS)
+    dock.training.backbone.setCurrentIndex(dock.training.backbone.findData("large"))
+    qtbot.waitUntil(lambda: "not on this machine" in dock.reason.text(), timeout=WAIT_MS)
+    assert not ready(dock)
+
+
+def test_opening_does_not_wait_for_torch() -> None:
+    import subprocess
+
+    code = (
+        "import sys; import napari_sam2_adapters.widgets.finetune, napari_sam2_adapters.widgets.segment;"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,178 @@
+"""The dock as a person uses it, with fresh adapters on the built-in backbone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.inference.predict import predict
+from napari_sam2_adapters.models.model_file import load_adapter
+from napari_sam2_adapters.widgets import _segmenting
+from napari_sam2_adapters.widgets._results import OURS
+from napari_sam2_adapters.widgets._segmenting import new_label_array
+from napari_sam2_adapters.widgets.segment import Segment
+
+WAIT_MS = 60_000
+TILES = PredictConfig(tile_size_px=64)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def dock(viewer, qtbot, saved_adapter):
+    """A dock that finds one adapter."""
+    saved_adapter()
+    made = Segment(viewer)
+    made.settings.settings = TILES
+    yield made
+    made.job.stop()
+    qtbot.waitUntil(lambda: not made.job.running, timeout=WAIT_MS)
+    made.close()
+    made.deleteLater()
+
+
+def own_layers(viewer) -> list:
+    return [layer for layer in viewer.layers if OURS in layer.metadata]
+
+
+def run(dock: Segment, qtbot) -> None:
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.start_button.click()
+
+
+def test_the_whole_stack_comes_out_as_predicted(dock, viewer, qtbot, two_halves) -> None:
+    image, _ = two_halves
+    viewer.add_image(
+        image, name="cells", scale=(2, 0.5, 0.5), translate=(1, 2, 3), units=["um"] * 3
+    )
+    dock.extent.setCurrentIndex(1)
+    run(dock, qtbot)
+    (layer,) = own_layers(viewer)
+    segmenter, header = load_adapter(dock.model)
+    expected = predict(
+        segmenter.folded(), image, axes="ZYX", normalization=header.normalization, config=TILES
+    )
+    np.testing.assert_array_equal(layer.data, expected.labels)
+    assert layer.name == "cells – SAM2 adapters"
+    np.testing.assert_allclose(layer.scale, (2, 0.5, 0.5))
+    np.testing.assert_allclose(layer.translate, (1, 2, 3))
+    assert str(layer.units[0]) == "micrometer"
+    assert list(layer.features["class"]) == ["class 1", "class 2"]
+    assert "Done" in dock.status.text()
+
+
+def test_the_current_slice_agrees_with_the_whole_stack(dock, viewer, qtbot, two_halves) -> None:
+    image, _ = two_halves
+    viewer.add_image(image)
+    viewer.dims.set_point(0, 1)
+    run(dock, qtbot)
+    (layer,) = own_layers(viewer)
+    alone = layer.data[1].copy()
+    assert alone.all()
+    assert not layer.data[[0, 2]].any()
+    viewer.dims.set_point(0, 2)
+    run(dock, qtbot)
+    assert len(own_layers(viewer)) == 1
+    np.testing.assert_array_equal(layer.data[1], alone)  # an earlier slice stays
+    assert layer.data[2].all()
+    dock.extent.setCurrentIndex(1)
+    run(dock, qtbot)
+    assert (own_layers(viewer)[0].data[1] == alone).mean() > 0.999
+
+
+def test_another_adapter_starts_with_an_empty_layer(
+    dock, viewer, qtbot, two_halves, saved_adapter
+) -> None:
+    viewer.add_image(two_halves[0])
+    viewer.dims.set_point(0, 0)
+    run(dock, qtbot)
+    saved_adapter("another", seed=3)
+    qtbot.waitUntil(lambda: dock.models.currentText() == "another", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: dock.header is not None, timeout=WAIT_MS)
+    viewer.dims.set_point(0, 2)
+    run(dock, qtbot)
+    (layer,) = own_layers(viewer)
+    assert not layer.data[0].any()
+    assert layer.metadata[OURS]["model"].startswith("another")
+
+
+def test_a_users_labels_are_never_touched(dock, viewer, qtbot, two_halves) -> None:
+    image, strokes = two_halves
+    viewer.add_image(image, name="cells")
+    theirs = viewer.add_labels(strokes, name="cells – SAM2 adapters")
+    before = theirs.data.copy()
+    run(dock, qtbot)
+    np.testing.assert_array_equal(theirs.data, before)
+    (layer,) = own_layers(viewer)
+    assert layer.name != theirs.name
+
+
+def test_cancel_keeps_what_is_done(dock, viewer, qtbot) -> None:
+    rng = np.random.default_rng(0)
+    viewer.add_image(rng.integers(0, 255, (200, 128, 128), dtype=np.uint8))
+    dock.extent.setCurrentIndex(1)
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    dock.start_button.click()
+    qtbot.waitUntil(lambda: dock.progress.value() > 9, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.cancel_button.click()
+    assert "Cancelled" in dock.status.text()
+    (layer,) = own_layers(viewer)
+    assert layer.data[0].all()
+    assert not layer.data[-1].any()
+
+
+def test_the_wrong_number_of_channels_is_said(dock, viewer, qtbot, saved_adapter) -> None:
+    viewer.add_image(np.zeros((64, 64, 3), np.uint8), rgb=True)
+    qtbot.waitUntil(lambda: "3 channel" in dock.reason.text(), timeout=WAIT_MS)
+    assert not dock.start_button.isEnabled()
+    saved_adapter("colour", input_channels=3)
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+
+
+def test_the_channel_axis_is_found_by_its_length(dock, viewer, qtbot, saved_adapter) -> None:
+    saved_adapter("two", input_channels=2)
+    qtbot.waitUntil(lambda: dock.models.currentText() == "two", timeout=WAIT_MS)
+    viewer.add_image(np.random.default_rng(0).random((2, 64, 64)))
+    qtbot.waitUntil(lambda: dock.image.channel_axis == 0, timeout=WAIT_MS)
+    run(dock, qtbot)
+    assert own_layers(viewer)[0].data.shape == (64, 64)
+
+
+def test_a_coarse_level_lies_on_the_image(dock, viewer, qtbot) -> None:
+    fine = np.random.default_rng(0).random((128, 128))
+    viewer.add_image([fine, fine[::2, ::2]], multiscale=True)
+    dock.image.levels.setCurrentIndex(1)
+    run(dock, qtbot)
+    (layer,) = own_layers(viewer)
+    assert layer.data.shape == (64, 64)
+    np.testing.assert_allclose(layer.scale, (2, 2))
+
+
+def test_a_damaged_file_is_said_and_not_run(dock, viewer, qtbot, tmp_path) -> None:
+    viewer.add_image(np.zeros((64, 64)))
+    broken = tmp_path / "broken.adapter.safetensors"
+    broken.write_bytes(b"nothing")
+    dock.open_model(broken)
+    qtbot.waitUntil(lambda: "damaged" in dock.card.text(), timeout=WAIT_MS)
+    assert not dock.start_button.isEnabled()
+
+
+def test_without_adapters_it_says_where_to_get_one(make_napari_viewer_proxy, qtbot) -> None:
+    dock = Segment(make_napari_viewer_proxy())
+    qtbot.addWidget(dock)
+    assert "Fine-tune" in dock.reason.text()
+    dock.close()
+
+
+def test_large_results_stream_to_disk(monkeypatch) -> None:
+    monkeypatch.setattr(_segmenting, "IN_MEMORY_BYTES", 1000)
+    labels = new_label_array((3, 64, 64), np.dtype(np.uint8))
+    assert not isinstance(labels, np.ndarray)
+    labels[1, 3:5] = 7
+    assert labels[1, 3:5].all()
+    assert not labels[0].any()
