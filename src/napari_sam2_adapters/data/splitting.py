@@ -220,6 +220,8 @@ def _choose_cut(
         length = planes[0].shape[axis]
         margin = min(_MARGIN_PX, length // 8)
         smallest = max(2, min(16, length // 8))
+        # of the two sides, the one that leaves room for whole crops
+        short = max(0, 1 - (length * (1 - fraction) - margin) / crop_size_px)
         running = np.cumsum(_profile(planes, axis, n_classes), axis=0)  # (length, C)
         running = np.concatenate([np.zeros((1, n_classes), running.dtype), running])
         for position in np.unique(np.linspace(smallest, length - smallest, _CUTS).astype(int)):
@@ -235,8 +237,7 @@ def _choose_cut(
                     continue
                 area = position / length if start else 1 - position / length
                 share = held.sum() / running[-1].sum()
-                short = max(0, 1 - (length * (1 - area) - margin) / crop_size_px)
-                mismatch = abs(share - fraction) + 0.25 * (abs(area - fraction) + short)
+                mismatch = short + abs(share - fraction) + 0.25 * abs(area - fraction)
                 cut = _Cut(axis, side, int(position), margin, float(area))
                 options.append((int((held > 0).sum()), float(mismatch), cut))
     return _pick(options, rng)
