@@ -75,7 +75,7 @@ def augment_interactive(
     image, labels = center_crop(image, labels, max(1, round(size / scale)))
     image = transforms.resize(image, [size, size], antialias=True)
     labels = transforms.resize(labels[None], [size, size], InterpolationMode.NEAREST_EXACT)[0]
-    return _shade(image, generator), labels.contiguous()
+    return _shade(image, generator).contiguous(), labels.contiguous()
 
 
 def augment_paper(
