@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 from napari.layers import Labels
+
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.widgets._classes import (
     ClassTable,

@@ -8,6 +8,7 @@ import time
 import dask.array as da
 import numpy as np
 import pytest
+
 from napari_sam2_adapters.config import TrainConfig
 from napari_sam2_adapters.models.model_file import read_header
 from napari_sam2_adapters.widgets._results import OURS

@@ -1,7 +1,8 @@
 import pytest
+from qtpy.QtWidgets import QComboBox, QSpinBox
+
 from napari_sam2_adapters.config import ModelConfig, PredictConfig, Settings, TrainConfig
 from napari_sam2_adapters.widgets._form import SettingsForm
-from qtpy.QtWidgets import QComboBox, QSpinBox
 
 NOT_NUMBERS = {"backbone"}
 

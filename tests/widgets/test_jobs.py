@@ -2,6 +2,7 @@ import threading
 import time
 
 import pytest
+
 from napari_sam2_adapters.widgets._jobs import Job, JobError, Pulse
 
 

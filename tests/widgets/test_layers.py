@@ -2,6 +2,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
+
 from napari_sam2_adapters.widgets._layers import (
     current_plane,
     guess_channel_axis,

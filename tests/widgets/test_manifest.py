@@ -1,8 +1,9 @@
 from pathlib import Path
 
+from npe2 import PluginManifest
+
 import napari_sam2_adapters
 from napari_sam2_adapters.widgets._store import SUFFIX
-from npe2 import PluginManifest
 
 PACKAGED = Path(napari_sam2_adapters.__file__).parent / "napari.yaml"
 

@@ -1,4 +1,5 @@
 import numpy as np
+
 from napari_sam2_adapters.config import default_classes
 from napari_sam2_adapters.widgets._plot import LearningPlot
 
@@ -29,4 +30,5 @@ def test_the_plot_follows_the_theme(make_napari_viewer_proxy, qtbot) -> None:
     light = plot.dice_plot.backgroundBrush().color()
     viewer.theme = "dark"
     dark = plot.dice_plot.backgroundBrush().color()
-    assert light.lightness() > 200 > 100 > dark.lightness()
+    assert light.lightness() > 200
+    assert dark.lightness() < 100

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
+
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.widgets._layers import take_picture
 from napari_sam2_adapters.widgets._results import find_own, is_own, put_labels

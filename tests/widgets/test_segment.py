@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.model_file import load_adapter

@@ -18,11 +18,14 @@ OURS = "napari_sam2_adapters"
 """Key of our entry in the metadata of the layers that we made."""
 
 
-def class_colormap(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
-    """Colours of the classes; background and what is in no class stay transparent."""
+def class_colormap(
+    classes: Sequence[ClassInfo], *, show_background: bool = False
+) -> DirectLabelColormap:
+    """Colours of the classes; what is in no class is transparent, and so is background unless it is to be shown."""
     colors: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
     for info in classes:
-        hidden = info.value == 0 or info.name.lower() == "background"
+        background = info.value == 0 or info.name.lower() == "background"
+        hidden = background and not show_background
         colors[info.value] = info.color + "00" if hidden else info.color
     return DirectLabelColormap(color_dict=colors)
 
