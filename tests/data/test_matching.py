@@ -1,0 +1,73 @@
+"""Finding images and the label file of each."""
+
+from pathlib import Path
+
+import pytest
+
+from napari_sam2_adapters.data.matching import find_images, image_stem, match_labels
+
+
+def touch(folder, *names):
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def test_images_come_in_natural_order(tmp_path):
+    touch(
+        tmp_path,
+        "cell10.tif",
+        "cell2.tif",
+        "Cell1.TIF",
+        "b.png",
+        "a.jpg",
+        "notes.txt",
+        ".hidden.tif",
+    )
+    (tmp_path / "folder.tif").mkdir()
+    names = [path.name for path in find_images(tmp_path)]
+    assert names == ["a.jpg", "b.png", "Cell1.TIF", "cell2.tif", "cell10.tif"]
+    assert [path.name for path in find_images(tmp_path, "cell*")] == ["cell2.tif", "cell10.tif"]
+
+
+def test_subfolders_on_request(tmp_path):
+    touch(tmp_path / "one", "x.tif")
+    assert [p.name for p in find_images(str(tmp_path), "**/*.tif")] == ["x.tif"]
+
+
+def test_no_images_is_a_sentence(tmp_path):
+    with pytest.raises(ValueError, match=r"No image fits '\*.tif' in .* Images end in .tif"):
+        find_images(tmp_path, "*.tif")
+    with pytest.raises(ValueError, match="is not a folder"):
+        find_images(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"), [("a.tif", "a"), ("a.ome.tif", "a"), ("a.OME.TIFF", "a"), ("a.b.png", "a.b")]
+)
+def test_the_stem_leaves_out_the_whole_suffix(name, stem):
+    assert image_stem(Path("folder") / name) == stem
+
+
+def test_labels_are_matched_by_name(tmp_path):
+    images = find_images(touch(tmp_path / "images", "a1.tif", "a10.ome.tif", "a2.jpg"))
+    labels = touch(tmp_path / "labels", "a1.png", "a2.tif", "a10.tif", "unused.tif")
+    pairs = match_labels(images, labels)
+    assert [(a.name, b.name) for a, b in pairs] == [
+        ("a1.tif", "a1.png"),
+        ("a2.jpg", "a2.tif"),
+        ("a10.ome.tif", "a10.tif"),
+    ]
+
+
+def test_what_has_no_partner_is_named(tmp_path):
+    images = find_images(touch(tmp_path / "images", *(f"a{i}.tif" for i in range(8))))
+    labels = touch(tmp_path / "labels", "a0.png")
+    with pytest.raises(ValueError, match=r"no label file.*a1, a2, a3, a4, a5 and 2 more"):
+        match_labels(images, labels)
+    touch(labels, *(f"a{i}.png" for i in range(8)), "a3.tif")
+    with pytest.raises(ValueError, match=r"several label files.*: a3[.]"):
+        match_labels(images, labels)
+    with pytest.raises(ValueError, match=r"name of another image.*: a1, a1[.]"):
+        match_labels([images[1], images[1]], labels)
