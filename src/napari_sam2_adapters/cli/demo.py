@@ -29,7 +29,7 @@ __all__ = ["DEMO_MODEL", "DEMO_TRAINING", "demo"]
 
 # Chosen on the four training images alone, by holding one of them out; the budget bounds the demo on slow machines.
 DEMO_MODEL = ModelConfig(adapter="hp")
-DEMO_TRAINING = TrainConfig(steps=100, time_budget_s=120, held_out_fraction=0)
+DEMO_TRAINING = TrainConfig(steps=100, time_budget_s=100, held_out_fraction=0)
 _PREDICTION = PredictConfig()
 
 
