@@ -8,6 +8,7 @@ import time
 import dask.array as da
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2_adapters.config import TrainConfig
 from napari_sam2_adapters.models.model_file import read_header
@@ -150,6 +151,37 @@ def test_the_preview_lies_on_the_slice_on_show(dock, viewer, qtbot, two_halves) 
     np.testing.assert_array_equal(theirs.data, before)
     assert viewer.layers.index(own) < viewer.layers.index(theirs)
     assert viewer.layers.selection.active == theirs
+
+
+def test_closing_the_dock_ends_the_work(viewer, qtbot, two_halves) -> None:
+    from napari_sam2_adapters.widgets import finetune
+
+    image, strokes = two_halves
+    viewer.add_image(image)
+    viewer.add_labels(strokes)
+    frame, dock = viewer.window.add_plugin_dock_widget("napari-sam2-adapters", "Fine-tune")
+    assert isinstance(dock, finetune.FineTune)
+    settings = SMALL.model_copy(update={"steps": 100_000})
+    dock.training.plain.settings = dock.training.advanced_train.settings = settings
+    qtbot.waitUntil(lambda: ready(dock), timeout=WAIT_MS)
+    dock.start_button.click()
+    qtbot.waitUntil(lambda: dock.progress.value() >= 1, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        viewer.window.remove_dock_widget(frame)
+    dock.deleteLater()
+
+
+def test_the_adapter_goes_to_a_chosen_place(dock, viewer, qtbot, two_halves, tmp_path, monkeypatch):
+    image, strokes = two_halves
+    viewer.add_image(image)
+    viewer.add_labels(strokes)
+    dock.training.advanced_train.settings = SMALL.model_copy(update={"held_out_fraction": 0})
+    run(dock, qtbot)
+    chosen = tmp_path / "mine"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(chosen), ""))
+    dock.save_button.click()
+    header = read_header(tmp_path / "mine.adapter.safetensors")
+    assert header.tensors_sha256 == read_header(dock.fine_tuned.path).tensors_sha256
 
 
 @pytest.mark.parametrize("kind", ["rgb", "channels", "multiscale", "dask"])

@@ -6,8 +6,9 @@ from typing import Any
 
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QWidget
 
+from napari_sam2_adapters.widgets._drop_down import DropDown
 from napari_sam2_adapters.widgets._layer_choice import LayerChoice
 from napari_sam2_adapters.widgets._layers import (
     Picture,
@@ -41,9 +42,9 @@ class ImageForm(QWidget):
             "choose an image layer",
         )
         self.choice.setToolTip("Image layer: 2D, stack or time series, grey, RGB or with channels.")
-        self.channels = QComboBox()
+        self.channels = DropDown()
         self.channels.setToolTip("Which axis of the data holds the channels.")
-        self.levels = QComboBox()
+        self.levels = DropDown()
         self.levels.setToolTip("Resolution of a multiscale image; 0 is the finest.")
         self.form = QFormLayout(self)
         self.form.setContentsMargins(0, 0, 0, 0)

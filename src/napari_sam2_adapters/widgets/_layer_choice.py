@@ -7,12 +7,14 @@ from typing import Any
 
 from napari.layers import Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QWidget
+
+from napari_sam2_adapters.widgets._drop_down import DropDown
 
 __all__ = ["LayerChoice"]
 
 
-class LayerChoice(QComboBox):
+class LayerChoice(DropDown):
     """Drop-down of layers that follows the viewer.
 
     Parameters
@@ -44,8 +46,6 @@ class LayerChoice(QComboBox):
         self._viewer, self._wanted, self._nothing = viewer, wanted, nothing
         self._guess = guess
         self._layers: list[Layer] = []
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
         for event in (
             viewer.layers.events.inserted,
             viewer.layers.events.removed,

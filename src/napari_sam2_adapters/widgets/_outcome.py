@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -15,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.widgets._verdict import Verdict
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ _MEAN = "mean"
 
 
 class OutcomeTable(QTableWidget):
-    """Table of held-out Dice, hidden while there is none."""
+    """Table of held-out Dice, hidden while there is none; its colours are those of the curves."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, 3, parent)
@@ -40,10 +42,12 @@ class OutcomeTable(QTableWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self._before: dict[str, float] = {}
         self._now: dict[str, float] = {}
-        self.clear_scores()
+        self._colors: dict[str, str] = {}
+        self.clear_scores(())
 
-    def clear_scores(self) -> None:
-        """Forget the last training."""
+    def clear_scores(self, classes: Sequence[ClassInfo]) -> None:
+        """Forget the last training, and get ready for one with these classes."""
+        self._colors = {info.name: info.color for info in classes}
         self._before, self._now = {}, {}
         self.horizontalHeaderItem(2).setText("Now")
         self.hide()
@@ -73,6 +77,10 @@ class OutcomeTable(QTableWidget):
         for row, (name, score) in enumerate(now.items()):
             for column, text in enumerate((name, _text(before.get(name)), _text(score))):
                 item = QTableWidgetItem(text)
+                if not column and name in self._colors:
+                    swatch = QPixmap(10, 10)
+                    swatch.fill(QColor(self._colors[name]))
+                    item.setData(Qt.ItemDataRole.DecorationRole, swatch)
                 if column:
                     item.setTextAlignment(
                         Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

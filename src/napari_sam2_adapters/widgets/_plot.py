@@ -1,7 +1,8 @@
-"""The learning curve: loss above, held-out Dice of each class below."""
+"""The learning curve: loss above, held-out Dice of each class in its colour below."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_sam2_adapters.config import ClassInfo
 
 __all__ = ["LearningPlot"]
+
+_LOSS_TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 
 
 class LearningPlot(QWidget):
@@ -32,12 +35,15 @@ class LearningPlot(QWidget):
         self._steps: list[int] = []
         self._dice: dict[str, list[float]] = {}
         self._curves: dict[str, Any] = {}
-        self.loss_plot = _plot("loss", 90)
-        self.dice_plot = _plot("held-out Dice", 130)
-        self.dice_plot.setYRange(0, 1, padding=0.05)
+        self.loss_plot = _plot("loss", 80)
+        self.dice_plot = _plot("Dice", 120)
+        self.dice_plot.setYRange(0, 1, padding=0.12)
+        self.dice_plot.getAxis("left").setTicks([[(0, "0"), (0.5, "0.5"), (1, "1")]])
+        self.loss_plot.setLogMode(y=True)  # the first steps can lie far above all others
+        self.loss_plot.getAxis("left").setTicks([[(math.log10(v), str(v)) for v in _LOSS_TICKS]])
+        self.loss_plot.getAxis("bottom").setStyle(showValues=False)
         self.dice_plot.setXLink(self.loss_plot)
         self.dice_plot.setLabel("bottom", "step")
-        self._legend = self.dice_plot.addLegend(offset=(-8, -4), labelTextSize="8pt")
         self._loss_curve = self.loss_plot.plot([], [])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -88,9 +94,6 @@ class LearningPlot(QWidget):
                 plot.getAxis(side).setPen(text)
                 plot.getAxis(side).setTextPen(text)
         self._loss_curve.setPen(pg.mkPen(theme.current.as_hex(), width=1.5))
-        self._legend.setLabelTextColor(text)
-        for _, label in self._legend.items:
-            label.setText(label.text, color=text)
 
 
 def _plot(title: str, height_px: int) -> Any:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QCheckBox, QFileDialog
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout
 
 from napari_sam2_adapters.widgets import _layers
 from napari_sam2_adapters.widgets._data_form import DataForm
@@ -57,6 +56,9 @@ class FineTune(Dock):
         self.plot = LearningPlot(napari_viewer)
         self.outcome = OutcomeTable()
         self.save_button = button("Save adapter as …", "Save the adapter to a file.", self.save)
+        self.segment_button = button(
+            "Segment with it", "Open the Segment dock with this adapter.", self.segment
+        )
         self.fine_tuned: FineTuned | None = None
         self._wish = Wish()
         self._previewed: PreviewLayer | None = None
@@ -87,8 +89,7 @@ class FineTune(Dock):
         )
         self.plot.clear(classes, train.steps)
         self.plot.show()
-        QTimer.singleShot(0, lambda: self.scroll.ensureWidgetVisible(self.plot))
-        self.outcome.clear_scores()
+        self.outcome.clear_scores(classes)
         self.fine_tuned = None
         self.progress.setRange(0, train.steps)
         self.progress.setValue(0)
@@ -112,6 +113,14 @@ class FineTune(Dock):
         save_fine_tuned(self.fine_tuned, path, overwrite=True)  # the dialog has asked
         show_info(f"Saved {path.name}.")
 
+    def segment(self) -> None:
+        """Open the Segment dock, which chooses the newest adapter, or bring it to the front."""
+        frame, _ = self.viewer.window.add_plugin_dock_widget(
+            "napari-sam2-adapters", "Segment", tabify=True
+        )
+        frame.show()
+        frame.raise_()
+
     def refresh(self) -> None:
         """Enable what can be used now, and say why the rest cannot."""
         running = self.job.running
@@ -126,6 +135,7 @@ class FineTune(Dock):
         self.pause_button.setText("Go on" if self.job.paused else "Pause")
         self.stop_button.setEnabled(running and not self.job.stopping)
         self.save_button.setVisible(self.fine_tuned is not None)
+        self.segment_button.setVisible(self.fine_tuned is not None and bool(self.fine_tuned.path))
         self.progress.setVisible(running)
         if self.job.stopping:
             self.status.setText("Stopping after this step …")
@@ -138,13 +148,19 @@ class FineTune(Dock):
         self.column.addWidget(self.preview)
         self.column.addWidget(self.plot)
         self.column.addWidget(self.outcome)
-        self.column.addWidget(self.save_button)
+        after = QHBoxLayout()
+        after.addWidget(self.segment_button)
+        after.addWidget(self.save_button)
+        self.column.addLayout(after)
         self.column.addStretch()
         self.plot.hide()
 
     def _connect(self) -> None:
         self.data.changed.connect(self.refresh)
         self.training.changed.connect(self.refresh)
+        # what is new while it learns comes at the bottom
+        bar = self.scroll.verticalScrollBar()
+        bar.rangeChanged.connect(lambda low, high: self.plot.isVisible() and bar.setValue(high))
         self.machine_known.connect(self.training.take_machine)
         self.job.updated.connect(self._take_update)
         self.job.ended.connect(self._take_result)

@@ -34,7 +34,7 @@ def _layers(sample: Sample) -> list[LayerData]:
         "colormap": class_colormap(sample.classes, show_background=True),
     }
     return [
-        (images, {"name": sample.title, "rgb": sample.rgb}, "image"),
-        (dense, {"name": f"{sample.title} – truth", "visible": False, **named}, "labels"),
-        (strokes, {"name": f"{sample.title} – strokes", **named}, "labels"),
+        (images, {"name": sample.name, "rgb": sample.rgb}, "image"),
+        (dense, {"name": f"{sample.name} – truth", "visible": False, **named}, "labels"),
+        (strokes, {"name": f"{sample.name} – strokes", **named}, "labels"),
     ]

@@ -16,6 +16,7 @@ from superqt import QCollapsible
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.widgets import _layers, _results
 from napari_sam2_adapters.widgets._dock import Dock, button, section, sentence
+from napari_sam2_adapters.widgets._drop_down import DropDown
 from napari_sam2_adapters.widgets._form import SettingsForm
 from napari_sam2_adapters.widgets._image_form import ImageForm
 from napari_sam2_adapters.widgets._segmenting import (
@@ -48,13 +49,7 @@ class Segment(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
-        self.models = QComboBox()
-        self.models.setToolTip(
-            "Adapters that you trained, the newest first, and files that you opened."
-        )
-        self.models.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
+        self.models = DropDown()
         self.browse_button = button("Open …", "Use an adapter from a file.", self.browse)
         self.card = sentence()
         self.image = ImageForm(napari_viewer)
