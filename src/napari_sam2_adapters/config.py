@@ -47,16 +47,13 @@ class Settings(BaseModel):
 class ClassInfo(Settings):
     """One class of a segmentation: the value in the label image, its name and its colour."""
 
-    value: Annotated[
-        int, Field(ge=0, le=65535, title="Value", description="Value in the label image.")
-    ]
+    value: Annotated[int, Field(ge=0, le=65535, title="Value", description="In the label image.")]
     name: Annotated[
         str,
         Field(min_length=1, max_length=80, title="Name", description="What the class is called."),
     ]
     color: Annotated[
-        str,
-        Field(pattern=r"^#[0-9a-fA-F]{6}$", title="Colour", description="Colour as #rrggbb."),
+        str, Field(pattern=r"^#[0-9a-fA-F]{6}$", title="Colour", description="As #rrggbb.")
     ] = "#999999"
 
 
@@ -155,7 +152,7 @@ class ModelConfig(Settings):
             ge=0.25,
             le=4,
             title="Input scale",
-            description="Images are resized by this before the network; 2 helps thin structures.",
+            description="Resize images by this for the network; 2 helps thin structures.",
         ),
     ] = 1.0
     seed: Annotated[
