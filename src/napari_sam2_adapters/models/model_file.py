@@ -60,7 +60,7 @@ class AdapterHeader(Settings):
 
 
 def save_adapter(
-    path: Path,
+    path: Path | str,
     segmenter: Segmenter,
     *,
     normalization: Normalization,
@@ -100,6 +100,7 @@ def save_adapter(
     ValueError
         When the name has another ending, or the network was folded and nothing in it learns.
     """
+    path = Path(path)
     if not path.name.endswith(SUFFIX):
         raise ValueError(
             f"The model file {path.name!r} must end in {SUFFIX!r}. Call it {path.name.split('.')[0]}{SUFFIX}."
@@ -154,7 +155,7 @@ def _write(path: Path, state: dict[str, Tensor], header: str) -> None:
         part.unlink(missing_ok=True)
 
 
-def read_header(path: Path) -> AdapterHeader:
+def read_header(path: Path | str) -> AdapterHeader:
     """Read and check a model file's header without loading its tensors.
 
     Raises
@@ -164,6 +165,7 @@ def read_header(path: Path) -> AdapterHeader:
     ValueError
         When the file is foreign, damaged or of a later version, in a sentence.
     """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no model file {path}. Check the path, or train an adapter first."
@@ -210,7 +212,7 @@ def _damaged_header(path: Path) -> str:
 
 
 def load_adapter(
-    path: Path, *, device: torch.device | str = "cpu", weights: Path | None = None
+    path: Path | str, *, device: torch.device | str = "cpu", weights: Path | None = None
 ) -> tuple[Segmenter, AdapterHeader]:
     """Build the network of a model file and load what was trained.
 
@@ -230,6 +232,7 @@ def load_adapter(
     ValueError
         When the file is foreign, damaged, of a later version or for another backbone.
     """
+    path = Path(path)
     header = read_header(path)
     state = load_file(path)
     if _digest(state) != header.tensors_sha256:
