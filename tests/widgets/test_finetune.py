@@ -171,6 +171,15 @@ def test_closing_the_dock_ends_the_work(viewer, qtbot, two_halves) -> None:
     dock.deleteLater()
 
 
+def test_from_fine_tune_to_segment_in_one_click(viewer, qtbot) -> None:
+    from napari_sam2_adapters.widgets.segment import Segment
+
+    frame, dock = viewer.window.add_plugin_dock_widget("napari-sam2-adapters", "Fine-tune")
+    for _ in range(2):
+        dock.segment()
+    assert len(frame.parentWidget().findChildren(Segment)) == 1
+
+
 def test_the_adapter_goes_to_a_chosen_place(dock, viewer, qtbot, two_halves, tmp_path, monkeypatch):
     image, strokes = two_halves
     viewer.add_image(image)

@@ -8,6 +8,7 @@ from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
+    QDockWidget,
     QFrame,
     QGroupBox,
     QHBoxLayout,
@@ -23,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_sam2_adapters.widgets._jobs import Job
 from napari_sam2_adapters.widgets._machine import Machine, describe_machine
 
-__all__ = ["Dock", "button", "section", "sentence"]
+__all__ = ["Dock", "button", "frame_of", "section", "sentence"]
 
 _SOON_MS = 400
 
@@ -108,6 +109,22 @@ class Dock(QWidget):
     def _take_machine(self, machine: Machine) -> None:
         self.device.setText(f"Device: {machine.device}.")
         self.machine_known.emit(machine)
+
+
+def frame_of(widget: QWidget) -> QDockWidget:
+    """The frame in napari's window that a dock's widget is in.
+
+    Raises
+    ------
+    ValueError
+        When it is in none.
+    """
+    frame: QWidget | None = widget
+    while frame is not None and not isinstance(frame, QDockWidget):
+        frame = frame.parentWidget()
+    if frame is None:
+        raise ValueError("This dock is not in a window. Open it from napari's Plugins menu.")
+    return frame
 
 
 def section(title: str, *parts: QWidget) -> QGroupBox:

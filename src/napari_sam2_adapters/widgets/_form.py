@@ -84,6 +84,14 @@ class SettingsForm(QWidget, Generic[S]):
             editor.set(getattr(settings, name))
 
 
+class _RealSpinBox(QDoubleSpinBox):
+    """Shows a number without idle zeros."""
+
+    def textFromValue(self, value: float) -> str:  # noqa: N802 (Qt's name)
+        """The number as short as it can be written."""
+        return str(self.locale().toString(value, "g", 6))
+
+
 def _editor(field: FieldInfo) -> _Editor:
     kind, optional = _kind(field)
     if get_origin(kind) is Literal:
@@ -119,7 +127,7 @@ def _choice(options: tuple[str, ...]) -> _Editor:
 
 
 def _number(field: FieldInfo, *, whole: bool, optional: bool) -> _Editor:
-    box: QSpinBox | QDoubleSpinBox = QSpinBox() if whole else QDoubleSpinBox()
+    box: QSpinBox | QDoubleSpinBox = QSpinBox() if whole else _RealSpinBox()
     box.setKeyboardTracking(False)
     step = 1 if whole else 1e-5
     low, high = _bounds(field, step)

@@ -36,7 +36,7 @@ class LearningPlot(QWidget):
         self._dice: dict[str, list[float]] = {}
         self._curves: dict[str, Any] = {}
         self.loss_plot = _plot("loss", 80)
-        self.dice_plot = _plot("Dice", 120)
+        self.dice_plot = _plot("Dice", 132)
         self.dice_plot.setYRange(0, 1, padding=0.12)
         self.dice_plot.getAxis("left").setTicks([[(0, "0"), (0.5, "0.5"), (1, "1")]])
         self.loss_plot.setLogMode(y=True)  # the first steps can lie far above all others
@@ -93,7 +93,7 @@ class LearningPlot(QWidget):
             for side in ("left", "bottom"):
                 plot.getAxis(side).setPen(text)
                 plot.getAxis(side).setTextPen(text)
-        self._loss_curve.setPen(pg.mkPen(theme.current.as_hex(), width=1.5))
+        self._loss_curve.setPen(pg.mkPen(text, width=1.5))
 
 
 def _plot(title: str, height_px: int) -> Any:

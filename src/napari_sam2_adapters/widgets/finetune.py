@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout
 
 from napari_sam2_adapters.widgets import _layers
 from napari_sam2_adapters.widgets._data_form import DataForm
-from napari_sam2_adapters.widgets._dock import Dock, button, section
+from napari_sam2_adapters.widgets._dock import Dock, button, frame_of, section
 from napari_sam2_adapters.widgets._outcome import OutcomeTable
 from napari_sam2_adapters.widgets._plot import LearningPlot
 from napari_sam2_adapters.widgets._preview import PreviewLayer
@@ -27,6 +27,7 @@ from napari_sam2_adapters.widgets._training import (
 )
 from napari_sam2_adapters.widgets._training_form import TrainingForm
 from napari_sam2_adapters.widgets._words import duration
+from napari_sam2_adapters.widgets.segment import Segment
 
 __all__ = ["FineTune"]
 
@@ -114,10 +115,12 @@ class FineTune(Dock):
         show_info(f"Saved {path.name}.")
 
     def segment(self) -> None:
-        """Open the Segment dock, which chooses the newest adapter, or bring it to the front."""
-        frame, _ = self.viewer.window.add_plugin_dock_widget(
-            "napari-sam2-adapters", "Segment", tabify=True
-        )
+        """Bring the Segment dock to the front, opened if need be; it chooses the newest adapter itself."""
+        opened = frame_of(self).parentWidget().findChildren(Segment)
+        if not opened:
+            _, dock = self.viewer.window.add_plugin_dock_widget("napari-sam2-adapters", "Segment")
+            opened = [dock]
+        frame = frame_of(opened[0])
         frame.show()
         frame.raise_()
 
