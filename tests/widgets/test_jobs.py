@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from napari_sam2_adapters.widgets._jobs import Job, JobError, Pulse
+from napari_sam2_adapters.widgets._jobs import Job, Pulse
 
 
 def count(stop: threading.Event, most: int):
@@ -79,9 +79,9 @@ def test_a_runtime_error_is_no_result(qtbot) -> None:
         qtbot.waitSignal(job.failed, timeout=20_000) as failed,
     ):
         job.start(refuse, RuntimeError("CUDA is gone"))
-    assert failed.args == ["CUDA is gone"]
+    assert failed.args == ["RuntimeError: CUDA is gone"]
     qtbot.waitUntil(lambda: bool(raised), timeout=5_000)
-    assert raised[0][0] is JobError
+    assert raised[0][0] is RuntimeError
     assert not ended
 
 

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import create_worker
@@ -13,14 +14,20 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_sam2_adapters.widgets._torch import load_torch
 
-__all__ = ["Job", "JobError", "Pulse"]
+__all__ = ["Job", "Pulse"]
 
 _EXPECTED = (ValueError, OSError, MemoryError)
 """Errors whose text is a sentence for the user; any other one is also raised, so that napari shows where it came from."""
 
 
-class JobError(Exception):
-    """A `RuntimeError` of the work, under a name that napari's worker does not take for a result."""
+@dataclass(frozen=True)
+class _Failure:
+    """An error on its way to the GUI as a result.
+
+    napari's worker takes a `RuntimeError` for a result anyway, and napari 0.9 stumbles over any other one on PySide6.
+    """
+
+    error: Exception
 
 
 class Pulse:
@@ -82,12 +89,9 @@ class Job(QObject):
         if self.running:
             raise ValueError("This dock is still at work; stop that first.")
         self._stop, self.paused = threading.Event(), False
-        worker = create_worker(
-            _run, generate, self._stop, *arguments, _start_thread=False, _ignore_errors=True
-        )
+        worker = create_worker(_run, generate, self._stop, *arguments, _start_thread=False)
         worker.yielded.connect(self.updated)
         worker.returned.connect(self._end)
-        worker.errored.connect(self._fail)
         # A paused generator holds its network, so a dock that goes away stops it.
         self.destroyed.connect(self._stop.set)
         self._worker = worker
@@ -113,15 +117,15 @@ class Job(QObject):
 
     def _end(self, result: object) -> None:
         self._worker = None
-        self.ended.emit(result)
         self.state_changed.emit()
-
-    def _fail(self, error: Exception) -> None:
-        self._worker = None
-        expected = isinstance(error, (*_EXPECTED, JobError))
+        if not isinstance(result, _Failure):
+            self.ended.emit(result)
+            self.state_changed.emit()
+            return
+        error = result.error
+        expected = isinstance(error, _EXPECTED)
         self.failed.emit(str(error) if expected else f"{type(error).__name__}: {error}")
-        self.state_changed.emit()
-        if not isinstance(error, _EXPECTED):
+        if not expected:
             raise error
 
 
@@ -135,5 +139,5 @@ def _run(
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
     try:
         return (yield from generate(stop, *arguments))
-    except RuntimeError as error:
-        raise JobError(str(error)) from error
+    except Exception as error:  # whatever it is, the GUI thread shows or raises it
+        return _Failure(error)

@@ -219,17 +219,17 @@ class Segment(Dock):
         self.card.setText("")
         if self.model is not None:
             self.card.setText("Reading …")
-            worker = create_worker(
-                _read_header, self.model, _start_thread=False, _ignore_errors=True
-            )
+            worker = create_worker(_read_header, self.model, _start_thread=False)
             worker.returned.connect(self._take_header)
-            worker.errored.connect(lambda error: self.card.setText(str(error)))
             worker.start()
         self.refresh()
 
-    def _take_header(self, found: tuple[Path, AdapterHeader]) -> None:
+    def _take_header(self, found: tuple[Path, AdapterHeader | str]) -> None:
         path, header = found
         if path != self.model:  # another one was chosen meanwhile
+            return
+        if isinstance(header, str):
+            self.card.setText(header)
             return
         self.header = header
         self.card.setText(_card(header))
@@ -263,11 +263,15 @@ def _channels(picture: _layers.Picture) -> int:
     return 3 if picture.rgb and found == 4 else found
 
 
-def _read_header(path: Path) -> tuple[Path, AdapterHeader]:
+def _read_header(path: Path) -> tuple[Path, AdapterHeader | str]:
+    """Give the header of a model file, or in a sentence why it cannot be used."""
     load_torch()
     from napari_sam2_adapters.models.model_file import read_header
 
-    return path, read_header(path)
+    try:
+        return path, read_header(path)
+    except (ValueError, OSError) as error:
+        return path, str(error)
 
 
 def _card(header: AdapterHeader) -> str:
