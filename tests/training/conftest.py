@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from skimage import data, filters
 
 from napari_sam2_adapters.config import TrainConfig
@@ -38,9 +37,3 @@ def quick() -> Callable[..., TrainConfig]:
         )
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def _one_thread(_two_threads: None) -> None:
-    """Networks this small are faster on one thread."""
-    torch.set_num_threads(1)
