@@ -137,8 +137,9 @@ def test_it_learns_after_it_was_used_under_inference_mode(
     with torch.inference_mode():
         before = segmenter(image)
     optimizer = torch.optim.SGD(segmenter.trained_parameters().values(), lr=0.1)
-    for mode in (False, True):  # also without the switch that empties timm's cache
-        segmenter.train(mode)
+    for switched in (False, True):  # also without the switch that empties timm's cache
+        if switched:
+            segmenter.train()
         optimizer.zero_grad()
         loss = segmenter(image).square().mean()
         loss.backward()
