@@ -37,6 +37,13 @@ def test_imagej_hyperstacks_keep_axes_and_sizes(tmp_path, stack):
     np.testing.assert_array_equal(content.array, stack)
 
 
+def test_an_uncalibrated_imagej_stack_has_no_pixel_size(tmp_path, stack):
+    path = tmp_path / "a.tif"
+    metadata = {"axes": "TZYX", "unit": "pixel", "spacing": 1.0}
+    tifffile.imwrite(path, stack, imagej=True, resolution=(1, 1), metadata=metadata)
+    assert read_tiff(path).pixel_size is None
+
+
 def test_ome_keeps_channels_and_units(tmp_path, stack):
     path = tmp_path / "a.ome.tif"
     metadata = {

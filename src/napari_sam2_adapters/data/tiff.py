@@ -211,7 +211,9 @@ def _pixel_sizes(file: tifffile.TiffFile) -> tuple[dict[str, float], str | None]
     if "unit" in written or "spacing" in written:
         spacing = float(written.get("spacing", 0))
         found = {**sizes, "Z": spacing} if spacing > 0 else sizes
-        return found, unit
+        # ImageJ writes pixels of length 1 without a unit when it knows nothing of their size
+        unknown = unit is None and set(found.values()) == {1.0}
+        return ({}, None) if unknown else (found, unit)
     if page.resolutionunit == tifffile.RESUNIT.CENTIMETER:
         # cameras write centimetres; what is coarser is the dots per inch of a printer
         found = {axis: size * 1e4 for axis, size in sizes.items()}
