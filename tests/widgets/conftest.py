@@ -45,7 +45,7 @@ def saved_adapter(adapters_home: Path) -> Callable[..., Path]:
             path,
             build_segmenter(config, classes),
             normalization=Normalization(mode="percentile"),
-            tile_size_px=224,
+            tile_size_px=64,
         )
         return path
 

@@ -14,7 +14,7 @@ from napari_sam2_adapters.widgets._segmenting import new_label_array
 from napari_sam2_adapters.widgets.segment import Segment
 
 WAIT_MS = 60_000
-TILES = PredictConfig(tile_size_px=64)
+TILES = PredictConfig(tile_size_px=64)  # as the saved adapters say
 
 
 @pytest.fixture
@@ -27,7 +27,6 @@ def dock(viewer, qtbot, saved_adapter):
     """A dock that finds one adapter."""
     saved_adapter()
     made = Segment(viewer)
-    made.settings.settings = TILES
     yield made
     made.job.stop()
     qtbot.waitUntil(lambda: not made.job.running, timeout=WAIT_MS)

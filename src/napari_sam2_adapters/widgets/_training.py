@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam2_adapters.config import ClassInfo, ModelConfig, Normalization, TrainConfig
+from napari_sam2_adapters.config import (
+    ClassInfo,
+    ModelConfig,
+    Normalization,
+    PredictConfig,
+    TrainConfig,
+)
 from napari_sam2_adapters.data.dataset import Pair
 from napari_sam2_adapters.widgets._jobs import Pulse
 from napari_sam2_adapters.widgets._store import new_adapter_path
@@ -120,7 +126,7 @@ class FineTuned:
     ----------
     segmenter
         With the best weights.
-    normalization, tile_size_px
+    normalization
         To be saved with it.
     verdict
         Before and after.
@@ -241,7 +247,7 @@ def save_fine_tuned(outcome: FineTuned, path: Path, *, overwrite: bool = False) 
         path,
         outcome.segmenter,
         normalization=outcome.normalization,
-        tile_size_px=request.train.crop_size_px,
+        tile_size_px=PredictConfig().tile_size_px,
         pixel_size=request.pixel_size,
         unit=request.unit,
         scores=verdict.scores(),

@@ -233,6 +233,8 @@ class Segment(Dock):
             return
         self.header = header
         self.card.setText(_card(header))
+        tiles = {"tile_size_px": header.tile_size_px}
+        self.settings.settings = self.settings.settings.model_copy(update=tiles)
         self._fit_channels()
 
     def _take_update(self, tiled: Tiled) -> None:
