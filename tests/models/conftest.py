@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from napari_sam2_adapters.config import ModelConfig, default_classes
+from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
 from napari_sam2_adapters.models.backbone import HieraBackbone, HieraShape
 from napari_sam2_adapters.models.backbone_files import find_weights
-from napari_sam2_adapters.models.checkpoints import load_backbone
+from napari_sam2_adapters.models.checkpoints import build_segmenter, load_backbone
 from napari_sam2_adapters.models.decoder import SamHeads
 from napari_sam2_adapters.models.mobile import MobileBackbone
+from napari_sam2_adapters.models.model_file import save_adapter
 from napari_sam2_adapters.models.segmenter import Segmenter, assemble
 
 SMALL_HIERA = HieraShape(
@@ -101,3 +103,19 @@ def hollow_tiny(official_tiny: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
         name: tensor.reshape(-1)[:1].clone().expand(tensor.numel()).view(tensor.shape)
         for name, tensor in official_tiny.items()
     }
+
+
+@pytest.fixture(scope="session")
+def trained_mobile() -> Segmenter:
+    """A network on mobile whose every trained tensor was moved: two channels, classes 0, 3 and 7."""
+    config = ModelConfig(adapter="lw", input_channels=2, decoder="frozen")
+    return disturb(build_segmenter(config, default_classes([0, 3, 7])), 0.02)
+
+
+@pytest.fixture(scope="session")
+def saved_mobile(trained_mobile: Segmenter, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its model file."""
+    path = tmp_path_factory.mktemp("saved") / "cells.adapter.safetensors"
+    normalization = Normalization(mode="range", low=0, high=4095)
+    save_adapter(path, trained_mobile, normalization=normalization, tile_size_px=224)
+    return path
