@@ -11,7 +11,13 @@ import zarr
 from skimage import data
 
 from napari_sam2_adapters.config import ClassInfo, Normalization, PredictConfig
-from napari_sam2_adapters.inference.predict import allocate_outputs, predict, predict_tiles
+from napari_sam2_adapters.inference import tiled_run
+from napari_sam2_adapters.inference.predict import (
+    Outputs,
+    allocate_outputs,
+    predict,
+    predict_tiles,
+)
 
 SMALL = PredictConfig(tile_size_px=128, overlap=0.25)
 
@@ -37,8 +43,31 @@ class Threshold(torch.nn.Module):
             raise torch.OutOfMemoryError("too many")
         return torch.cat([0.5 - x, x - 0.5], dim=1) * 10
 
+
+class OnSmallDevice(Threshold):
+    """The same on a device in whose memory nothing fits, until it is on the CPU."""
+
+    device = torch.device("meta")
+
+    def forward(self, x):
+        if x.device.type != "cpu":
+            raise torch.OutOfMemoryError("nothing fits")
+        return super().forward(x)
+
     def to(self, device):
+        self.device = torch.device(device)
         return self
+
+
+class Recorded:
+    """An array that remembers which rows were asked for."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.rows = array, array.shape, array.dtype, []
+
+    def __getitem__(self, key):
+        self.rows.append(key[-2])
+        return self.array[key]
 
 
 @pytest.fixture
@@ -55,6 +84,17 @@ def test_tiled_equals_whole_where_the_receptive_field_allows(camera, size, batch
     np.testing.assert_array_equal(tiled.labels, whole.labels)
     assert tiled.labels.dtype == np.uint16  # 300 does not fit into 8 bits
     assert set(np.unique(tiled.labels)) <= {7, 300}
+
+
+def test_tiled_probabilities_equal_the_networks_own(camera):
+    outputs = Outputs(np.zeros(camera.shape, np.uint16), np.zeros((2, 512, 512), np.float32))
+    scaled = Normalization(mode="range", low=0, high=255)
+    for _ in predict_tiles(
+        Threshold(), camera, "YX", normalization=scaled, config=SMALL, outputs=outputs
+    ):
+        pass
+    bright = 1 / (1 + np.exp(-20 * (camera / 255 - 0.5)))
+    np.testing.assert_allclose(outputs.probabilities[1], bright, atol=1e-5)
 
 
 def test_seams_of_a_real_network_are_small(tiny_segmenter, camera):
@@ -99,15 +139,41 @@ def test_results_stream_into_zarr(camera, tmp_path):
         str(tmp_path / "o.zarr"), shape=camera.shape, chunks=(128, 128), dtype=np.uint16
     )
     network = Threshold()
-    buffers = allocate_outputs(network, camera.shape, "YX", SMALL)
-
-    class Into:
-        labels, probabilities, uncertainty = target, None, None
-
-    for _ in predict_tiles(network, camera, "YX", config=SMALL, outputs=Into):
+    for _ in predict_tiles(network, camera, "YX", config=SMALL, outputs=Outputs(target)):
         pass
     np.testing.assert_array_equal(target[:], predict(network, camera, config=SMALL).labels)
-    assert buffers.labels.dtype == target.dtype
+
+
+@pytest.mark.parametrize(
+    ("outputs", "sentence"),
+    [
+        (Outputs(np.zeros((64, 65), np.uint16)), r"labels has shape \(64, 65\).*needs \(64, 64\)"),
+        (Outputs(np.zeros((64, 64), np.uint8)), "uint8, which does not hold the class value 300"),
+        (Outputs(np.zeros((64, 64))), "float64, which does not hold"),
+        (
+            Outputs(np.zeros((64, 64), np.int16), np.zeros((64, 64, 2))),
+            r"probabilities has shape .*needs \(2, 64, 64\)",
+        ),
+        (Outputs(np.zeros((64, 64), int), None, np.zeros(64)), "uncertainty has shape"),
+    ],
+)
+def test_outputs_that_cannot_take_the_result_are_refused_before_the_start(outputs, sentence):
+    network = Threshold()
+    with pytest.raises(ValueError, match=sentence):
+        next(predict_tiles(network, np.zeros((64, 64), np.uint8), "YX", outputs=outputs))
+    assert not network.seen
+
+
+def test_a_small_plane_is_read_once_and_a_large_one_row_of_tiles_by_row(camera, monkeypatch):
+    # in range mode no pixel is read for the limits
+    scaled = {"normalization": Normalization(mode="range", low=0, high=255), "config": SMALL}
+    small = Recorded(camera)
+    expected = predict(Threshold(), small, axes="YX", **scaled).labels
+    assert small.rows == [slice(None)]
+    monkeypatch.setattr(tiled_run, "WHOLE_PLANE_BYTES", camera.nbytes - 1)
+    large = Recorded(camera)
+    np.testing.assert_array_equal(predict(Threshold(), large, axes="YX", **scaled).labels, expected)
+    assert [r.stop - r.start for r in large.rows] == [128] * 5
 
 
 @pytest.mark.parametrize(
@@ -173,6 +239,37 @@ def test_flips_and_turns_make_the_result_turn_with_the_image(tiny_segmenter, cam
     np.testing.assert_allclose(np.rot90(turned, -1, (1, 2)), upright, atol=2e-3)
 
 
+def test_uncertainty_is_that_of_the_mean_softmax_over_flips_and_turns():
+    class Lopsided(Threshold):
+        """Sure of class 0 on the left, in doubt between the classes on the right."""
+
+        def forward(self, x):
+            left = torch.arange(x.shape[3]) < x.shape[3] // 2
+            odds = torch.where(left, 20.0, -2.0).expand(x.shape)
+            return torch.cat([odds, torch.zeros_like(x)], dim=1)
+
+    config = PredictConfig(test_time_augmentation=True, probabilities=True, uncertainty=True)
+    result = predict(Lopsided(), np.zeros((64, 64), np.uint8), config=config)
+    # Each pixel lies left in half of the views: (sigmoid(20) + sigmoid(-2)) / 2.
+    p = (1 + 1 / (1 + np.exp(2))) / 2
+    np.testing.assert_allclose(result.probabilities[0].astype(float), p, atol=2e-3)
+    entropy = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    np.testing.assert_allclose(result.uncertainty.astype(float), entropy, atol=2e-3)
+
+
+def test_a_network_left_in_training_mode_predicts_as_in_inference_mode(tiny_segmenter, camera):
+    segmenter = tiny_segmenter("lora", lora_dropout=0.5)
+    with torch.no_grad():
+        for name, parameter in segmenter.trained_parameters().items():
+            if name.endswith("lora_b"):
+                parameter.normal_(std=0.5, generator=torch.Generator().manual_seed(0))
+    image, config = camera[:96, :96], PredictConfig(probabilities=True)
+    expected = predict(segmenter.eval(), image, config=config).probabilities
+    found = predict(segmenter.train(), image, config=config).probabilities
+    np.testing.assert_array_equal(found, expected)
+    assert segmenter.training
+
+
 def test_full_memory_shrinks_the_batch_then_the_tile_and_says_so(camera):
     config = PredictConfig(tile_size_px=256, batch_size=4)
     expected = predict(Threshold(), camera, config=config).labels
@@ -185,12 +282,58 @@ def test_full_memory_shrinks_the_batch_then_the_tile_and_says_so(camera):
     assert records[-1].done == records[-1].total
 
 
+@pytest.mark.parametrize("size", [(600, 40), (200, 200)])
+def test_tiles_shrink_also_where_the_image_is_smaller_than_a_tile(size):
+    network = OnSmallDevice()
+    image = np.zeros(size, np.uint8)
+    outputs = allocate_outputs(network, image.shape, "YX", PredictConfig())
+    records = predict_tiles(network, image, "YX", outputs=outputs)
+    assert "tiles of" in next(records).notice
+
+
+def test_without_any_room_on_the_device_a_copy_on_the_cpu_finishes(camera):
+    network = OnSmallDevice()
+    config = PredictConfig(tile_size_px=256, batch_size=4)
+    outputs = allocate_outputs(network, camera.shape, "YX", config)
+    records = list(predict_tiles(network, camera, "YX", config=config, outputs=outputs))
+    notices = [r.notice for r in records if r.notice]
+    assert len(notices) == 2
+    assert "2 tile(s)" in notices[0]
+    assert "1 tile(s)" in notices[0]
+    assert "tiles of 128 px" in notices[0]
+    assert "going on with the CPU" in notices[1]
+    np.testing.assert_array_equal(
+        outputs.labels, predict(Threshold(), camera, config=config).labels
+    )
+    assert network.device.type == "meta"  # the caller's network stayed where it was
+
+
+def test_planes_that_are_done_are_not_done_again_when_memory_runs_out_later(camera):
+    class FullLater(Threshold):
+        def forward(self, x):
+            if len(self.seen) == 4:  # the four tiles of the first plane are through
+                self.most_pixels = 128 * 128
+            return super().forward(x)
+
+    config = PredictConfig(tile_size_px=256, overlap=0)
+    stack = np.stack([camera, camera[::-1]])
+    outputs = allocate_outputs(FullLater(), stack.shape, "ZYX", config)
+    records = list(predict_tiles(FullLater(), stack, "ZYX", config=config, outputs=outputs))
+    announced = np.zeros(stack.shape[:2], int)
+    for record in records:
+        announced[(*record.plane, record.rows)] += 1
+    assert (announced == 1).all()
+    assert sum(record.plane == (0,) for record in records) == 4
+    assert records[-1].done == records[-1].total == 32
+    np.testing.assert_array_equal(outputs.labels, predict(Threshold(), stack, config=config).labels)
+
+
 def test_memory_that_is_too_small_for_anything_is_an_error_in_words(camera):
     with pytest.raises(MemoryError, match="smaller backbone"):
         predict(Threshold(most_pixels=10), camera, config=SMALL)
 
 
-def test_a_tall_image_takes_no_more_memory_than_a_short_one():
+def test_a_tall_image_takes_no_more_memory_than_a_short_one(monkeypatch):
     def peak(height):
         image = dask.array.zeros((height, 256), chunks=(256, 256), dtype=np.uint8)
 
@@ -202,15 +345,13 @@ def test_a_tall_image_takes_no_more_memory_than_a_short_one():
             def __setitem__(self, key, value):
                 pass
 
-        class Into:
-            labels, probabilities, uncertainty = Nowhere(), None, None
-
         tracemalloc.start()
-        for _ in predict_tiles(Threshold(), image, "YX", config=SMALL, outputs=Into):
+        for _ in predict_tiles(Threshold(), image, "YX", config=SMALL, outputs=Outputs(Nowhere())):
             pass
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return most
 
+    monkeypatch.setattr(tiled_run, "WHOLE_PLANE_BYTES", 0)
     peak(512)
     assert peak(8192) < 1.5 * peak(2048)

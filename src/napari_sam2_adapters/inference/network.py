@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["Tile", "TileTooLargeError", "segment_tiles"]
+__all__ = ["Tile", "TileTooLargeError", "copy_to_cpu", "segment_tiles"]
+
+_FULL_MEMORY = ("MPS backend out of memory", "DefaultCPUAllocator")
+"""What Apple's GPUs and the CPU say when their memory is full; CUDA has an exception of its own."""
 
 
 class TileTooLargeError(RuntimeError):
@@ -41,7 +47,8 @@ def segment_tiles(
     """Give each tile with its logits (classes, h, w), in the order of the tiles.
 
     Tiles of one shape that follow each other go through the network together, also those of different rows and planes. When the device's
-    memory is too small, the batch is halved for all that follow.
+    memory is too small, the batch is halved for all that follow. With test-time augmentation the logits are the logarithm of the mean
+    softmax over the flips and turns.
 
     Raises
     ------
@@ -60,6 +67,19 @@ def segment_tiles(
         yield from _flush(segmenter, waiting, batch_size, test_time_augmentation, notice)
 
 
+def copy_to_cpu(segmenter: Segmenter) -> Segmenter:
+    """A copy on the CPU; the network itself stays where it is, since it may be training or serve the next image.
+
+    The copy takes nothing of the memory that is full.
+    """
+    memo: dict[int, Tensor] = {
+        id(p): nn.Parameter(p.detach().cpu(), requires_grad=p.requires_grad)
+        for p in segmenter.parameters()
+    }
+    memo |= {id(b): b.detach().cpu() for b in segmenter.buffers()}
+    return copy.deepcopy(segmenter, memo).to("cpu")
+
+
 def _flush(
     segmenter: Segmenter,
     tiles: list[Tile],
@@ -70,42 +90,71 @@ def _flush(
     done = 0
     while done < len(tiles):
         part = tiles[done : done + batch_size]
-        try:
-            logits = _logits(segmenter, np.stack([tile.image for tile in part]), augment)
-        except torch.OutOfMemoryError as error:
-            if segmenter.device.type == "cuda":
-                torch.cuda.empty_cache()
-            if batch_size == 1:
-                raise TileTooLargeError(str(error)) from error
-            batch_size = max(1, min(batch_size, len(part)) // 2)
+        logits = _attempt(segmenter, np.stack([tile.image for tile in part]), augment)
+        if logits is not None:
+            yield from zip(part, logits, strict=True)
+            done += len(part)
+        elif len(part) > 1:
+            batch_size = len(part) // 2
             notice(
                 f"The memory of {segmenter.device} is full: going on with {batch_size} tile(s) at a time."
             )
-            continue
-        yield from zip(part, logits, strict=True)
-        done += len(part)
+        else:
+            raise TileTooLargeError(
+                f"A tile of {part[0].image.shape[1]}×{part[0].image.shape[2]} px does not fit into the memory of {segmenter.device}."
+            )
     return batch_size
+
+
+def _attempt(
+    segmenter: Segmenter, images: NDArray[np.float32], augment: bool
+) -> NDArray[np.float32] | None:
+    """Logits (B, classes, h, w), or None when the memory is full."""
+    try:
+        return _logits(segmenter, images, augment)
+    except RuntimeError as error:
+        full = isinstance(error, torch.OutOfMemoryError) or any(
+            phrase in str(error) for phrase in _FULL_MEMORY
+        )
+        if not full:
+            raise
+    # Only here, past the except, has the error let go of the tensors that fill the memory.
+    if segmenter.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return None
 
 
 def _logits(
     segmenter: Segmenter, images: NDArray[np.float32], augment: bool
 ) -> NDArray[np.float32]:
-    device = segmenter.device
-    with (
-        torch.inference_mode(),
-        torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
-    ):
-        batch = torch.from_numpy(images).to(device)
-        logits = _over_flips_and_turns(segmenter, batch) if augment else segmenter(batch)
+    device, training = segmenter.device, segmenter.training
+    if training:  # LoRA's dropout would make every tile a throw of the dice
+        segmenter.eval()
+    try:
+        with torch.inference_mode(), _precision(device):
+            batch = torch.from_numpy(images).to(device)
+            logits = _over_flips_and_turns(segmenter, batch) if augment else segmenter(batch)
+    finally:
+        if training:
+            segmenter.train()
     result: NDArray[np.float32] = logits.float().cpu().numpy()
     return result
 
 
+def _precision(device: torch.device) -> AbstractContextManager[object]:
+    """Bfloat16 on the CUDA devices that compute in it, float32 elsewhere."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()
+
+
 def _over_flips_and_turns(segmenter: Segmenter, batch: Tensor) -> Tensor:
-    """Mean of the log-probabilities over the eight symmetries of the square."""
-    total = torch.zeros((), device=batch.device)
-    for turns, flipped in product(range(4), (False, True)):
+    """Logarithm of the mean probabilities over the eight symmetries of the square."""
+    views = list(product(range(4), (False, True)))
+    total = torch.full((), -math.inf, device=batch.device)
+    for turns, flipped in views:
         turned = torch.rot90(batch, turns, (2, 3))
         logits = segmenter(turned.flip(3) if flipped else turned).float().log_softmax(1)
-        total = total + torch.rot90(logits.flip(3) if flipped else logits, -turns, (2, 3))
-    return total / 8
+        back = torch.rot90(logits.flip(3) if flipped else logits, -turns, (2, 3))
+        total = torch.logaddexp(total, back)
+    return total - math.log(len(views))

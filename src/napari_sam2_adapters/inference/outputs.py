@@ -12,7 +12,7 @@ from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.data.axes import check_axes
 from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["Outputs", "Prediction", "Writable", "allocate_outputs"]
+__all__ = ["Outputs", "Prediction", "Writable", "allocate_outputs", "check_outputs", "label_shape"]
 
 
 class Writable(Protocol):
@@ -60,8 +60,7 @@ def allocate_outputs(
     segmenter: Segmenter, shape: tuple[int, ...], axes: str, config: PredictConfig
 ) -> Prediction:
     """Empty arrays for the results of an image, labels in the smallest type that holds the class values."""
-    check_axes(shape, axes)
-    plain = tuple(n for n, axis in zip(shape, axes, strict=True) if axis != "C")
+    plain = label_shape(shape, axes)
     values = max(c.value for c in segmenter.classes)
     return Prediction(
         labels=np.zeros(plain, np.min_scalar_type(values)),
@@ -70,3 +69,40 @@ def allocate_outputs(
         else None,
         uncertainty=np.zeros(plain, np.float16) if config.uncertainty else None,
     )
+
+
+def check_outputs(
+    segmenter: Segmenter, shape: tuple[int, ...], axes: str, outputs: Outputs | Prediction
+) -> None:
+    """Refuse arrays that cannot take the results of an image.
+
+    Raises
+    ------
+    ValueError
+        When a shape is not that of `allocate_outputs`, or the labels are of a type that cannot hold the class values.
+    """
+    plain = label_shape(shape, axes)
+    for what, array, wanted in (
+        ("labels", outputs.labels, plain),
+        ("probabilities", outputs.probabilities, (segmenter.n_classes, *plain)),
+        ("uncertainty", outputs.uncertainty, plain),
+    ):
+        if array is not None and tuple(array.shape) != wanted:
+            raise ValueError(
+                f"The output for the {what} has shape {tuple(array.shape)} but the image needs {wanted}. "
+                "Make it with allocate_outputs, or in this shape."
+            )
+    dtype = getattr(outputs.labels, "dtype", None)
+    largest = max(c.value for c in segmenter.classes)
+    # numpy would wrap 300 to 44 in 8 bits without a word.
+    if dtype is not None and (np.dtype(dtype).kind not in "iu" or np.iinfo(dtype).max < largest):
+        raise ValueError(
+            f"The output for the labels is {dtype}, which does not hold the class value {largest}. "
+            f"Make it {np.min_scalar_type(largest)} or a larger whole number."
+        )
+
+
+def label_shape(shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
+    """Shape of the labels of an image: the image's without the channels."""
+    check_axes(shape, axes)
+    return tuple(int(n) for n, axis in zip(shape, axes, strict=True) if axis != "C")
