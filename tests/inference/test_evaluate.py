@@ -75,3 +75,39 @@ def test_a_model_scored_on_its_own_output_is_perfect_and_unlabelled_pixels_do_no
     )
     assert scored.confusion.sum() == 90 * 120
     assert np.trace(scored.confusion) == 90 * 120
+
+
+def test_a_stack_counts_every_plane_and_its_labels_are_read_plane_by_plane(tiny_segmenter):
+    stack = np.stack([data.camera()[:64, :70], data.camera()[200:264, 200:270]])
+    segmenter = tiny_segmenter("lw", n_classes=2)
+    found = predict(segmenter, stack, axes="ZYX").labels
+
+    class Lazy:
+        shape, dtype, reads = found.shape, found.dtype, 0
+
+        def __getitem__(self, key):
+            self.reads += 1
+            part = found[key]
+            assert part.size <= 64 * 70
+            return part
+
+    lazy = Lazy()
+    pair = Pair(image=stack, labels=lazy, axes="ZYX", name="stack")
+    (scored,) = score_images(segmenter, [pair], zero_is="unlabelled")
+    assert np.trace(scored.confusion) == scored.confusion.sum() == stack.size
+    assert lazy.reads == 2
+
+
+def test_labels_of_another_shape_are_refused_before_the_network_runs(tiny_segmenter):
+    pair = Pair(
+        image=np.zeros((64, 64, 3), np.uint8), labels=np.ones((64, 64, 3)), axes="YXC", name="x.png"
+    )
+    with pytest.raises(ValueError, match=r"labels of x.png have shape \(64, 64, 3\).*\(64, 64\)"):
+        next(score_images(tiny_segmenter(input_channels=3), [pair], zero_is="unlabelled"))
+
+
+def test_images_without_a_labelled_pixel_have_no_score():
+    with pytest.raises(ValueError, match="No pixel of the 2"):
+        summarize([ImageScore("a", np.zeros((2, 2), int))] * 2, CLASSES)
+    one = [ImageScore("a", np.zeros((2, 2), int)), ImageScore("b", np.eye(2, dtype=int))]
+    assert summarize(one, CLASSES).mean_dice == 1.0  # one unlabelled image does not spoil the rest

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam2_adapters.config import ClassInfo, Normalization, PredictConfig
+from napari_sam2_adapters.data.axes import label_axes, plane_indices, read_plane
 from napari_sam2_adapters.data.dataset import Pair
+from napari_sam2_adapters.inference.outputs import label_shape
 from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.metrics import (
     UNLABELLED,
@@ -114,15 +116,24 @@ def score_images(
     Raises
     ------
     ValueError
-        When an image has a label that the model does not know, or has none.
+        When an image has a label that the model does not know, or its labels have another shape.
     """
     for pair in pairs:
-        truth = class_indices(np.asarray(pair.labels), segmenter.classes, zero_is, pair.name)
+        plain = label_shape(pair.image.shape, pair.axes)
+        if tuple(pair.labels.shape) != plain:
+            raise ValueError(
+                f"The labels of {pair.name} have shape {tuple(pair.labels.shape)} but the image needs {plain}. "
+                "Give labels with one value for each pixel."
+            )
         predicted = predict(
-            segmenter, pair.image, axes=pair.axes, normalization=normalization, config=config
+            segmenter,
+            pair.image,
+            axes=pair.axes,
+            normalization=normalization,
+            config=config,
+            rgb=pair.rgb,
         ).labels
-        indices = class_indices(predicted, segmenter.classes, "background", pair.name)
-        yield ImageScore(pair.name, confusion_matrix(truth, indices, segmenter.n_classes))
+        yield ImageScore(pair.name, _compare(pair, predicted, segmenter.classes, zero_is))
 
 
 def summarize(scored: Sequence[ImageScore], classes: Sequence[ClassInfo]) -> Scores:
@@ -131,10 +142,15 @@ def summarize(scored: Sequence[ImageScore], classes: Sequence[ClassInfo]) -> Sco
     Raises
     ------
     ValueError
-        When there are none.
+        When there are none, or none of their pixels is labelled.
     """
     if not scored:
         raise ValueError("There are no images to score. Give at least one image with labels.")
+    if not any(s.confusion.any() for s in scored):
+        raise ValueError(
+            f"No pixel of the {len(scored)} image(s) is labelled, so there is nothing to score. "
+            "Give labels with a class, or say that 0 is background."
+        )
     names = [c.name for c in classes]
     dice = mean_over_images([s.dice for s in scored])
     iou = mean_over_images([iou_per_class(s.confusion) for s in scored])
@@ -146,6 +162,22 @@ def summarize(scored: Sequence[ImageScore], classes: Sequence[ClassInfo]) -> Sco
         mean_dice=mean_score(dice),
         images=len(scored),
     )
+
+
+def _compare(
+    pair: Pair, predicted: NDArray[Any], classes: Sequence[ClassInfo], zero_is: str
+) -> NDArray[np.int64]:
+    """Confusion matrix over all planes, of which one at a time is in memory."""
+    axes = label_axes(pair.axes)
+    total = np.zeros((len(classes), len(classes)), np.int64)
+    for index in plane_indices(predicted.shape, axes):
+        truth = read_plane(pair.labels, axes, index)
+        total += confusion_matrix(
+            class_indices(truth, classes, zero_is, pair.name),
+            class_indices(read_plane(predicted, axes, index), classes, "background", pair.name),
+            len(classes),
+        )
+    return total
 
 
 def class_indices(
