@@ -166,3 +166,10 @@ class TestSettingsFile:
     def test_other_sections_are_refused(self, tmp_path: Path, text: str, got: str) -> None:
         with pytest.raises(ValueError, match=f"should have the sections .* but has .*{got}"):
             load_settings(self.write(tmp_path, text))
+
+
+def test_settings_that_are_not_text_are_refused_in_a_sentence(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_bytes(b"train: {steps: 3} # \xff\xfe")
+    with pytest.raises(ValueError, match="is not valid YAML"):
+        load_settings(path)

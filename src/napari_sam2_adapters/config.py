@@ -305,7 +305,7 @@ def load_settings(path: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} is not valid YAML: {error}. Correct that line and try again."
         ) from error

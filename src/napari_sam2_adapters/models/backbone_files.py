@@ -53,7 +53,7 @@ BACKBONES: dict[str, BackboneFile] = {
         "a403ea1c831901fd8f8e8d3b2b3c6dffca334fcdd609b5abff108e8953c3deb9",
         20,
         None,
-        "MobileSAM (TinyViT-5M), built in; for laptops",
+        "MobileSAM's architecture, built in; for laptops",
     ),
     "tiny": BackboneFile(
         "tiny",
