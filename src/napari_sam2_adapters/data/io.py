@@ -5,18 +5,17 @@ TIFF (ImageJ, OME, plain), PNG and JPEG. Large TIFF files stay on the disk and a
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import imagecodecs
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from napari_sam2_adapters.data.atomic import write_atomically
 from napari_sam2_adapters.data.axes import (
     ArrayLike,
     check_axes,
@@ -173,7 +172,7 @@ def write_labels(
             f"PNG holds one plane of values up to 65535, got axes {axes} and {dtype}. Write a TIFF instead."
         )
     encoded = imagecodecs.png_encode(np.ascontiguousarray(read_plane(labels, axes)[0], dtype))
-    return _write(path, lambda file: file.write(encoded), overwrite)
+    return write_atomically(path, lambda file: file.write(encoded), overwrite=overwrite)
 
 
 def write_array(
@@ -222,26 +221,7 @@ def _write_tiff(
     fill = partial(
         write_tiff, array=array, axes=axes, dtype=dtype, pixel_size=pixel_size, unit=unit, ome=ome
     )
-    return _write(path, fill, overwrite)
-
-
-def _write(path: Path | str, fill: Callable[[BinaryIO], Any], overwrite: bool) -> Path:
-    """Write beside the target, force it to the disk, and only then give it its name."""
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{path} exists already. Choose another name, or allow it to be overwritten."
-        )
-    partial_path = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial_path.open("wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial_path.replace(path)
-    finally:
-        partial_path.unlink(missing_ok=True)
-    return path
+    return write_atomically(path, fill, overwrite=overwrite)
 
 
 def _smallest_dtype(labels: ArrayLike, axes: str) -> np.dtype[Any]:
