@@ -14,7 +14,7 @@ from napari_sam2_adapters.cli.evaluate import score_table
 from napari_sam2_adapters.cli.files import Device, Overwrite
 from napari_sam2_adapters.cli.settings import build_settings
 from napari_sam2_adapters.cli.terminal import output as console
-from napari_sam2_adapters.cli.train import run_training, training_summary
+from napari_sam2_adapters.cli.train import run_training
 from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def demo(
     from napari_sam2_adapters.models.device import choose_device, describe_device
     from napari_sam2_adapters.models.model_file import save_adapter
     from napari_sam2_adapters.training.train import Trainer
+    from napari_sam2_adapters.training.verdict import training_summary
 
     images = load_sample(sample)
     chosen = choose_device(device)
@@ -81,14 +82,18 @@ def demo(
 
     output.mkdir(parents=True, exist_ok=True)
     file = output / f"{images.name}.adapter.safetensors"
-    summary = training_summary(trainer, config, "the held-out images of the sample")
     save_adapter(
         file,
         segmenter,
         normalization=dataset.normalization,
         tile_size_px=_PREDICTION.tile_size_px,
         scores=scores.as_dict(),
-        training=summary["training"],
+        training=training_summary(
+            trainer.history,
+            config,
+            split="the held-out images of the sample",
+            ended=trainer.stop_reason,
+        ),
         overwrite=overwrite,
     )
     _write_pictures(output, images, result, overwrite)

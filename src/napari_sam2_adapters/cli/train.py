@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress
@@ -35,7 +34,7 @@ from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfi
 if TYPE_CHECKING:
     from napari_sam2_adapters.training.train import Record, Trainer, ValidationRecord
 
-__all__ = ["run_training", "train", "training_summary", "verdict", "worth_keeping"]
+__all__ = ["run_training", "train"]
 
 
 @settings_flags(leave_out={"input_channels"}, model=ModelConfig, train=TrainConfig)
@@ -75,6 +74,7 @@ def train(
     from napari_sam2_adapters.models.device import choose_device, describe_device
     from napari_sam2_adapters.models.model_file import save_adapter
     from napari_sam2_adapters.training.train import Trainer
+    from napari_sam2_adapters.training.verdict import judge, training_summary
 
     dataset = build_dataset(
         files.pairs,
@@ -96,10 +96,10 @@ def train(
         f"{describe_device(chosen)}\nClasses: {names}\nHeld out: {dataset.split_description}"
     )
     stopped = run_training(trainer)
-    sentence = verdict(trainer)
-    if not worth_keeping(trainer):
+    verdict = judge(trainer.history)
+    if not verdict.keep:
         raise JobFailedError(
-            f"{sentence} No model file was written; to go on, repeat the command with --resume {state} and more --steps."
+            f"{verdict.sentence} No model file was written; to go on, repeat the command with --resume {state} and more --steps."
         )
     save_adapter(
         output,
@@ -108,11 +108,17 @@ def train(
         tile_size_px=predict_config.tile_size_px,
         pixel_size=files.pixel_size,
         unit=files.unit,
-        **training_summary(trainer, train_config, dataset.split_description),
+        scores=verdict.scores(),
+        training=training_summary(
+            trainer.history,
+            train_config,
+            split=dataset.split_description,
+            ended=trainer.stop_reason,
+        ),
         half=half,
         overwrite=overwrite,
     )
-    console().print(sentence)
+    console().print(verdict.sentence)
     if stopped:
         console().print(
             f"Stopped early; the best weights so far are in {output}. "
@@ -214,55 +220,3 @@ def _stop_requests() -> Iterator[list[int]]:
     finally:
         for number, handler in zip(watched, before, strict=True):
             signal.signal(number, handler)
-
-
-def worth_keeping(trainer: Trainer) -> bool:
-    """Whether the kept weights score better than those from before training, or were never scored."""
-    before, best = trainer.baseline, trainer.best
-    return before is None or best is None or best.step > before.step
-
-
-def verdict(trainer: Trainer) -> str:
-    """Say what training has brought on the held-out pixels, in a sentence."""
-    before, best = trainer.baseline, trainer.best
-    if before is None or best is None:
-        return "Nothing was held out, so there is no honest score of this adapter."
-    if not worth_keeping(trainer):
-        return f"Training did not raise the held-out mean Dice of {before.mean_dice:.3f}."
-    return (
-        f"Held-out mean Dice {before.mean_dice:.3f} before training, {best.mean_dice:.3f} at step {best.step} "
-        f"(on the same {best.pixels} pixels)."
-    )
-
-
-def training_summary(
-    trainer: Trainer, config: TrainConfig, split: str
-) -> dict[str, dict[str, Any]]:
-    """The entries ``scores`` and ``training`` of the model file, as plain numbers and words."""
-    from napari_sam2_adapters.training.train import StepRecord
-
-    steps = [record for record in trainer.history if isinstance(record, StepRecord)]
-    before, best = trainer.baseline, trainer.best
-    scores: dict[str, Any] = {}
-    if before is not None and best is not None:
-        scores = {
-            "mean_dice": best.mean_dice,
-            "dice": _known(best.dice),
-            "iou": _known(best.iou),
-            "mean_dice_before": before.mean_dice,
-            "step": best.step,
-            "pixels": best.pixels,
-        }
-    training = {
-        "settings": config.model_dump(mode="json", exclude_none=True),
-        "steps": len(steps),
-        "seconds": round(sum(record.seconds for record in steps), 1),
-        "split": split,
-        "ended": trainer.stop_reason or "Stopped by the user.",
-    }
-    return {"scores": scores, "training": training}
-
-
-def _known(scores: dict[str, float]) -> dict[str, float]:
-    """Without the classes that are nowhere: JSON has no NaN."""
-    return {name: score for name, score in scores.items() if not math.isnan(score)}

@@ -17,10 +17,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam2_adapters.config import ClassInfo
-from napari_sam2_adapters.widgets._verdict import Verdict
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.training.records import ValidationRecord
+    from napari_sam2_adapters.training.verdict import Verdict
 
 __all__ = ["OutcomeTable"]
 

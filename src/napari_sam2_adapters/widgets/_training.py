@@ -23,12 +23,12 @@ from napari_sam2_adapters.config import (
 from napari_sam2_adapters.data.dataset import Pair
 from napari_sam2_adapters.widgets._jobs import Pulse
 from napari_sam2_adapters.widgets._store import new_adapter_path
-from napari_sam2_adapters.widgets._verdict import Verdict, judge
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.data.dataset import Dataset
     from napari_sam2_adapters.models.segmenter import Segmenter
     from napari_sam2_adapters.training.records import Record, StepRecord, ValidationRecord
+    from napari_sam2_adapters.training.verdict import Verdict
 
 __all__ = [
     "FineTuned",
@@ -193,6 +193,7 @@ def fine_tune(
     from napari_sam2_adapters.models.checkpoints import build_segmenter
     from napari_sam2_adapters.models.device import choose_device, describe_device
     from napari_sam2_adapters.training.train import Trainer
+    from napari_sam2_adapters.training.verdict import judge, training_summary
 
     train = request.train
     yield Said("Reading image and labels …")
@@ -216,14 +217,11 @@ def fine_tune(
     yield report.send()
     if wish.place is not None:
         yield Previewed(wish.place, _preview(segmenter, dataset, wish.place))
-    verdict = judge(trainer.baseline, trainer.best, report.last_step)
-    training = {
-        "settings": train.model_dump(),
-        "steps": report.last_step,
-        "seconds": round(report.seconds, 1),
-        "split": dataset.split_description,
-        "image": request.pair.name,
-    }
+    verdict = judge(trainer.history)
+    training = training_summary(
+        trainer.history, train, split=dataset.split_description, ended=trainer.stop_reason
+    )
+    training["image"] = request.pair.name
     outcome = FineTuned(request, segmenter, dataset.normalization, verdict, training, None)
     if not verdict.keep:
         return outcome
