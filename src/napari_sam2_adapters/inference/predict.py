@@ -16,7 +16,11 @@ from napari_sam2_adapters.data.axes import (
     guess_axes,
     without_alpha,
 )
-from napari_sam2_adapters.data.normalize import resolve_normalization
+from napari_sam2_adapters.data.normalize import (
+    Limits,
+    intensity_limits,
+    resolve_normalization,
+)
 from napari_sam2_adapters.inference.network import TileTooLargeError
 from napari_sam2_adapters.inference.outputs import (
     Outputs,
@@ -24,10 +28,20 @@ from napari_sam2_adapters.inference.outputs import (
     allocate_outputs,
     check_outputs,
 )
+from napari_sam2_adapters.inference.region import Region
 from napari_sam2_adapters.inference.tiled_run import TiledRun, TileProgress
 from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["Outputs", "Prediction", "TileProgress", "allocate_outputs", "predict", "predict_tiles"]
+__all__ = [
+    "Outputs",
+    "Prediction",
+    "Region",
+    "TileProgress",
+    "allocate_outputs",
+    "find_limits",
+    "predict",
+    "predict_tiles",
+]
 
 
 def predict(
@@ -86,6 +100,9 @@ def predict_tiles(
     config: PredictConfig | None = None,
     outputs: Outputs | Prediction,
     rgb: bool | None = None,
+    region: Region | None = None,
+    limits: Limits | None = None,
+    live: bool = False,
 ) -> Generator[TileProgress, None, None]:
     """Segment an image into ``outputs``, yielding after each tile.
 
@@ -101,20 +118,26 @@ def predict_tiles(
         and uncertainty where there is an array for them.
     rgb
         Whether the channels are colours; guessed from the element type and the axes when None.
+    region
+        The part to segment; the outputs still have the size of the whole image, and only this part of them is written. It comes out as
+        in a run over the whole image: the same tiles, of which those that touch the part are read, and the same grey-value limits.
+    limits
+        From `find_limits`, when the same image is segmented again and again; found anew when None.
+    live
+        Also write each tile as soon as it is through, before the tiles beside it make it final.
 
     Raises
     ------
     ValueError
-        When the image does not fit its axes, the outputs or the model's number of channels.
+        When the image does not fit its axes, the outputs or the model's number of channels, or the region does not lie in it.
     """
     config = config or PredictConfig()
     check_axes(image.shape, axes)
     image = without_alpha(image, axes) if segmenter.config.input_channels == 3 else image
     _check_channels(segmenter, image, axes)
     check_outputs(segmenter, image.shape, axes, outputs)
-    colours = axes.endswith("C") if rgb is None else rgb
-    settled = resolve_normalization(normalization or Normalization(), image.dtype, axes, colours)
-    run = TiledRun(segmenter, image, axes, settled, config, outputs)
+    limits = limits or find_limits(segmenter, image, axes, normalization, rgb)
+    run = TiledRun(segmenter, image, axes, limits, config, outputs, region or Region(), live=live)
     while True:
         try:
             yield from run.tiles()
@@ -122,6 +145,28 @@ def predict_tiles(
             yield run.make_smaller()
         else:
             return
+
+
+def find_limits(
+    segmenter: Segmenter,
+    image: ArrayLike,
+    axes: str,
+    normalization: Normalization | None = None,
+    rgb: bool | None = None,
+) -> Limits:
+    """Grey values of an image that become 0 and 1 for the network, one pair per channel; arguments as in `predict_tiles`.
+
+    They come from a sample of the whole image, so that every part of it is scaled alike.
+
+    Raises
+    ------
+    ValueError
+        When the image does not fit its axes, or is of a type that has no order.
+    """
+    image = without_alpha(image, axes) if segmenter.config.input_channels == 3 else image
+    colours = axes.endswith("C") if rgb is None else rgb
+    settled = resolve_normalization(normalization or Normalization(), image.dtype, axes, colours)
+    return intensity_limits(image, axes, settled)
 
 
 def _check_channels(segmenter: Segmenter, image: ArrayLike, axes: str) -> None:

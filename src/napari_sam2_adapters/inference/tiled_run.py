@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam2_adapters.config import Normalization, PredictConfig
+from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.data.axes import (
     ArrayLike,
     channel_count,
     label_axes,
-    plane_indices,
     plane_shape,
     read_plane,
 )
-from napari_sam2_adapters.data.normalize import intensity_limits, normalize_plane
+from napari_sam2_adapters.data.normalize import Limits, normalize_plane
 from napari_sam2_adapters.inference.network import Tile, copy_to_cpu, segment_tiles
 from napari_sam2_adapters.inference.outputs import Outputs, Prediction
+from napari_sam2_adapters.inference.region import Region, settle_region
 from napari_sam2_adapters.inference.tiling import BlendedRows, gaussian_window, tile_starts
 from napari_sam2_adapters.inference.uncertainty import normalized_entropy, softmax
 from napari_sam2_adapters.models.segmenter import Segmenter
@@ -29,7 +28,9 @@ __all__ = ["TileProgress", "TiledRun"]
 
 SMALLEST_TILE_PX = 128
 WHOLE_PLANE_BYTES = 2**25
-"""Planes up to this size are read in one go: lazy stacks of files decode a whole plane for any part of it."""
+"""Parts of planes up to this size are read in one go: lazy stacks of files decode a whole plane for any part of it."""
+
+_NOTHING = slice(0, 0)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class TileProgress:
         Position of the plane along the axes other than Y, X and C.
     rows
         Rows of that plane that became final with this tile; often none.
+    changed
+        Rows and columns of that plane in the outputs that this tile changed; empty slices for none. Only a live run changes others
+        than ``rows``.
     notice
         What had to be changed to go on, in a sentence, or None. After a change of the tile or of the device, this plane is done anew,
         and its rows are announced again.
@@ -53,6 +57,7 @@ class TileProgress:
     total: int
     plane: tuple[int, ...]
     rows: slice
+    changed: tuple[slice, slice]
     notice: str | None = None
 
 
@@ -61,10 +66,10 @@ class TiledRun:
 
     Parameters
     ----------
-    segmenter, image, axes, config, outputs
+    segmenter, image, axes, config, outputs, region, live
         As in `predict_tiles`, checked.
-    normalization
-        Settled, not ``auto``.
+    limits
+        Grey values that become 0 and 1.
     """
 
     def __init__(
@@ -72,14 +77,18 @@ class TiledRun:
         segmenter: Segmenter,
         image: ArrayLike,
         axes: str,
-        normalization: Normalization,
+        limits: Limits,
         config: PredictConfig,
         outputs: Outputs | Prediction,
+        region: Region,
+        *,
+        live: bool,
     ) -> None:
         self.segmenter, self.image, self.axes = segmenter, image, axes
-        self.config, self.outputs = config, outputs
-        self.limits = intensity_limits(image, axes, normalization)
-        self.planes = plane_indices(image.shape, axes)
+        self.limits, self.config, self.outputs, self.live = limits, config, outputs, live
+        self.planes, self.wanted_rows, self.wanted_columns = settle_region(
+            region, image.shape, axes
+        )
         self.values = np.array(
             [c.value for c in segmenter.classes],
             np.min_scalar_type(max(c.value for c in segmenter.classes)),
@@ -90,11 +99,15 @@ class TiledRun:
         self._plan()
 
     def _plan(self) -> None:
+        """Take those tiles of the whole image that touch the region, so that a part comes out as it would in a run over all."""
         height, width = plane_shape(self.image.shape, self.axes)
         side, overlap = self.config.tile_size_px, self.config.overlap
         self.window = gaussian_window(min(side, height), min(side, width))
-        self.rows = tile_starts(height, side, overlap)
-        self.columns = tile_starts(width, side, overlap)
+        tall, wide = self.window.shape
+        self.rows = _touching(tile_starts(height, side, overlap), tall, self.wanted_rows)
+        self.columns = _touching(tile_starts(width, side, overlap), wide, self.wanted_columns)
+        self.read_rows = slice(self.rows[0], self.rows[-1] + tall)
+        self.read_columns = slice(self.columns[0], self.columns[-1] + wide)
         self.per_plane = len(self.rows) * len(self.columns)
         self.done = self.plane * self.per_plane
         self.total = len(self.planes) * self.per_plane
@@ -122,13 +135,12 @@ class TiledRun:
             )
         self._plan()
         self.notices.append(message)
-        return self._progress(self.plane, slice(0, 0))
+        return self._progress(self.plane, _NOTHING, (_NOTHING, _NOTHING))
 
     def tiles(self) -> Iterator[TileProgress]:
         """Segment from the current plane on."""
-        height, width = plane_shape(self.image.shape, self.axes)
-        following = dict(zip(self.rows, [*self.rows[1:], height], strict=True))
-        band = BlendedRows(self.segmenter.n_classes, self.window.shape[0], width)
+        following = dict(zip(self.rows, [*self.rows[1:], self.read_rows.stop], strict=True))
+        band = self._new_band()
         results = segment_tiles(
             self.segmenter,
             self._read(self.plane),
@@ -137,66 +149,103 @@ class TiledRun:
             notice=self.notices.append,
         )
         for tile, logits in results:
-            if tile.row == 0 and tile.column == 0:
-                band = BlendedRows(self.segmenter.n_classes, self.window.shape[0], width)
-            band.add(logits, tile.row, tile.column, self.window)
-            rows = slice(band.first_row, band.first_row)
+            if tile.row == self.rows[0] and tile.column == self.columns[0]:
+                band = self._new_band()
+            left = tile.column - self.read_columns.start
+            band.add(logits, tile.row, left, self.window)
+            final, changed = _NOTHING, (_NOTHING, _NOTHING)
             if tile.column == self.columns[-1]:
-                rows = slice(band.first_row, following[tile.row])
-                self._write(self.planes[tile.plane], rows, band.take(rows.stop))
-            if rows.stop == height:
+                first = band.first_row
+                means = band.take(following[tile.row])
+                changed = self._write(tile.plane, first, self.read_columns.start, means)
+                final = changed[0]
+            elif self.live:
+                means = band.mean(tile.row, left, *self.window.shape)
+                changed = self._write(tile.plane, tile.row, tile.column, means)
+            if following[tile.row] == self.read_rows.stop and tile.column == self.columns[-1]:
                 self.plane = tile.plane + 1
             self.done += 1
-            yield self._progress(tile.plane, rows)
+            yield self._progress(tile.plane, final, changed)
 
-    def _progress(self, plane: int, rows: slice) -> TileProgress:
+    def _new_band(self) -> BlendedRows:
+        width = self.read_columns.stop - self.read_columns.start
+        return BlendedRows(
+            self.segmenter.n_classes, self.window.shape[0], width, first_row=self.rows[0]
+        )
+
+    def _progress(
+        self,
+        plane: int,
+        rows: slice,
+        changed: tuple[slice, slice],
+    ) -> TileProgress:
         notice = " ".join(self.notices) or None
         self.notices.clear()
-        return TileProgress(self.done, self.total, self.planes[plane], rows, notice)
+        return TileProgress(self.done, self.total, self.planes[plane], rows, changed, notice)
 
     def _read(self, first_plane: int) -> Iterator[Tile]:
         height, width = self.window.shape
         for plane in range(first_plane, len(self.planes)):
             for row, band in self._bands(self.planes[plane], height):
                 for column in self.columns:
-                    part = band[:, :, column : column + width]
+                    left = column - self.read_columns.start
+                    part = band[:, :, left : left + width]
                     yield Tile(plane, row, column, normalize_plane(part, self.limits))
 
     def _bands(
         self, plane: tuple[int, ...], height: int
     ) -> Iterator[tuple[int, NDArray[np.generic]]]:
-        """First row of each row of tiles, and its pixels (C, height, width of the plane) in the image's type.
+        """First row of each row of tiles, and its pixels (C, height, width of all tiles) in the image's type.
 
         A row of tiles is read at once, so that chunks that its tiles share are decompressed once.
         """
-        plane_bytes = (
-            math.prod(plane_shape(self.image.shape, self.axes))
-            * channel_count(self.image.shape, self.axes)
-            * self.image.dtype.itemsize
+        area = (self.read_rows.stop - self.read_rows.start) * (
+            self.read_columns.stop - self.read_columns.start
         )
-        whole = None
-        if plane_bytes <= WHOLE_PLANE_BYTES:
-            whole = read_plane(self.image, self.axes, plane)
+        n_bytes = area * channel_count(self.image.shape, self.axes) * self.image.dtype.itemsize
+        if n_bytes <= WHOLE_PLANE_BYTES:
+            whole = read_plane(self.image, self.axes, plane, self.read_rows, self.read_columns)
+            for row in self.rows:
+                top = row - self.read_rows.start
+                yield row, whole[:, top : top + height]
+            return
         for row in self.rows:
             rows = slice(row, row + height)
-            if whole is None:
-                yield row, read_plane(self.image, self.axes, plane, rows)
-            else:
-                yield row, whole[:, rows]
+            yield row, read_plane(self.image, self.axes, plane, rows, self.read_columns)
 
-    def _write(self, plane: tuple[int, ...], rows: slice, logits: NDArray[np.float32]) -> None:
-        names = label_axes(self.axes)
-        others = iter(plane)
-        place = {
-            axis: rows if axis == "Y" else slice(None) if axis == "X" else next(others)
-            for axis in names
-        }
-        key = tuple(place[axis] for axis in names)
+    def _write(
+        self, plane: int, row: int, column: int, logits: NDArray[np.float32]
+    ) -> tuple[slice, slice]:
+        """Write what of logits (classes, h, w), whose first pixel lies at (row, column), belongs to the region; gives rows and columns."""
+        rows = _overlap(self.wanted_rows, row, logits.shape[1])
+        columns = _overlap(self.wanted_columns, column, logits.shape[2])
+        if rows.start == rows.stop or columns.start == columns.stop:
+            return rows, columns
+        logits = logits[
+            :,
+            rows.start - row : rows.stop - row,
+            columns.start - column : columns.stop - column,
+        ]
+        others = iter(self.planes[plane])
+        place = {"Y": rows, "X": columns}
+        key = tuple(place.get(axis) or next(others) for axis in label_axes(self.axes))
         self.outputs.labels[key] = self.values[logits.argmax(axis=0)]
         if self.outputs.probabilities is None and self.outputs.uncertainty is None:
-            return
+            return rows, columns
         probabilities = softmax(logits)
         if self.outputs.probabilities is not None:
             self.outputs.probabilities[(slice(None), *key)] = probabilities
         if self.outputs.uncertainty is not None:
             self.outputs.uncertainty[key] = normalized_entropy(probabilities)
+        return rows, columns
+
+
+def _touching(starts: list[int], length: int, wanted: slice) -> list[int]:
+    """First pixels of those tiles that have a pixel of the part."""
+    return [start for start in starts if start < wanted.stop and start + length > wanted.start]
+
+
+def _overlap(wanted: slice, start: int, length: int) -> slice:
+    """What a part and ``length`` pixels from ``start`` on have in common, perhaps nothing."""
+    first = min(max(wanted.start, start), wanted.stop)
+    return slice(first, max(first, min(wanted.stop, start + length)))

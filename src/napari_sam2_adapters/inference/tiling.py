@@ -65,12 +65,14 @@ class BlendedRows:
         Values per pixel.
     band_height, width
         Height of a tile and width of the image (px).
+    first_row
+        Row of the image at which the tiles begin.
     """
 
-    def __init__(self, channels: int, band_height: int, width: int) -> None:
+    def __init__(self, channels: int, band_height: int, width: int, first_row: int = 0) -> None:
         self._sum = np.zeros((channels, band_height, width), np.float32)
         self._weight = np.zeros((band_height, width), np.float32)
-        self.first_row = 0
+        self.first_row = first_row
 
     def add(
         self, values: NDArray[np.float32], row: int, column: int, window: NDArray[np.float32]
@@ -81,6 +83,13 @@ class BlendedRows:
         columns = slice(column, column + width)
         self._sum[:, rows, columns] += values * window
         self._weight[rows, columns] += window
+
+    def mean(self, row: int, column: int, height: int, width: int) -> NDArray[np.float32]:
+        """The means (channels, height, width) as they stand in a part that tiles have covered; later tiles may change them."""
+        rows = slice(row - self.first_row, row - self.first_row + height)
+        columns = slice(column, column + width)
+        means: NDArray[np.float32] = self._sum[:, rows, columns] / self._weight[rows, columns]
+        return means
 
     def take(self, stop_row: int) -> NDArray[np.float32]:
         """The means (channels, n, width) of the rows before ``stop_row``, which no later tile may touch."""
