@@ -22,6 +22,15 @@ def test_auto_takes_the_fastest_that_is_there() -> None:
         assert chosen == "cpu"
 
 
+def test_auto_may_be_decided_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAM2_ADAPTERS_DEVICE", "cpu")
+    assert choose_device().type == "cpu"
+    monkeypatch.setenv("SAM2_ADAPTERS_DEVICE", "cuda:97")
+    assert choose_device("cpu").type == "cpu"
+    with pytest.raises(ValueError, match="'cuda:97' is not available"):
+        choose_device()
+
+
 def test_the_cpu_is_always_there() -> None:
     assert choose_device("cpu") == torch.device("cpu")
 

@@ -1,9 +1,13 @@
+import os
 import threading
 import time
 
 import pytest
 
-from napari_sam2_adapters.widgets._jobs import Job, Pulse
+from napari_sam2_adapters.widgets import _jobs
+from napari_sam2_adapters.widgets._jobs import Job, Pulse, Question, thread_count
+from napari_sam2_adapters.widgets._log import log_path
+from napari_sam2_adapters.widgets._preferences import Preferences
 
 
 def count(stop: threading.Event, most: int):
@@ -70,19 +74,54 @@ def test_an_expected_error_is_a_sentence(qtbot) -> None:
     assert not job.running
 
 
-def test_a_runtime_error_is_no_result(qtbot) -> None:
-    """napari's worker returns RuntimeErrors as if they were results."""
+def test_what_was_not_foreseen_is_a_sentence_and_the_log_has_the_rest(qtbot) -> None:
+    """Also for a RuntimeError, which napari's worker returns as if it were a result."""
     job, ended = Job(), []
     job.ended.connect(ended.append)
-    with (
-        qtbot.capture_exceptions() as raised,
-        qtbot.waitSignal(job.failed, timeout=20_000) as failed,
-    ):
-        job.start(refuse, RuntimeError("CUDA is gone"))
-    assert failed.args == ["RuntimeError: CUDA is gone"]
-    qtbot.waitUntil(lambda: bool(raised), timeout=5_000)
-    assert raised[0][0] is RuntimeError
+    with qtbot.waitSignal(job.failed, timeout=20_000) as failed:
+        job.start(refuse, RuntimeError("CUDA is gone\nand more"))
+    assert failed.args == [
+        "Something unforeseen went wrong (RuntimeError: CUDA is gone). The log has the details."
+    ]
     assert not ended
+    written = log_path().read_text(encoding="utf-8")
+    assert "While at work on refuse:" in written
+    assert "in refuse" in written  # the traceback
+    assert "RuntimeError: CUDA is gone" in written
+
+
+def measure(length: int) -> int:
+    time.sleep(length / 1000)
+    if length == 13:
+        raise KeyError(length)
+    return length
+
+
+def test_only_the_last_question_is_answered(qtbot) -> None:
+    question, answers = Question(), []
+    question.answered.connect(answers.append)
+    question.ask(measure, 200)
+    question.ask(measure, 1)
+    assert question.waiting
+    qtbot.waitUntil(lambda: bool(answers), timeout=20_000)
+    qtbot.wait(400)
+    assert answers == [1]
+    assert not question.waiting
+
+
+def test_a_question_that_fails_is_told_and_logged(qtbot) -> None:
+    question = Question()
+    with qtbot.waitSignal(question.failed, timeout=20_000) as failed:
+        question.ask(measure, 13)
+    assert failed.args[0].startswith("Something unforeseen went wrong (KeyError: 13)")
+    assert "While asking for measure" in log_path().read_text(encoding="utf-8")
+
+
+def test_threads_leave_one_core_unless_the_preferences_say_so(monkeypatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert thread_count() == 7
+    monkeypatch.setattr(_jobs, "preferences", lambda: Preferences(threads=3))
+    assert thread_count() == 3
 
 
 def test_a_pulse_is_not_due_twice_at_once() -> None:

@@ -16,13 +16,16 @@ def choose_device(preference: str = "auto") -> torch.device:
     Parameters
     ----------
     preference
-        ``auto`` (CUDA, then Apple's GPU, then the CPU), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto``: what ``SAM2_ADAPTERS_DEVICE`` says, else CUDA, then Apple's GPU, then
+        the CPU.
 
     Raises
     ------
     ValueError
         When the device does not exist here.
     """
+    if preference == "auto":
+        preference = os.environ.get("SAM2_ADAPTERS_DEVICE") or "auto"
     if preference == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QDockWidget,
@@ -17,14 +15,23 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_sam2_adapters.widgets._jobs import Job
+from napari_sam2_adapters.widgets._closing import ClosingGuard
+from napari_sam2_adapters.widgets._jobs import Job, Question
+from napari_sam2_adapters.widgets._log import log_path, logger, open_log, show_failure
 from napari_sam2_adapters.widgets._machine import Machine, describe_machine
+from napari_sam2_adapters.widgets._preferences import (
+    PLUGIN,
+    apply_preferences,
+    preferences,
+    watch_preferences,
+)
 
-__all__ = ["Dock", "button", "frame_of", "section", "sentence"]
+__all__ = ["Dock", "button", "frame_of", "section", "sentence", "show_dock"]
 
 _SOON_MS = 400
 
@@ -57,17 +64,25 @@ class Dock(QWidget):
     """
 
     machine_known = Signal(object)
+    closing_question = "This dock is still at work. Stop it, keep what is done, and close napari?"
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.viewer = viewer
+        logger()  # from now on it takes what goes wrong
+        apply_preferences()
         self.job = Job(self)
-        self.job.failed.connect(show_error)
+        self.job.failed.connect(show_failure)
+        self._guard = ClosingGuard(self, self.job, self.closing_question)
+        self._machine_question = Question(self)
+        self._machine_question.answered.connect(self._take_machine)
+        self._machine_question.failed.connect(self._miss_machine)
         self.device = sentence("Looking at this machine …")
         self.reason = sentence()
         self.progress = QProgressBar()
         self.progress.hide()
         self.status = sentence()
+        self.log_button = _log_button()
         self._lay_out_frame()
         # Loading PyTorch takes seconds of one core; the dock is drawn first.
         self._soon = QTimer(self)
@@ -75,6 +90,8 @@ class Dock(QWidget):
         self._soon.timeout.connect(self._look_at_machine)
         self._soon.start(_SOON_MS)
         self.job.state_changed.connect(self._soon.start)
+        self._known = preferences()
+        watch_preferences(self._follow_preferences)
 
     def _lay_out_frame(self) -> None:
         content = QWidget()
@@ -87,7 +104,10 @@ class Dock(QWidget):
         foot.addWidget(self.reason)
         foot.addLayout(self.buttons)
         foot.addWidget(self.progress)
-        foot.addWidget(self.status)
+        last = QHBoxLayout()
+        last.addWidget(self.status, stretch=1)
+        last.addWidget(self.log_button, alignment=Qt.AlignmentFlag.AlignBottom)
+        foot.addLayout(last)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroll, stretch=1)
@@ -95,20 +115,66 @@ class Dock(QWidget):
 
     def event(self, event: QEvent) -> bool:
         """Stop the work when napari takes the dock out of its window."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._soon.stop()
-            self.job.stop()
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None:
+                self._soon.stop()
+                self.job.stop()
+            self._guard.watch(self.window())
+        if event.type() == QEvent.Type.Show:
+            self._guard.watch(self.window())
         return bool(super().event(event))
 
     def _look_at_machine(self) -> None:
         """Ask, in a worker, for the device and its free memory; also again after each piece of work."""
-        worker = create_worker(describe_machine, _start_thread=False)
-        worker.returned.connect(self._take_machine)
-        worker.start()
+        self._machine_question.ask(describe_machine)
 
     def _take_machine(self, machine: Machine) -> None:
         self.device.setText(f"Device: {machine.device}.")
         self.machine_known.emit(machine)
+
+    def _miss_machine(self, sentence: str) -> None:
+        self.device.setText(f"Device: {sentence}")
+
+    def _follow_preferences(self, _: object) -> None:
+        """Look again when another device or folder was chosen on the page of preferences."""
+        apply_preferences()
+        if preferences() != self._known:
+            self._known = preferences()
+            self._soon.start()
+
+
+def show_dock(viewer: Any, name: str) -> Any:
+    """Bring a dock of ours to the front, opened if need be, and give back its widget.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    name
+        Its name in the manifest, such as ``Segment``.
+    """
+    open_docks = viewer.window.dock_widgets
+    # napari names a dock after the plugin's title when the menu opens it, and after its package elsewhere
+    for title in ("SAM2 adapters", PLUGIN):
+        if f"{name} ({title})" in open_docks:
+            widget = open_docks[f"{name} ({title})"]
+            break
+    else:
+        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
+    frame = frame_of(widget)
+    frame.show()
+    frame.raise_()
+    return widget
+
+
+def _log_button() -> QToolButton:
+    push = QToolButton()
+    push.setText("Log")
+    push.setAutoRaise(True)
+    push.setCursor(Qt.CursorShape.PointingHandCursor)
+    push.setToolTip(f"Open the log, with the details of errors: {log_path()}")
+    push.clicked.connect(lambda _: open_log())
+    return push
 
 
 def frame_of(widget: QWidget) -> QDockWidget:

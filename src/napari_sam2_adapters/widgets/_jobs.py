@@ -12,12 +12,11 @@ from typing import Any
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
+from napari_sam2_adapters.widgets._log import log_error, logger, told
+from napari_sam2_adapters.widgets._preferences import preferences
 from napari_sam2_adapters.widgets._torch import load_torch
 
-__all__ = ["Job", "Pulse"]
-
-_EXPECTED = (ValueError, OSError, MemoryError)
-"""Errors whose text is a sentence for the user; any other one is also raised, so that napari shows where it came from."""
+__all__ = ["Job", "Pulse", "Question", "thread_count"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Job(QObject):
     """One run of a generator at a time, in a worker thread.
 
     The generator is called with a `threading.Event` before its own arguments. When that is set it should return early,
-    with what it has; its return value then arrives as ever.
+    with what it has; its return value then arrives as ever. An error arrives as a sentence; the log has its traceback.
     """
 
     updated = Signal(object)
@@ -118,15 +117,51 @@ class Job(QObject):
     def _end(self, result: object) -> None:
         self._worker = None
         self.state_changed.emit()
-        if not isinstance(result, _Failure):
+        if isinstance(result, _Failure):
+            self.failed.emit(told(result.error))
+        else:
             self.ended.emit(result)
             self.state_changed.emit()
+
+
+class Question(QObject):
+    """Short work beside the GUI that has one answer; when it is asked again, only the last answer counts."""
+
+    answered = Signal(object)
+    failed = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._number = 0
+        self._waiting = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer is still to come."""
+        return self._waiting
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call ``function(*arguments)`` in a worker."""
+        self._number += 1
+        self._waiting = True
+        worker = create_worker(_answer, self._number, function, *arguments, _start_thread=False)
+        worker.returned.connect(self._take)
+        worker.start()
+
+    def _take(self, numbered: tuple[int, object]) -> None:
+        number, answer = numbered
+        if number != self._number:  # asked again meanwhile
             return
-        error = result.error
-        expected = isinstance(error, _EXPECTED)
-        self.failed.emit(str(error) if expected else f"{type(error).__name__}: {error}")
-        if not expected:
-            raise error
+        self._waiting = False
+        if isinstance(answer, _Failure):
+            self.failed.emit(told(answer.error))
+        else:
+            self.answered.emit(answer)
+
+
+def thread_count() -> int:
+    """Threads that PyTorch may use: as the preferences say, or all cores but the one that the viewer needs."""
+    return preferences().threads or max(1, (os.cpu_count() or 2) - 1)
 
 
 def _run(
@@ -136,8 +171,22 @@ def _run(
     load_torch()
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    torch.set_num_threads(thread_count())
+    name, started = generate.__name__.lstrip("_").replace("_", " "), time.monotonic()
+    logger().info("Start of %s", name)
     try:
-        return (yield from generate(stop, *arguments))
-    except Exception as error:  # whatever it is, the GUI thread shows or raises it
+        result = yield from generate(stop, *arguments)
+    except Exception as error:  # whatever it is, the user gets a sentence and the log the rest
+        log_error(error, f"at work on {name}")
         return _Failure(error)
+    logger().info("End of %s after %.1f s", name, time.monotonic() - started)
+    return result
+
+
+def _answer(number: int, function: Callable[..., Any], *arguments: Any) -> tuple[int, object]:
+    """The answer with the number of its question."""
+    try:
+        return number, function(*arguments)
+    except Exception as error:  # as above
+        log_error(error, f"asking for {function.__name__.lstrip('_').replace('_', ' ')}")
+        return number, _Failure(error)
