@@ -1,0 +1,305 @@
+"""Sizes, places and grey values of labelled objects and classes, in the units of the image.
+
+Objects are measured slice by slice or volume by volume, classes slice by slice, so that one slice or volume at a time is in memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sam2_adapters.data.atomic import write_atomically
+from napari_sam2_adapters.data.axes import ArrayLike, check_axes
+from napari_sam2_adapters.data.units import file_symbol, unit_name
+from napari_sam2_adapters.inference.postprocess import Block, block_keys
+
+__all__ = [
+    "Measured",
+    "Ruler",
+    "Table",
+    "join_tables",
+    "measure",
+    "total_by_label",
+    "write_csv",
+]
+
+Table = dict[str, NDArray[Any]]
+"""Columns of equal length by name."""
+
+_SHAPES = {
+    "equivalent_diameter_area": "equivalent_diameter",
+    "axis_major_length": "major_axis",
+    "axis_minor_length": "minor_axis",
+}
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """From pixels to the world.
+
+    Attributes
+    ----------
+    matrix
+        (n + 1, n + 1), homogeneous, from positions in the labels (pixel centres at whole numbers) to world coordinates.
+    unit
+        Unit of the world along Y and X, such as ``micrometer``; None for pixels.
+    """
+
+    matrix: NDArray[np.float64]
+    unit: str | None = None
+
+    @property
+    def symbol(self) -> str:
+        """Unit in a column's name: ``um``, ``nm``, ``px`` and so on."""
+        name = unit_name(self.unit)
+        if name is None:
+            return "px"
+        try:
+            return file_symbol(name, ascii_only=True)
+        except ValueError:  # a unit that image files do not know, such as degrees
+            return name.replace(" ", "_")
+
+    def spacing(self, axes: Sequence[int]) -> tuple[float, ...]:
+        """Length of a pixel along some axes."""
+        return tuple(float(np.linalg.norm(self.matrix[:-1, axis])) for axis in axes)
+
+    def content(self, axes: Sequence[int]) -> float:
+        """Area or volume of a pixel over some axes; exact also for sheared images."""
+        edges = self.matrix[:-1, list(axes)]
+        return float(np.sqrt(np.linalg.det(edges.T @ edges)))
+
+    def to_world(self, positions: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """World coordinates (m, n) of positions (m, n)."""
+        return np.asarray(positions @ self.matrix[:-1, :-1].T + self.matrix[:-1, -1])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A slice or volume is measured: its rows of the table, one per label in it."""
+
+    done: int
+    total: int
+    table: Table
+
+
+def measure(
+    labels: ArrayLike,
+    axes: str,
+    ruler: Ruler,
+    *,
+    together: Literal["slices", "volumes"] = "slices",
+    image: ArrayLike | None = None,
+    image_axes: str | None = None,
+    names: Mapping[int, str] | None = None,
+) -> Generator[Measured, None, None]:
+    """Measure each label of each slice or volume, yielding after each of these.
+
+    Columns: ``index`` (the label), ``class`` where there are names, one with the position along each axis that parts the blocks
+    (``z``, ``t``), ``pixels``, ``area`` or ``volume``, ``equivalent_diameter``; in slices also ``major_axis``, ``minor_axis``,
+    ``eccentricity`` and, where pixels are square, ``perimeter``; ``centroid`` along each axis in world coordinates; mean, least and
+    largest grey value, per channel. Lengths end in their unit, such as ``area_um2``.
+
+    Parameters
+    ----------
+    labels, axes
+        Label values, 0 for none.
+    ruler
+        From pixels to the world.
+    together
+        Whether Z is cut into slices or measured as a volume, which is then held in memory.
+    image, image_axes
+        Image of the same shape, perhaps with channels, for grey values.
+    names
+        What each label is called.
+
+    Raises
+    ------
+    ValueError
+        When the image does not fit the labels.
+    """
+    _check_image(labels, axes, image, image_axes)
+    keys = block_keys(labels.shape, axes, together)
+    for done, key in enumerate(keys, 1):
+        block = np.asarray(labels[key])
+        grey = None if image is None else _grey_block(image, image_axes or axes, axes, key)
+        yield Measured(done, len(keys), _measure_block(block, axes, key, ruler, grey, names))
+
+
+def total_by_label(tables: Sequence[Table], sizes: Sequence[str]) -> Table:
+    """One row per label from the rows of many slices: sizes are added, grey values combined; what cannot be combined is left out.
+
+    Parameters
+    ----------
+    tables
+        Tables of `measure`.
+    sizes
+        Columns to add up, besides ``pixels``.
+    """
+    whole = join_tables(tables)
+    if not whole:
+        return {}
+    index, first, place = np.unique(whole["index"], return_index=True, return_inverse=True)
+    weights = whole["pixels"].astype(float)
+    pixels = np.bincount(place, weights)
+    result: Table = {"index": index}
+    for name, column in whole.items():
+        if name == "class":
+            result[name] = column[first]
+        elif name == "pixels":
+            result[name] = pixels.astype(np.int64)
+        elif name in sizes:
+            result[name] = np.bincount(place, column.astype(float))
+        elif name.startswith(("centroid", "mean")):
+            result[name] = np.bincount(place, weights * column) / pixels
+        elif name.startswith(("least", "largest")):
+            better = np.minimum if name.startswith("least") else np.maximum
+            extreme = column[first].astype(float)
+            better.at(extreme, place, column)
+            result[name] = extreme
+    return result
+
+
+def join_tables(tables: Sequence[Table]) -> Table:
+    """The rows of tables with the same columns below each other."""
+    filled = [table for table in tables if len(table.get("index", ()))]
+    if not filled:
+        return {}
+    return {name: np.concatenate([table[name] for table in filled]) for name in filled[0]}
+
+
+def write_csv(path: Path | str, table: Table, *, overwrite: bool = False) -> Path:
+    """Write a table as CSV (UTF-8, a row of names first); the file appears only when it is complete.
+
+    Raises
+    ------
+    FileExistsError
+        When the file exists and ``overwrite`` is not set.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(table)
+    columns = [column.tolist() for column in table.values()]
+    writer.writerows(zip(*columns, strict=True))
+    encoded = text.getvalue().encode()
+    return write_atomically(path, lambda file: file.write(encoded), overwrite=overwrite)
+
+
+def _measure_block(
+    block: NDArray[Any],
+    axes: str,
+    key: Block,
+    ruler: Ruler,
+    grey: NDArray[Any] | None,
+    names: Mapping[int, str] | None,
+) -> Table:
+    from skimage.measure import regionprops_table
+
+    inner = [i for i, part in enumerate(key) if isinstance(part, slice)]
+    flat = len(inner) == 2
+    present = block > 0
+    if not present.any():
+        return {}
+    # skimage works through all numbers up to the largest, and objects of late slices have large ones
+    offset = int(block[present].min()) - 1
+    numbers = np.where(present, block.astype(np.int64) - offset, 0)
+    spacing = ruler.spacing(inner)
+    square = flat and bool(np.isclose(spacing[0], spacing[1]))
+    if square:
+        spacing = (
+            spacing[0],
+        ) * 2  # skimage measures outlines only where the two are just the same
+    wanted = ["label", "num_pixels", "centroid", "equivalent_diameter_area"]
+    wanted += ["axis_major_length", "axis_minor_length", "eccentricity"] if flat else []
+    wanted += ["perimeter"] if square else []
+    wanted += ["intensity_mean", "intensity_min", "intensity_max"] if grey is not None else []
+    found = regionprops_table(numbers, grey, properties=wanted, spacing=spacing)
+    index = found["label"].astype(np.int64) + offset
+    table: Table = {"index": index}
+    if names is not None:
+        table["class"] = np.array([names.get(number, "") for number in index.tolist()], object)
+    for axis, part in enumerate(key):
+        if not isinstance(part, slice):
+            table[axes[axis].lower()] = np.full(len(index), part)
+    table |= _sizes(found, ruler, inner)
+    table |= _places(found, ruler, key, inner, spacing, axes)
+    if grey is not None:
+        table |= _grey_columns(found, grey.ndim > block.ndim)
+    return table
+
+
+def _sizes(found: Mapping[str, NDArray[Any]], ruler: Ruler, inner: Sequence[int]) -> Table:
+    unit, power = ruler.symbol, len(inner)
+    what = "area" if power == 2 else "volume"
+    table: Table = {"pixels": found["num_pixels"].astype(np.int64)}
+    table[f"{what}_{unit}{power}"] = found["num_pixels"] * ruler.content(inner)
+    for name, ours in _SHAPES.items():
+        if name in found:
+            table[f"{ours}_{unit}"] = found[name]
+    if "eccentricity" in found:
+        table["eccentricity"] = found["eccentricity"]
+    if "perimeter" in found:
+        table[f"perimeter_{unit}"] = found["perimeter"]
+    return table
+
+
+def _places(
+    found: Mapping[str, NDArray[Any]],
+    ruler: Ruler,
+    key: Block,
+    inner: Sequence[int],
+    spacing: Sequence[float],
+    axes: str,
+) -> Table:
+    """Centroids in world coordinates, over all axes of the labels."""
+    positions = np.zeros((len(found["label"]), len(key)))
+    for axis, part in enumerate(key):
+        if not isinstance(part, slice):
+            positions[:, axis] = part
+    for number, axis in enumerate(inner):
+        positions[:, axis] = found[f"centroid-{number}"] / spacing[number]
+    world = ruler.to_world(positions)
+    return {
+        f"centroid_{name.lower()}" + ("" if name == "T" else f"_{ruler.symbol}"): world[:, axis]
+        for axis, name in enumerate(axes)
+    }
+
+
+def _grey_columns(found: Mapping[str, NDArray[Any]], channels: bool) -> Table:
+    table: Table = {}
+    for theirs, ours in (("mean", "mean"), ("min", "least"), ("max", "largest")):
+        for name, column in found.items():
+            if name.startswith(f"intensity_{theirs}"):
+                channel = f"_channel_{name.rpartition('-')[2]}" if channels else ""
+                table[f"{ours}_grey{channel}"] = column
+    return table
+
+
+def _grey_block(image: ArrayLike, image_axes: str, axes: str, key: Block) -> NDArray[Any]:
+    """The image under a block of labels, channels last as skimage takes them."""
+    at = dict(zip(axes, key, strict=True))
+    block = np.asarray(image[tuple(at.get(axis, slice(None)) for axis in image_axes)])
+    kept = [axis for axis in image_axes if isinstance(at.get(axis, slice(None)), slice)]
+    return np.moveaxis(block, kept.index("C"), -1) if "C" in kept else block
+
+
+def _check_image(
+    labels: ArrayLike, axes: str, image: ArrayLike | None, image_axes: str | None
+) -> None:
+    check_axes(tuple(labels.shape), axes)
+    if image is None:
+        return
+    names = image_axes or axes
+    check_axes(tuple(image.shape), names)
+    plain = tuple(int(n) for n, axis in zip(image.shape, names, strict=True) if axis != "C")
+    if plain != tuple(labels.shape) or names.replace("C", "") != axes:
+        raise ValueError(
+            f"The labels have shape {tuple(labels.shape)}, but the image has {plain} besides channels. "
+            "Choose the image, and the resolution of it, that the labels belong to."
+        )
