@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 import torch
 
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, default_classes
+from napari_sam2_adapters.models import backbone_files
 from napari_sam2_adapters.models.backbone import HieraBackbone, HieraShape
+from napari_sam2_adapters.models.backbone_files import BACKBONES
 from napari_sam2_adapters.models.decoder import SamHeads
 from napari_sam2_adapters.models.segmenter import Segmenter, assemble
 
@@ -64,3 +70,61 @@ def tiny_segmenter() -> Callable[..., Segmenter]:
 def _one_thread() -> None:
     # Two threads on two busy cores wait for each other: the small networks of these tests ran many times slower.
     torch.set_num_threads(1)
+
+
+SERVED = bytes(range(256)) * 300
+"""Stands for an official file: nobody looks inside before it is loaded."""
+
+
+class _WeightsServer(BaseHTTPRequestHandler):
+    """Offers `SERVED`; ``cut_at`` says after how many bytes each of the next connections breaks."""
+
+    server: Any
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range", "")
+        self.server.asked.append(wanted)
+        if self.path != "/sam2.1_hiera_tiny.pt":
+            self.send_error(404)
+            return
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        if start >= len(SERVED):
+            self.send_error(416)
+            return
+        resumed = start and self.server.resumes
+        content = SERVED[start:] if resumed else SERVED
+        self.send_response(206 if resumed else 200)
+        self.send_header("Content-Length", str(len(content)))
+        if resumed:
+            self.send_header("Content-Range", f"bytes {start}-{len(SERVED) - 1}/{len(SERVED)}")
+        self.end_headers()
+        self.wfile.write(content[: self.server.cuts.pop(0) if self.server.cuts else None])
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def weights_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
+    """A server on this machine that offers `SERVED` as the official file of tiny."""
+    running = ThreadingHTTPServer(("127.0.0.1", 0), _WeightsServer)
+    running.asked, running.cuts, running.resumes = [], [], True  # type: ignore[attr-defined]
+    thread = threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    monkeypatch.setattr(
+        backbone_files, "_ADDRESS", f"http://127.0.0.1:{running.server_address[1]}/"
+    )
+    yield running
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def expects(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Say what the official file of tiny holds."""
+    return lambda content: monkeypatch.setitem(
+        BACKBONES, "tiny", replace(BACKBONES["tiny"], sha256=hashlib.sha256(content).hexdigest())
+    )

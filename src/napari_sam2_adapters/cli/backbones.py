@@ -76,57 +76,28 @@ def download(
 
 
 def _download(name: str) -> Path:
-    import pooch
-
     from napari_sam2_adapters.models.backbone_files import download_backbone
 
-    # The bar says what pooch's log lines say.
-    pooch.get_logger().setLevel("ERROR")
-    with _DownloadBar(name) as bar:
+    with _bar() as bar:
+        task = bar.add_task(name, total=None)
+        steps = download_backbone(name)
         try:
-            return download_backbone(name, bar)
+            while True:
+                received = next(steps)
+                bar.update(task, completed=received.done, total=received.total or None)
+        except StopIteration as end:
+            path: Path = end.value
+            return path
         except (OSError, ValueError) as error:
             raise JobFailedError(str(error)) from error
 
 
-class _DownloadBar:
-    """A progress bar in the form that pooch wants: ``total``, ``update``, ``reset`` and ``close``."""
-
-    def __init__(self, name: str) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=errors(),
-        )
-        self._task = self._progress.add_task(name, total=None)
-
-    def __enter__(self) -> _DownloadBar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    @property
-    def total(self) -> float | None:
-        """Bytes to come, or None when the server does not say."""
-        return self._progress.tasks[0].total
-
-    @total.setter
-    def total(self, size: float) -> None:
-        self._progress.update(self._task, total=size or None)
-
-    def update(self, size: int) -> None:
-        """Count ``size`` more bytes."""
-        self._progress.advance(self._task, size)
-
-    def reset(self) -> None:
-        """Start again from zero; pooch does so before it counts the whole size once."""
-        self._progress.update(self._task, completed=0)
-
-    def close(self) -> None:
-        """Show the bar as it is at the end."""
-        self._progress.refresh()
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=errors(),
+    )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+from collections.abc import Generator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 import platformdirs
 
 from napari_sam2_adapters.models.backbone import HieraShape
+from napari_sam2_adapters.models.download import Received, download, part_path
 
 __all__ = [
     "BACKBONES",
@@ -24,6 +27,8 @@ __all__ = [
     "download_backbone",
     "file_sha256",
     "find_weights",
+    "own_files",
+    "partial_bytes",
 ]
 
 _ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
@@ -39,6 +44,7 @@ class BackboneFile:
     size_mb: int
     shape: HieraShape | None
     about: str
+    licence: str = "Apache-2.0"
 
     @property
     def address(self) -> str:
@@ -54,6 +60,7 @@ BACKBONES: dict[str, BackboneFile] = {
         20,
         None,
         "MobileSAM's architecture, built in; for laptops",
+        "Apache-2.0 and MIT",
     ),
     "tiny": BackboneFile(
         "tiny",
@@ -141,8 +148,7 @@ def find_weights(name: str, sha256: str | None = None) -> Path:
     folder = cache_folder()
     official = folder / entry.file_name
     if sha256 is None:
-        own = folder.glob(f"{name}-*.pt")
-        found = [official] if official.exists() else sorted(own, key=lambda p: -p.stat().st_mtime)
+        found = [official] if official.exists() else own_files(name)
     else:
         found = [p for p in (cached_path(name, sha256),) if p.exists()]
     if not found:
@@ -154,47 +160,70 @@ def find_weights(name: str, sha256: str | None = None) -> Path:
     return found[0]
 
 
-def download_backbone(name: str, progress: object = False) -> Path:
-    """Download an official file into the cache and check its sha256.
+def own_files(name: str) -> list[Path]:
+    """Files in the cache that the user has given for a backbone, the newest first."""
+    backbone_file(name)
+    return sorted(cache_folder().glob(f"{name}-*.pt"), key=lambda path: -path.stat().st_mtime)
+
+
+def partial_bytes(name: str) -> int:
+    """Bytes that an unfinished download of a backbone has left in the cache."""
+    part = part_path(cache_folder() / backbone_file(name).file_name)
+    return part.stat().st_size if part.exists() else 0
+
+
+def download_backbone(
+    name: str, stop: threading.Event | None = None
+) -> Generator[Received, None, Path | None]:
+    """Download an official file into the cache, from where an earlier try broke off, and check its sha256.
 
     Parameters
     ----------
     name
         A SAM2.1 size.
-    progress
-        Something with ``total``, ``update(n)``, ``reset()`` and ``close()`` that shows progress, as pooch takes it.
+    stop
+        Ends the download when it is set; what has come stays for the next time.
+
+    Yields
+    ------
+    Received
+        Bytes so far.
+
+    Returns
+    -------
+    Path or None
+        The file, or None when it was stopped.
 
     Raises
     ------
     OSError
-        When the file cannot be fetched or stored.
+        When the file cannot be fetched or stored; what has come stays for the next time.
     ValueError
         When what was fetched has another sha256; nothing is kept of it then.
     """
-    import pooch
-
     entry = backbone_file(name)
+    target = cache_folder() / entry.file_name
     if entry.shape is None:
         return find_weights(name)
+    if target.exists() and file_sha256(target) == entry.sha256:
+        return target
+    by_hand = "or fetch it by hand and give the file ('Use a file …' in the Models dock, '--from FILE' on the command line)."
     try:
-        path = pooch.retrieve(
-            entry.address,
-            known_hash=f"sha256:{entry.sha256}",
-            fname=entry.file_name,
-            path=cache_folder(),
-            downloader=pooch.HTTPDownloader(progressbar=progress),
-        )
+        return (yield from download(entry.address, target, entry.sha256, stop))
     except OSError as error:
+        here = partial_bytes(name)
+        kept = (
+            f" {here / 1e6:.0f} MB of it are here, and the next try goes on from there."
+            if here
+            else ""
+        )
         raise OSError(
-            f"{entry.file_name} could not be downloaded from {entry.address}: {error}. Try again, or fetch it by hand and give "
-            "it with '--from FILE'."
+            f"{entry.file_name} could not be downloaded from {entry.address}: {error}.{kept} Try again, {by_hand}"
         ) from error
     except ValueError as error:
         raise ValueError(
-            f"What {entry.address} sent is not {entry.file_name}: its sha256 is another. Try again, or fetch it by hand and give "
-            "it with '--from FILE'."
+            f"{error} If it happens again, ask whoever runs the network, {by_hand}"
         ) from error
-    return Path(path)
 
 
 def file_sha256(path: Path) -> str:
