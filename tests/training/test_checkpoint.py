@@ -12,6 +12,7 @@ from napari_sam2_adapters.training.checkpoint import (
     Checkpoint,
     check_identity,
     read_checkpoint,
+    read_progress,
     write_checkpoint,
 )
 
@@ -112,3 +113,15 @@ def test_a_mismatch_names_the_part_and_both_sides() -> None:
         check_identity(Path("run"), found, wanted)
     with pytest.raises(ValueError, match=r"classes \(2\) is null"):
         check_identity(Path("run"), found, {**found, "classes": {"1": "cell", "2": "wall"}})
+
+
+def test_the_steps_taken_are_read_without_the_tensors(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    saved = sample()
+    write_checkpoint(path, saved)
+    assert read_progress(path) == saved.progress["step"]
+    path.write_bytes(path.read_bytes()[:4])
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_progress(path)
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        read_progress(tmp_path / "none.safetensors")

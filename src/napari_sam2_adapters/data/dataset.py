@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_sam2_adapters.config import ClassInfo, Normalization
 from napari_sam2_adapters.data.axes import read_plane
+from napari_sam2_adapters.data.kept_split import keep_split
 from napari_sam2_adapters.data.normalize import (
     Limits,
     intensity_limits,
@@ -104,6 +105,7 @@ def build_dataset(
     held_out_fraction: float = 0.2,
     seed: int = 0,
     crop_size_px: int = 224,
+    before: Split | None = None,
 ) -> Dataset:
     """Check pairs of images and labels, and divide them into a part to learn from and a part to score on.
 
@@ -123,6 +125,8 @@ def build_dataset(
         Seed of the choice of what is held out.
     crop_size_px
         Side of the training crops; a held-out block is laid so that they fit beside it, where that can be.
+    before
+        Division of an earlier training with the same images; its held-out part is kept, where that can be.
 
     Raises
     ------
@@ -146,7 +150,9 @@ def build_dataset(
     _check_presence(present, chosen)
     names = {key: plane_name(checked[key[0]], key[1]) for key in planes}
     rng = np.random.default_rng(seed)
-    split = split_regions(planes, names, len(chosen), held_out_fraction, crop_size_px, rng)
+    split = keep_split(planes, names, len(chosen), before) if before else None
+    if split is None:
+        split = split_regions(planes, names, len(chosen), held_out_fraction, crop_size_px, rng)
     return Dataset(
         pairs=checked,
         classes=chosen,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Region", "Split", "split_regions"]
+__all__ = ["PlaneKey", "Region", "Split", "split_regions"]
 
 _MARGIN_PX = 32
 _DRAWS = 64

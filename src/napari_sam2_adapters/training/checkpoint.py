@@ -22,6 +22,7 @@ __all__ = [
     "Checkpoint",
     "check_identity",
     "read_checkpoint",
+    "read_progress",
     "write_checkpoint",
 ]
 
@@ -103,6 +104,26 @@ def read_checkpoint(path: Path) -> Checkpoint:
         group, _, name = key.partition("/")
         tensors.setdefault(group, {})[name] = tensor
     return Checkpoint(header["identity"], header["progress"], tensors)
+
+
+def read_progress(path: Path) -> int:
+    """Steps that a checkpoint's run has taken, without reading its tensors.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`read_checkpoint`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint {path}; start anew to write one.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a training checkpoint ({error}). Start anew without resuming."
+        ) from error
+    return int(_header(path, metadata)["progress"]["step"])
 
 
 def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
