@@ -43,6 +43,18 @@ def test_no_images_is_a_sentence(tmp_path):
         find_images(tmp_path / "nowhere")
 
 
+def test_digits_that_are_no_decimals_are_letters(tmp_path):
+    touch(tmp_path, "1²10.tif", "1²2.tif", "٣.tif")
+    assert [path.name for path in find_images(tmp_path)] == ["1²2.tif", "1²10.tif", "٣.tif"]
+
+
+@pytest.mark.parametrize("pattern", ["", "/a/*"])
+def test_a_pattern_that_is_none_is_refused(tmp_path, pattern):
+    touch(tmp_path, "a.tif")
+    with pytest.raises(ValueError, match="is no pattern of file names"):
+        find_images(tmp_path, pattern)
+
+
 @pytest.mark.parametrize(
     ("name", "stem"), [("a.tif", "a"), ("a.ome.tif", "a"), ("a.OME.TIFF", "a"), ("a.b.png", "a.b")]
 )
@@ -64,10 +76,16 @@ def test_labels_are_matched_by_name(tmp_path):
 def test_what_has_no_partner_is_named(tmp_path):
     images = find_images(touch(tmp_path / "images", *(f"a{i}.tif" for i in range(8))))
     labels = touch(tmp_path / "labels", "a0.png")
-    with pytest.raises(ValueError, match=r"no label file.*a1, a2, a3, a4, a5 and 2 more"):
+    with pytest.raises(ValueError, match=r"no label file.*a1.tif, .*, a5.tif and 2 more"):
         match_labels(images, labels)
     touch(labels, *(f"a{i}.png" for i in range(8)), "a3.tif")
-    with pytest.raises(ValueError, match=r"several label files.*: a3[.]"):
+    with pytest.raises(ValueError, match=r"several label files.*: a3.tif[.]"):
         match_labels(images, labels)
-    with pytest.raises(ValueError, match=r"name of another image.*: a1, a1[.]"):
+    with pytest.raises(ValueError, match=r"have the name of another image: a1[.]"):
         match_labels([images[1], images[1]], labels)
+
+
+def test_an_image_is_not_its_own_label(tmp_path):
+    folder = touch(tmp_path, "a1.tif", "a2.tif")
+    with pytest.raises(ValueError, match=r"are their own label files: a1.tif, a2.tif[.]"):
+        match_labels(find_images(folder), folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,20 @@ def find_images(folder: Path | str, pattern: str = "*") -> list[Path]:
     Raises
     ------
     ValueError
-        When the folder does not exist or nothing in it fits.
+        When the folder does not exist, the pattern is none or nothing in the folder fits it.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder. Check the path.")
+    try:
+        found = list(folder.glob(pattern))
+    except (ValueError, NotImplementedError) as error:
+        raise ValueError(
+            f"{pattern!r} is no pattern of file names. Use one such as '*_raw.tif', or '**/*.tif' for subfolders."
+        ) from error
     files = [
         path
-        for path in folder.glob(pattern)
+        for path in found
         if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."
     ]
     if not files:
@@ -46,26 +53,38 @@ def match_labels(images: Iterable[Path], label_folder: Path | str) -> list[tuple
     Raises
     ------
     ValueError
-        When an image has no label file or several, or two images have one name.
+        When an image has no label file, several, or itself, or two images have one name.
     """
     by_stem: dict[str, list[Path]] = {}
     for path in find_images(label_folder):
         by_stem.setdefault(image_stem(path), []).append(path)
     images = list(images)
     stems = [image_stem(path) for path in images]
-    for word, wrong in (
-        ("no label file", [s for s in stems if s not in by_stem]),
-        ("several label files", [s for s in stems if len(by_stem.get(s, [])) > 1]),
-        ("the name of another image", [s for s in stems if stems.count(s) > 1]),
+    pairs = [(path, by_stem.get(stem, [])) for path, stem in zip(images, stems, strict=True)]
+    for trouble, wrong in (
+        ("have the name of another image", [s for s, n in Counter(stems).items() if n > 1]),
+        (f"have no label file in {label_folder}", [i.name for i, found in pairs if not found]),
+        (
+            f"have several label files in {label_folder}",
+            [i.name for i, found in pairs if len(found) > 1],
+        ),
+        ("are their own label files", [i.name for i, found in pairs if _same(i, found)]),
     ):
         if wrong:
             more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
             raise ValueError(
-                f"These images have {word} in {label_folder}: {', '.join(wrong[:5])}{more}. "
-                "Give every image one label file of the same name."
+                f"These images {trouble}: {', '.join(wrong[:5])}{more}. "
+                "Give every image one label file of the same name in a folder of labels."
             )
-    return [(path, by_stem[stem][0]) for path, stem in zip(images, stems, strict=True)]
+    return [(image, found[0]) for image, found in pairs]
+
+
+def _same(image: Path, labels: list[Path]) -> bool:
+    return any(image.resolve() == path.resolve() for path in labels)
 
 
 def _natural(path: Path) -> list[Any]:
-    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", str(path))]
+    # \d is a decimal digit; str.isdigit would also take the ² that int refuses
+    return [
+        int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", str(path))
+    ]
