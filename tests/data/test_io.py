@@ -242,10 +242,12 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path, labels):
     with pytest.raises(ValueError, match="need 3 positive pixel sizes"):
         write_labels(tmp_path / "a.tif", labels, axes="ZYX", pixel_size=(1.0, 1.0))
     with pytest.raises(ValueError, match="cannot carry the unit 'furlong'"):
-        write_labels(tmp_path / "a.tif", labels, axes="ZYX", pixel_size=(1, 1, 1), unit="furlong")
+        write_labels(
+            tmp_path / "a.ome.tif", labels, axes="ZYX", pixel_size=(1, 1, 1), unit="furlong"
+        )
     with pytest.raises(ValueError, match="got float64"):
         write_array(tmp_path / "a.tif", np.zeros((4, 4)), axes="YX")
-    assert not list(tmp_path.glob("a.tif*"))
+    assert not list(tmp_path.glob("a.*tif*"))
 
 
 def test_everything_promised_is_exported():

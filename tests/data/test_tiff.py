@@ -37,6 +37,30 @@ def test_imagej_hyperstacks_keep_axes_and_sizes(tmp_path, stack):
     np.testing.assert_array_equal(content.array, stack)
 
 
+@pytest.mark.parametrize(
+    ("metadata", "unit", "sizes"),
+    [
+        ({"unit": "furlong", "spacing": 2.0}, "furlong", (2.0, 0.5, 0.25)),
+        ({"unit": 3, "spacing": None}, "3", (0.25, 0.5, 0.25)),
+        ({"unit": None, "spacing": "wide"}, None, (0.25, 0.5, 0.25)),
+    ],
+)
+def test_odd_words_about_the_size_do_not_make_a_file_unreadable(
+    tmp_path, stack, metadata, unit, sizes
+):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path,
+        stack[0].astype(np.float64),
+        photometric="minisblack",
+        resolution=(4, 2),
+        metadata={"axes": "ZYX", **metadata},
+    )
+    content = read_tiff(path)
+    assert content.unit == unit
+    assert content.pixel_size == pytest.approx(sizes)
+
+
 def test_an_uncalibrated_imagej_stack_has_no_pixel_size(tmp_path, stack):
     path = tmp_path / "a.tif"
     metadata = {"axes": "TZYX", "unit": "pixel", "spacing": 1.0}

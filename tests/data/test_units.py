@@ -38,5 +38,8 @@ def test_symbols_in_files():
     assert file_symbol("micrometer", ascii_only=False) == "µm"
     assert file_symbol("µm", ascii_only=True) == "um"
     assert file_symbol(None, ascii_only=True) == "pixel"
+    assert file_symbol("furlong", ascii_only=True) == "furlong"
     with pytest.raises(ValueError, match="furlong"):
-        file_symbol("furlong", ascii_only=True)
+        file_symbol("furlong", ascii_only=False)
+    with pytest.raises(ValueError, match="尺"):
+        file_symbol("尺", ascii_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -207,10 +208,13 @@ def _pixel_sizes(file: tifffile.TiffFile) -> tuple[dict[str, float], str | None]
         return {}, None
     shaped = file.shaped_metadata
     written: dict[str, Any] = file.imagej_metadata or (shaped[0] if shaped else {})
-    unit = unit_name(written.get("unit"))
+    # anybody can write anything under these names
+    unit = unit_name(str(written.get("unit") or ""))
     if "unit" in written or "spacing" in written:
-        spacing = float(written.get("spacing", 0))
-        found = {**sizes, "Z": spacing} if spacing > 0 else sizes
+        spacing = written.get("spacing")
+        found = dict(sizes)
+        if isinstance(spacing, int | float) and 0 < spacing < math.inf:
+            found["Z"] = float(spacing)
         # ImageJ writes pixels of length 1 without a unit when it knows nothing of their size
         unknown = unit is None and set(found.values()) == {1.0}
         return ({}, None) if unknown else (found, unit)

@@ -50,20 +50,29 @@ def unit_name(text: str | None) -> str | None:
 def file_symbol(unit: str | None, *, ascii_only: bool) -> str:
     """How a unit is written into a file, ``pixel`` for none.
 
+    Parameters
+    ----------
+    unit
+        As :func:`unit_name` takes it.
+    ascii_only
+        For ImageJ, which takes any word, and not for OME, which has a list of units.
+
     Raises
     ------
     ValueError
-        When image files have no symbol for the unit.
+        When such a file cannot carry the unit.
     """
     name = unit_name(unit)
     if name is None:
         return "pixel"
-    if name not in _UNITS:
-        raise ValueError(
-            f"Image files cannot carry the unit {unit!r}. Give the pixel size in one of {', '.join(_UNITS)}."
-        )
-    _, ome, imagej = _UNITS[name]
-    return imagej if ascii_only else ome
+    if name in _UNITS:
+        _, ome, imagej = _UNITS[name]
+        return imagej if ascii_only else ome
+    if ascii_only and name.isascii() and name.isprintable():
+        return name
+    raise ValueError(
+        f"Image files cannot carry the unit {unit!r}. Give the pixel size in one of {', '.join(_UNITS)}."
+    )
 
 
 def convert(length: float, unit: str | None, wanted: str | None) -> float:
