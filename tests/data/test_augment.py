@@ -147,6 +147,18 @@ def test_turns_flips_and_scales_all_occur():
     assert max(areas) > 1.5 * 64
 
 
+def test_zoomed_labels_lie_over_the_middles_of_their_pixels(monkeypatch):
+    """Zoomed in by 1.2, every label is that of the source pixel under the middle of the new one, on both sides."""
+    monkeypatch.setattr("napari_sam2_adapters.data.augment.LARGEST_SCALE", 1.2)
+    monkeypatch.setattr("napari_sam2_adapters.data.augment.SMALLEST_SCALE", 1.2)
+    labels = torch.arange(40 * 40).reshape(40, 40)
+    _, found = augment_interactive(torch.zeros(1, 40, 40), labels, 48, generator())
+    middles = ((torch.arange(48) + 0.5) / 1.2).long()
+    upright = labels[middles][:, middles]
+    turned = [torch.rot90(m, k) for m in (upright, upright.flip(1)) for k in range(4)]
+    assert any(torch.equal(found, one) for one in turned)
+
+
 def test_a_real_picture_stays_recognisable():
     """Shading is mild: the shaded picture still correlates with its source."""
     from napari_sam2_adapters.data.augment import _shade

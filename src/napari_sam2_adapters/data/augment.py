@@ -67,8 +67,7 @@ def augment_interactive(
         When the shapes of image and labels do not fit.
     """
     _check(image, labels)
-    if _uniform(generator, 0, 1) < 0.5:
-        image, labels = image.flip(-1), labels.flip(-1)
+    image, labels = _flip_or_not(image, labels, generator)
     quarters = int(torch.randint(4, (1,), generator=generator))
     image, labels = image.rot90(quarters, (-2, -1)), labels.rot90(quarters, (-2, -1))
     scale = math.exp(_uniform(generator, math.log(SMALLEST_SCALE), math.log(LARGEST_SCALE)))
@@ -83,27 +82,8 @@ def augment_paper(
 ) -> tuple[Tensor, Tensor]:
     """Turn by any angle between -90° and 90°, flip left to right, and crop at random, as in the paper.
 
-    Parameters
-    ----------
-    image
-        (C, S, S) float32 between 0 and 1.
-    labels
-        (S, S) class indices, -1 where unlabelled.
-    size
-        Side of the result; S is best :func:`paper_source_size` of it, else corners open.
-    generator
-        Source of all random numbers, on the CPU.
-
-    Returns
-    -------
-    image, labels
-        (C, size, size) float32 between 0 and 1, and (size, size) of the labels' dtype; opened corners are 0
-        in the image and unlabelled.
-
-    Raises
-    ------
-    ValueError
-        When the shapes of image and labels do not fit.
+    Takes, gives and raises what :func:`augment_interactive` does. S is best :func:`paper_source_size` of the
+    size; else corners open, which are 0 in the image and unlabelled.
     """
     _check(image, labels)
     angle = _uniform(generator, -90, 90)
@@ -111,8 +91,7 @@ def augment_paper(
     labels = transforms.rotate(
         labels[None], angle, InterpolationMode.NEAREST, fill=[float(UNLABELLED)]
     )[0]
-    if _uniform(generator, 0, 1) < 0.5:
-        image, labels = image.flip(-1), labels.flip(-1)
+    image, labels = _flip_or_not(image, labels, generator)
     # what lies farther than this from the centre may have been opened by the turn
     safe = max(size, math.floor(min(labels.shape) / math.sqrt(2)))
     image, labels = center_crop(image, labels, safe)
@@ -134,6 +113,15 @@ def center_crop(image: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tenso
         top, left = max(0, top), max(0, left)
     rows, columns = slice(top, top + size), slice(left, left + size)
     return image[:, rows, columns], labels[rows, columns]
+
+
+def _flip_or_not(
+    image: Tensor, labels: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Both mirrored left to right in half of the draws."""
+    if _uniform(generator, 0, 1) < 0.5:
+        return image.flip(-1), labels.flip(-1)
+    return image, labels
 
 
 def _shade(image: Tensor, generator: torch.Generator) -> Tensor:
