@@ -35,7 +35,8 @@ def test_the_demo_leaves_scores_masks_a_picture_and_the_adapter(tmp_path: Path) 
 
     picture = np.asarray(read_image(folder / "overlay.png").array)
     assert picture.shape[1] > 3 * 256
-    assert (picture == (230, 159, 0)).all(axis=2).any()  # the legend's colour of the nuclei
+    nuclei = tuple(bytes.fromhex(sample.classes[1].color[1:]))
+    assert (picture == nuclei).all(axis=2).any()  # in the legend
 
     _, header = load_adapter(folder / scores["adapter"])
     assert header.model.adapter == "hp"

@@ -1,7 +1,10 @@
 """The sample data that ship: complete, small, and honest."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from napari_sam2_adapters.data.dataset import build_dataset
 from napari_sam2_adapters.data.io import find_images, match_labels
@@ -28,7 +31,37 @@ def test_shapes_types_and_classes(name):
         for plane in labels:
             assert set(np.unique(plane)) == {1, 2, 3}
     assert [c.name for c in SAMPLE_CLASSES] == ["background", "nucleus", "border"]
-    assert len({c.color for c in SAMPLE_CLASSES}) == 3
+
+
+# Machado, Oliveira and Fernandes (2009): what linear RGB becomes for those who lack one kind of cone
+VISIONS = {
+    "normal": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_readers_of_every_colour_vision_tell_the_classes_apart(vision):
+    coded = np.array([list(bytes.fromhex(c.color[1:])) for c in SAMPLE_CLASSES]) / 255
+    linear = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.array(VISIONS[vision]).T, 0, 1)
+    lab = rgb2lab(np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055))
+    for one, other in combinations(lab, 2):
+        assert deltaE_ciede2000(one, other) > 20  # vermilion and orange have 12.5
 
 
 @BOTH

@@ -21,9 +21,10 @@ from napari_sam2_adapters.data.pairs import Pair
 
 __all__ = ["SAMPLE_CLASSES", "SAMPLE_NAMES", "Sample", "load_sample", "sample_folder"]
 
+# Of Okabe and Ito's palette, those three that stay farthest apart for readers of every colour vision.
 SAMPLE_CLASSES = (
     ClassInfo(value=1, name="background", color="#56b4e9"),
-    ClassInfo(value=2, name="nucleus", color="#e69f00"),
+    ClassInfo(value=2, name="nucleus", color="#f0e442"),
     ClassInfo(value=3, name="border", color="#d55e00"),
 )
 _TITLES = {"fluorescence": "Nuclei in fluorescence", "tissue": "Nuclei in stained tissue"}
