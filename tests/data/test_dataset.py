@@ -157,5 +157,6 @@ def test_what_cannot_be_learnt_from_is_refused_in_a_sentence():
         "also in the list of classes", [pair], (ClassInfo(value=0, name="zero"), *sample.classes)
     )
     refused("different values", [pair], sample.classes + sample.classes)
+    refused("not 'unlabeled'", [pair], zero_is="unlabeled")
     refused("held-out share lies from 0 to below 1", [pair], held_out_fraction=1.0)
     refused("the shape", [Pair(pair.image, pair.labels[:-1], "YX", "short")])

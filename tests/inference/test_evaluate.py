@@ -54,6 +54,8 @@ def test_zero_is_ignored_or_a_class():
         class_indices(labels, CLASSES, "background", "x")
     with pytest.raises(ValueError, match="label 3"):
         class_indices(np.array([3]), CLASSES, "unlabelled", "x")
+    with pytest.raises(ValueError, match="'unlabelled' or 'background', not 'unlabeled'"):
+        class_indices(labels, CLASSES, "unlabeled", "x")
 
 
 def test_a_model_scored_on_its_own_output_is_perfect_and_unlabelled_pixels_do_not_count(
@@ -104,6 +106,12 @@ def test_labels_of_another_shape_are_refused_before_the_network_runs(tiny_segmen
     )
     with pytest.raises(ValueError, match=r"labels of x.png have shape \(64, 64, 3\).*\(64, 64\)"):
         next(score_images(tiny_segmenter(input_channels=3), [pair], zero_is="unlabelled"))
+
+
+def test_an_image_that_does_not_fit_the_model_is_named(tiny_segmenter):
+    pair = Pair(np.zeros((64, 64, 3), np.uint8), np.ones((64, 64), int), "YXC", "x.png", rgb=True)
+    with pytest.raises(ValueError, match=r"x.png cannot be scored: The image has 3 channel"):
+        next(score_images(tiny_segmenter(), [pair], zero_is="unlabelled"))
 
 
 def test_images_without_a_labelled_pixel_have_no_score():

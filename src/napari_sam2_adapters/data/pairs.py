@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,12 @@ from napari_sam2_adapters.data.splitting import PlaneKey
 from napari_sam2_adapters.metrics import UNLABELLED
 
 __all__ = [
+    "MOST_CLASSES",
     "NOTHING_LABELLED",
     "Pair",
     "ZeroIs",
     "check_classes",
+    "check_zero_is",
     "common_channels",
     "find_classes",
     "labelled_planes",
@@ -191,13 +193,14 @@ def _check_number_of_classes(number: int, name: str) -> None:
 
 
 def check_classes(classes: Sequence[ClassInfo], zero_is: ZeroIs) -> None:
-    """Refuse classes that share a value, are too many, or take 0 while it means unlabelled.
+    """Refuse classes that share a value, are too many, or take 0 while it means unlabelled or nothing known.
 
     Raises
     ------
     ValueError
         With what is wrong.
     """
+    check_zero_is(zero_is)
     values = [info.value for info in classes]
     if len(set(values)) != len(values) or len(values) > MOST_CLASSES:
         raise ValueError(
@@ -208,6 +211,18 @@ def check_classes(classes: Sequence[ClassInfo], zero_is: ZeroIs) -> None:
             "Label 0 means unlabelled here, but it is also in the list of classes. "
             "Take it out of the list, or let 0 mean background."
         )
+
+
+def check_zero_is(zero_is: str) -> None:
+    """Refuse what is no meaning of label 0.
+
+    Raises
+    ------
+    ValueError
+        With the two meanings.
+    """
+    if zero_is not in get_args(ZeroIs):
+        raise ValueError(f"Label 0 is 'unlabelled' or 'background', not {zero_is!r}. Say which.")
 
 
 def plane_name(pair: Pair, index: tuple[int, ...]) -> str:

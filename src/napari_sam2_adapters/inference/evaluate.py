@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_sam2_adapters.config import ClassInfo, Normalization, PredictConfig
 from napari_sam2_adapters.data.axes import label_axes, plane_indices, read_plane
-from napari_sam2_adapters.data.dataset import Pair
+from napari_sam2_adapters.data.pairs import Pair, ZeroIs, check_zero_is
 from napari_sam2_adapters.inference.outputs import label_shape
 from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.metrics import (
@@ -81,7 +81,7 @@ def evaluate(
     segmenter: Segmenter,
     pairs: Iterable[Pair],
     *,
-    zero_is: str,
+    zero_is: ZeroIs,
     normalization: Normalization | None = None,
     config: PredictConfig | None = None,
 ) -> Scores:
@@ -96,7 +96,7 @@ def score_images(
     segmenter: Segmenter,
     pairs: Iterable[Pair],
     *,
-    zero_is: str,
+    zero_is: ZeroIs,
     normalization: Normalization | None = None,
     config: PredictConfig | None = None,
 ) -> Generator[ImageScore, None, None]:
@@ -116,7 +116,8 @@ def score_images(
     Raises
     ------
     ValueError
-        When an image has a label that the model does not know, or its labels have another shape.
+        When an image does not fit the model, has a label that the model does not know, or its labels have another
+        shape; the sentence names the image.
     """
     for pair in pairs:
         plain = label_shape(pair.image.shape, pair.axes)
@@ -125,14 +126,17 @@ def score_images(
                 f"The labels of {pair.name} have shape {tuple(pair.labels.shape)} but the image needs {plain}. "
                 "Give labels with one value for each pixel."
             )
-        predicted = predict(
-            segmenter,
-            pair.image,
-            axes=pair.axes,
-            normalization=normalization,
-            config=config,
-            rgb=pair.rgb,
-        ).labels
+        try:
+            predicted = predict(
+                segmenter,
+                pair.image,
+                axes=pair.axes,
+                normalization=normalization,
+                config=config,
+                rgb=pair.rgb,
+            ).labels
+        except ValueError as error:
+            raise ValueError(f"{pair.name} cannot be scored: {error}") from error
         yield ImageScore(pair.name, _compare(pair, predicted, segmenter.classes, zero_is))
 
 
@@ -165,7 +169,7 @@ def summarize(scored: Sequence[ImageScore], classes: Sequence[ClassInfo]) -> Sco
 
 
 def _compare(
-    pair: Pair, predicted: NDArray[Any], classes: Sequence[ClassInfo], zero_is: str
+    pair: Pair, predicted: NDArray[Any], classes: Sequence[ClassInfo], zero_is: ZeroIs
 ) -> NDArray[np.int64]:
     """Confusion matrix over all planes, of which one at a time is in memory."""
     axes = label_axes(pair.axes)
@@ -181,15 +185,16 @@ def _compare(
 
 
 def class_indices(
-    labels: NDArray[Any], classes: Sequence[ClassInfo], zero_is: str, name: str
+    labels: NDArray[Any], classes: Sequence[ClassInfo], zero_is: ZeroIs, name: str
 ) -> NDArray[np.int16]:
     """Class indices of label values; -1 for negative values and, if 0 is unlabelled, for 0.
 
     Raises
     ------
     ValueError
-        When a label has no class.
+        When a label has no class, or ``zero_is`` is neither ``unlabelled`` nor ``background``.
     """
+    check_zero_is(zero_is)
     indices = np.full(labels.shape, UNLABELLED, np.int16)
     known = labels < 0
     if zero_is == "unlabelled":
