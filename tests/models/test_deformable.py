@@ -27,12 +27,14 @@ def torchvisions(x: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor, bias:
     return result
 
 
+@pytest.mark.parametrize("gather", [False, True], ids=["grid_sample", "gather"])
 @pytest.mark.parametrize(
     "reach", [0.3, 2.0, 8.0], ids=["within", "over the edge", "mostly outside"]
 )
-def test_portable_equals_torchvision_in_values_and_gradients(reach: float) -> None:
+def test_portable_equals_torchvision_in_values_and_gradients(reach: float, gather: bool) -> None:
     ours, theirs = inputs(torch.float64, reach), inputs(torch.float64, reach)
-    got, wanted = deformable_convolution_portable(*ours), torchvisions(*theirs)
+    got = deformable_convolution_portable(*ours, gather=gather)
+    wanted = torchvisions(*theirs)
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-10)
 
     towards = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(1)).double()
@@ -47,14 +49,17 @@ def test_portable_equals_torchvision_in_values_and_gradients(reach: float) -> No
         )
 
 
-def test_portable_is_within_float32_rounding() -> None:
-    got = deformable_convolution_portable(*inputs(torch.float32, 2.0))
+@pytest.mark.parametrize("gather", [False, True], ids=["grid_sample", "gather"])
+def test_portable_is_within_float32_rounding(gather: bool) -> None:
+    got = deformable_convolution_portable(*inputs(torch.float32, 2.0), gather=gather)
     torch.testing.assert_close(got, torchvisions(*inputs(torch.float32, 2.0)), rtol=0, atol=2e-4)
 
 
-def test_samples_that_lie_wholly_outside_are_zero() -> None:
+@pytest.mark.parametrize("gather", [False, True], ids=["grid_sample", "gather"])
+@pytest.mark.parametrize("shift", [100, -100, 1e12])
+def test_samples_that_lie_wholly_outside_are_zero(gather: bool, shift: float) -> None:
     x, offsets, mask, weight, bias = inputs(torch.float64, 0.0)
-    got = deformable_convolution_portable(x, offsets + 100, mask, weight, bias)
+    got = deformable_convolution_portable(x, offsets + shift, mask, weight, bias, gather=gather)
     torch.testing.assert_close(got, bias.view(1, -1, 1, 1).expand_as(got))
 
 
@@ -75,6 +80,24 @@ def test_the_first_of_a_pair_of_shifts_points_down() -> None:
     got = deformable_convolution(x, offsets, torch.ones(1, 9, 7, 5), weight, torch.zeros(1))
     torch.testing.assert_close(got[:, :, :-1], x[:, :, 1:])
     assert got[:, :, -1].abs().max() == 0
+
+
+def test_the_form_without_grid_sample_uses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apple's GPUs have no backward of it."""
+    monkeypatch.setattr(F, "grid_sample", lambda *_, **__: pytest.fail("grid_sample was called"))
+    deformable_convolution_portable(*inputs(torch.float32, 2.0), gather=True).sum().backward()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.backends.mps.is_available(), reason="no Apple GPU")
+def test_apples_gpu_equals_portable_with_a_backward() -> None:
+    ours, wanted = inputs(torch.float32, 2.0, "mps"), inputs(torch.float32, 2.0)
+    got = deformable_convolution(*ours)
+    torch.testing.assert_close(
+        got.cpu(), deformable_convolution_portable(*wanted), rtol=0, atol=2e-3
+    )
+    got.sum().backward()
+    assert all(t.grad is not None for t in ours)
 
 
 @pytest.mark.gpu

@@ -8,7 +8,10 @@ import torch
 from napari_sam2_adapters.models.device import (
     choose_device,
     describe_device,
-    free_memory_bytes,
+    half_precision,
+    is_out_of_memory,
+    release_memory,
+    seeded,
 )
 
 
@@ -47,13 +50,84 @@ def test_a_device_that_nobody_knows_is_refused(name: str) -> None:
         choose_device(name)
 
 
-def test_free_memory_is_what_a_program_can_take() -> None:
-    assert 2**20 < free_memory_bytes(torch.device("cpu")) < 2**50
-
-
 def test_the_description_names_cores_and_memory() -> None:
     line = describe_device(torch.device("cpu"))
     found = re.fullmatch(r"CPU, (\d+) cores, ([\d.]+) of ([\d.]+) GB free", line)
     assert found, line
     assert int(found[1]) >= 1
     assert 0 < float(found[2]) <= float(found[3])
+
+
+CPU = torch.device("cpu")
+GPUS = [
+    pytest.param(
+        torch.device("cuda", 0),
+        marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    ),
+    pytest.param(
+        torch.device("mps", 0),
+        marks=pytest.mark.skipif(not torch.backends.mps.is_available(), reason="no Apple GPU"),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("any"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+    ],
+)
+def test_a_full_memory_is_known(error: RuntimeError) -> None:
+    assert is_out_of_memory(error)
+
+
+def test_another_error_is_no_full_memory() -> None:
+    assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+
+
+def test_a_tensor_that_no_memory_holds_is_known() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize("device", [CPU, *GPUS])
+def test_the_seed_decides_and_others_do_not_notice(device: torch.device) -> None:
+    before = torch.get_rng_state()
+    draws = []
+    for seed in (5, 5, 6):
+        undisturbed = torch.rand(3, device=device)
+        with seeded(device, seed):
+            draws.append(torch.cat([torch.rand(3), torch.rand(3, device=device).cpu()]))
+        assert not torch.equal(torch.rand(3, device=device), undisturbed)
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    torch.set_rng_state(before)
+    with pytest.raises(KeyboardInterrupt), seeded(device, 5):
+        raise KeyboardInterrupt
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_seed_of_one_device_is_not_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch.manual_seed` seeds every GPU of the machine, whose states nobody would put back."""
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: pytest.fail("seeds every device"))
+    with seeded(CPU, 1):
+        torch.rand(1)
+
+
+def test_the_cpu_computes_in_full_precision_and_has_nothing_to_release() -> None:
+    with half_precision(CPU):
+        assert not torch.is_autocast_enabled("cpu")
+    release_memory(CPU)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("device", GPUS)
+def test_a_gpu_computes_and_releases(device: torch.device) -> None:
+    with half_precision(device):
+        assert torch.is_autocast_enabled(device.type) <= (device.type == "cuda")
+        assert torch.ones(2, 2, device=device).mm(torch.ones(2, 2, device=device)).sum() == 8
+    release_memory(device)

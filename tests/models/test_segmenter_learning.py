@@ -263,6 +263,20 @@ class TestFolding:
         assert all(isinstance(layer, nn.Conv2d) for layer in lw)
         assert bool(lw) == (adapter == "lw")
 
+    @pytest.mark.parametrize("adapter", ["lw", "lora"])
+    def test_it_draws_no_random_numbers(self, segmenter_of: Build, adapter: str) -> None:
+        segmenter, before = segmenter_of("hiera", adapter), torch.get_rng_state()
+        segmenter.folded()
+        assert torch.equal(torch.get_rng_state(), before)
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.backends.mps.is_available(), reason="no Apple GPU")
+    @pytest.mark.parametrize("adapter", ADAPTERS)
+    def test_apples_gpu_folds_without_double_precision(
+        self, segmenter_of: Build, adapter: str
+    ) -> None:
+        assert segmenter_of("hiera", adapter).to("mps").folded().device.type == "mps"
+
     def test_frozen_weights_are_shared_and_trained_ones_are_not(self, segmenter_of: Build) -> None:
         segmenter = segmenter_of("mobile", "hp")
         folded = dict(segmenter.folded().named_parameters())

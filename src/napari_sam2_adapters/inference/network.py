@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import product
 
@@ -14,12 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_sam2_adapters.models.device import (
+    half_precision,
+    is_out_of_memory,
+    release_memory,
+)
 from napari_sam2_adapters.models.segmenter import Segmenter
 
 __all__ = ["Tile", "TileTooLargeError", "copy_to_cpu", "segment_tiles"]
-
-_FULL_MEMORY = ("MPS backend out of memory", "DefaultCPUAllocator")
-"""What Apple's GPUs and the CPU say when their memory is full; CUDA has an exception of its own."""
 
 
 class TileTooLargeError(RuntimeError):
@@ -113,14 +114,10 @@ def _attempt(
     try:
         return _logits(segmenter, images, augment)
     except RuntimeError as error:
-        full = isinstance(error, torch.OutOfMemoryError) or any(
-            phrase in str(error) for phrase in _FULL_MEMORY
-        )
-        if not full:
+        if not is_out_of_memory(error):
             raise
     # Only here, past the except, has the error let go of the tensors that fill the memory.
-    if segmenter.device.type == "cuda":
-        torch.cuda.empty_cache()
+    release_memory(segmenter.device)
     return None
 
 
@@ -131,7 +128,7 @@ def _logits(
     if training:  # LoRA's dropout would make every tile a throw of the dice
         segmenter.eval()
     try:
-        with torch.inference_mode(), _precision(device):
+        with torch.inference_mode(), half_precision(device):
             batch = torch.from_numpy(images).to(device)
             logits = _over_flips_and_turns(segmenter, batch) if augment else segmenter(batch)
     finally:
@@ -139,13 +136,6 @@ def _logits(
             segmenter.train()
     result: NDArray[np.float32] = logits.float().cpu().numpy()
     return result
-
-
-def _precision(device: torch.device) -> AbstractContextManager[object]:
-    """Bfloat16 on the CUDA devices that compute in it, float32 elsewhere."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.autocast("cuda", torch.bfloat16)
-    return nullcontext()
 
 
 def _over_flips_and_turns(segmenter: Segmenter, batch: Tensor) -> Tensor:

@@ -172,6 +172,9 @@ def resize(image: Tensor, height: int, width: int) -> Tensor:
     if image.shape[2:] == (height, width):
         return image
     shrinks = height < image.shape[2] or width < image.shape[3]
-    return F.interpolate(
-        image, (height, width), mode="bilinear", align_corners=False, antialias=shrinks
+    # On Apple's GPU the smoothing has no backward (PyTorch issue 141287).
+    source = image.cpu() if shrinks and image.device.type == "mps" else image
+    resized = F.interpolate(
+        source, (height, width), mode="bilinear", align_corners=False, antialias=shrinks
     )
+    return resized.to(image.device)

@@ -81,6 +81,10 @@ def build_segmenter(
     backbone, heads, sha256 = load_backbone(config.backbone, path)
     segmenter = assemble(backbone, heads, config, classes)
     segmenter.backbone_sha256 = sha256
+    if (
+        torch.device(device).type == "mps"
+    ):  # whose kernels stumble over channels-last (PyTorch issue 140902)
+        return segmenter.to(device)
     # Convolutions beside channels-last attention run about a tenth faster so, on the CPU and on CUDA.
     return segmenter.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
@@ -89,7 +93,7 @@ def load_backbone(name: str, path: Path) -> tuple[HieraBackbone | MobileBackbone
     """Load a backbone and SAM's heads from their file.
 
     The official file is known by its sha256. Any other file is accepted when it has exactly the tensors and shapes of
-    the backbone.
+    the backbone, save for ``mobile``, of which there is one file.
 
     Returns
     -------

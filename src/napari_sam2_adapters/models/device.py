@@ -1,13 +1,30 @@
-"""Which device computes, and how much memory it has left."""
+"""Which device computes, in which precision, with which random numbers, and how much memory it has left."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import psutil
 import torch
 
-__all__ = ["choose_device", "describe_device", "free_memory_bytes"]
+__all__ = [
+    "choose_device",
+    "describe_device",
+    "half_precision",
+    "is_out_of_memory",
+    "release_memory",
+    "seeded",
+]
+
+_FULL_MEMORY = (
+    "MPS backend out of memory",
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+"""What a full memory sounds like where PyTorch has no exception of its own for it."""
 
 
 def choose_device(preference: str = "auto") -> torch.device:
@@ -48,13 +65,6 @@ def choose_device(preference: str = "auto") -> torch.device:
     return device
 
 
-def free_memory_bytes(device: torch.device) -> int:
-    """Memory that a program can still take on this device, in bytes."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
-
-
 def describe_device(device: torch.device) -> str:
     """Name and free memory in one line, such as ``CPU, 8 cores, 12.1 of 16.0 GB free``."""
     if device.type == "cuda":
@@ -65,3 +75,56 @@ def describe_device(device: torch.device) -> str:
         free, total = memory.available, memory.total
         name = "Apple GPU" if device.type == "mps" else f"CPU, {os.cpu_count()} cores"
     return f"{name}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of PyTorch says that the memory of a device is full."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(part in said for part in _FULL_MEMORY)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give memory that PyTorch keeps for later back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def half_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Give the context of a forward pass: bfloat16 on a CUDA device that computes in it, else nothing."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            supported = torch.cuda.is_bf16_supported(including_emulation=False)
+        if supported:
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
+
+
+@contextmanager
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed the random numbers of the CPU and of a device for a block, and put their states back after it.
+
+    No other device is touched, as `torch.manual_seed` would.
+    """
+    states = torch.get_rng_state(), _device_state(device)
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        if states[1] is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(states[1], device)
+        elif states[1] is not None:
+            torch.mps.set_rng_state(states[1])
+
+
+def _device_state(device: torch.device) -> torch.Tensor | None:
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else None

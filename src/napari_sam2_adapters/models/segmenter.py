@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from napari_sam2_adapters.config import ClassInfo, ModelConfig
 from napari_sam2_adapters.models.adapters import (
-    HighPerformanceAdapter,
+    PARALLEL_ADAPTERS,
     LightweightAdapter,
     LoraLinear,
     add_lora,
@@ -24,6 +24,7 @@ from napari_sam2_adapters.models.adapters import (
 )
 from napari_sam2_adapters.models.backbone import Backbone, pad_to_multiple, resize
 from napari_sam2_adapters.models.decoder import PromptFreeDecoder, SamHeads
+from napari_sam2_adapters.models.device import seeded
 from napari_sam2_adapters.models.position import PositionEncodingGenerator
 
 __all__ = ["Segmenter", "assemble"]
@@ -229,8 +230,7 @@ def assemble(
         raise TypeError(f"The backbone must be a torch module, got {type(backbone).__name__}.")
     backbone.requires_grad_(False)
     hybrid = config.position == "hybrid"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with seeded(torch.device("cpu"), config.seed):
         decoder = PromptFreeDecoder(
             heads,
             len(classes),
@@ -245,7 +245,7 @@ def assemble(
             add_lora(backbone, backbone.attention_layers, config.lora_rank, config.lora_dropout)
             add_lora(decoder.transformer, _DECODER_ATTENTION, config.lora_rank, config.lora_dropout)
         else:
-            kind = HighPerformanceAdapter if config.adapter == "hp" else LightweightAdapter
+            kind = PARALLEL_ADAPTERS[config.adapter]
             backbone.add_adapters(lambda width: kind(width, config.reduction))
         backbone.add_position(lambda width: PositionEncodingGenerator(width, start_at_zero=hybrid))
         return Segmenter(backbone, decoder, config, classes).eval()

@@ -9,26 +9,22 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from napari_sam2_adapters.models.device import (
+    half_precision,
+    is_out_of_memory,
+    release_memory,
+    seeded,
+)
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.losses import Loss
 from napari_sam2_adapters.training.recipes import Recipe, build_optimizer, rate_factor, set_rates
 
-__all__ = ["Stepper", "is_out_of_memory", "reduced_precision"]
+__all__ = ["Stepper", "reduced_precision"]
 
 
 def reduced_precision(device: torch.device, recipe: Recipe) -> AbstractContextManager[object]:
-    """Give the context of a forward pass: bfloat16 on a CUDA device that has it, where the recipe asks for it."""
-    if recipe.half_precision and device.type == "cuda" and torch.cuda.is_bf16_supported(False):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device ran out of memory; Apple's GPUs and the CPU say so only in the text."""
-    said = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        phrase in said for phrase in ("MPS backend out of memory", "DefaultCPUAllocator")
-    )
+    """Give the context of a forward pass: bfloat16 where the recipe asks for it and the device computes in it."""
+    return half_precision(device) if recipe.half_precision else nullcontext()
 
 
 class Stepper:
@@ -50,8 +46,9 @@ class Stepper:
     Attributes
     ----------
     part_size
-        Crops that now go through the network at once; it halves when memory runs out, and gradients of the parts
-        add up to that of the batch.
+        Crops that now go through the network at once; it halves when memory runs out. The gradients of the parts are
+        averaged, each weighing as much as its crops: that of the batch where the loss is a mean over crops that are
+        labelled alike, and near it where few pixels are labelled or the loss counts over the batch, as Dice does.
     """
 
     def __init__(
@@ -91,12 +88,14 @@ class Stepper:
             When not even one crop fits.
         """
         rate = set_rates(self.optimizer, rate_factor(progress, self._recipe.warm_up))
-        loss = self._accumulate_within_memory(images, labels, progress, seed)
-        if self._gradient_is_finite() and math.isfinite(loss):
-            self.optimizer.step()
-        else:
-            loss = math.nan
-        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            loss = self._accumulate_within_memory(images, labels, progress, seed)
+            if self._gradient_is_finite() and math.isfinite(loss):
+                self.optimizer.step()
+            else:
+                loss = math.nan
+        finally:  # also after an error: half a gradient must not add to that of the next step
+            self.optimizer.zero_grad(set_to_none=True)
         return loss, rate
 
     def slots(self) -> dict[str, Tensor]:
@@ -115,9 +114,11 @@ class Stepper:
         for key, value in slots.items():
             slot, _, name = key.partition("/")
             parameter = parameters[name]
-            # Adam keeps its step counter on the CPU.
-            device = torch.device("cpu") if slot == "step" else parameter.device
-            self.optimizer.state[parameter][slot] = value.to(device, copy=True)
+            if slot == "step":  # Adam keeps its counter on the CPU
+                self.optimizer.state[parameter][slot] = value.clone()
+                continue
+            # In the memory order of the parameter, as the optimiser made it: another one may round otherwise.
+            self.optimizer.state[parameter][slot] = torch.empty_like(parameter).copy_(value)
 
     def _gradient_is_finite(self) -> bool:
         parameters = self._segmenter.trained_parameters().values()
@@ -142,14 +143,13 @@ class Stepper:
             # Outside of the handler, so that the failed pass is no longer referenced.
             self.part_size = min(self.part_size, len(images)) // 2 or 1
             self.optimizer.zero_grad(set_to_none=True)
-            _release_cache(self._segmenter.device)
+            release_memory(self._segmenter.device)
 
     def _accumulate(self, images: Tensor, labels: Tensor, progress: float, seed: int) -> float:
         device = self._segmenter.device
         total = torch.zeros((), device=device)
         # Dropout draws from torch's global state: seeded per step, and given back to others as it was.
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        with seeded(device, seed):
             for start in range(0, len(images), self.part_size):
                 part = slice(start, start + self.part_size)
                 with reduced_precision(device, self._recipe):
@@ -159,10 +159,3 @@ class Stepper:
                 loss.backward()  # type: ignore[no-untyped-call]
                 total += loss.detach()
         return float(total)
-
-
-def _release_cache(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()

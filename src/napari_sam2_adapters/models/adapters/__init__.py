@@ -9,7 +9,7 @@ from napari_sam2_adapters.models.adapters.lightweight import LightweightAdapter
 from napari_sam2_adapters.models.adapters.lora import LoraLinear, add_lora, merge_lora
 
 __all__ = [
-    "ADAPTERS",
+    "PARALLEL_ADAPTERS",
     "HighPerformanceAdapter",
     "LightweightAdapter",
     "LoraLinear",
@@ -18,11 +18,11 @@ __all__ = [
     "merge_lora",
 ]
 
-ADAPTERS: dict[str, type[HighPerformanceAdapter] | type[LightweightAdapter] | type[LoraLinear]] = {
+PARALLEL_ADAPTERS: dict[str, type[HighPerformanceAdapter] | type[LightweightAdapter]] = {
     "hp": HighPerformanceAdapter,
     "lw": LightweightAdapter,
-    "lora": LoraLinear,
 }
+"""Those beside an MLP: made from (width, reduction), they map (B, H, W, d) to the same shape and start at zero."""
 
 ADAPTER_SCALE = 0.5
 """What an HP or LW adapter's output is multiplied by (Gao et al., AdaptFormer; the laboratory's earlier code)."""

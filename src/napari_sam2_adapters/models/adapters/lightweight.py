@@ -68,13 +68,22 @@ class _ThreeBranches(nn.Module):
         """The depthwise 3×3 convolution that equals the sum of the branches."""
         width = self.scales.shape[1]
         # Sums in double precision: the folded weights are then the nearest floats to the true ones.
-        scales = self.scales.double()
-        weight = self.conv3.weight.double() * scales[0].view(-1, 1, 1, 1)
-        weight[:, :, 1, 1] += (self.conv1.weight.double()[:, :, 0, 0]) * scales[1].view(
-            -1, 1
-        ) + scales[2].view(-1, 1)
-        bias = self.conv3.bias.double() * scales[0] + self.conv1.bias.double() * scales[1]  # type: ignore[union-attr]
-        folded = nn.Conv2d(width, width, 3, padding=1, groups=width).to(self.scales)
+        # On the CPU, because Apple's GPUs have none.
+        exact = {name: p.detach().cpu().double() for name, p in self.named_parameters()}
+        of3, of1, of_identity = exact["scales"]
+        weight = exact["conv3.weight"] * of3.view(-1, 1, 1, 1)
+        weight[:, 0, 1, 1] += exact["conv1.weight"][:, 0, 0, 0] * of1 + of_identity
+        # Not initialised: that would draw from the random numbers of whoever asks.
+        folded = nn.utils.skip_init(
+            nn.Conv2d,
+            width,
+            width,
+            3,
+            padding=1,
+            groups=width,
+            device=self.scales.device,
+            dtype=self.scales.dtype,
+        )
         folded.weight.copy_(weight)
-        folded.bias.copy_(bias)  # type: ignore[union-attr]
+        folded.bias.copy_(exact["conv3.bias"] * of3 + exact["conv1.bias"] * of1)  # type: ignore[union-attr]
         return folded

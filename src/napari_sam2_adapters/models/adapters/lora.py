@@ -44,12 +44,19 @@ class LoraLinear(nn.Module):
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """A plain layer with the update in its weight; the frozen layer stays as it is."""
-        layer = nn.Linear(
-            self.linear.in_features, self.linear.out_features, bias=self.linear.bias is not None
+        frozen = self.linear.weight
+        # Not initialised: that would draw from the random numbers of whoever asks.
+        layer = nn.utils.skip_init(
+            nn.Linear,
+            self.linear.in_features,
+            self.linear.out_features,
+            bias=self.linear.bias is not None,
+            device=frozen.device,
+            dtype=frozen.dtype,
         )
-        layer = layer.to(self.linear.weight)
-        update = self.scale * (self.lora_b.double() @ self.lora_a.double())
-        layer.weight.copy_(self.linear.weight.double() + update)
+        # On the CPU, because Apple's GPUs have no double precision.
+        update = self.scale * (self.lora_b.cpu().double() @ self.lora_a.cpu().double())
+        layer.weight.copy_(frozen.cpu().double() + update)
         if self.linear.bias is not None:
             layer.bias.copy_(self.linear.bias)
         return layer
