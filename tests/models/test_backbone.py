@@ -8,8 +8,10 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from napari_sam2_adapters.models.adapters import PARALLEL_ADAPTERS, add_lora
 from napari_sam2_adapters.models.backbone import HieraBackbone, pad_to_multiple, resize
 from napari_sam2_adapters.models.backbone_files import BACKBONES
+from napari_sam2_adapters.models.position import PositionEncodingGenerator
 
 OFFICIAL = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
 
@@ -28,13 +30,25 @@ def sam2_tiny() -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("size", [(64, 96), (224, 224)])
-def test_trunk_and_neck_equal_sam2s_own_encoder(sam2_tiny: Any, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("size", "adapter"),
+    [((64, 96), None), ((224, 224), None), ((64, 96), "hp"), ((64, 96), "lw"), ((64, 96), "lora")],
+)
+def test_trunk_and_neck_equal_sam2s_own_encoder(
+    sam2_tiny: Any, size: tuple[int, int], adapter: str | None
+) -> None:
+    """Bare, and with fresh adapters and PEG in every place."""
     shape = BACKBONES["tiny"].shape
     assert shape is not None
     ours = HieraBackbone(shape)
     ours.trunk.load_state_dict(sam2_tiny.image_encoder.trunk.state_dict(), strict=True)
     ours.neck.load_state_dict(sam2_tiny.image_encoder.neck.state_dict(), strict=True)
+    if adapter == "lora":
+        add_lora(ours.eval(), ours.attention_layers, 8, 0.1)
+    elif adapter is not None:
+        ours.add_adapters(lambda width: PARALLEL_ADAPTERS[adapter](width, 4))
+    if adapter is not None:
+        ours.add_position(lambda width: PositionEncodingGenerator(width, start_at_zero=True))
     image = torch.randn(1, 3, *size)
     with torch.no_grad():
         maps = sam2_tiny.image_encoder(image)["backbone_fpn"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -123,9 +124,28 @@ def test_an_adapter_sees_its_tokens_where_they_lie_in_the_image(parts: Callable[
     assert [tuple(x.shape[:3]) for x in seen] == [(2, *grid) for grid in grids]
     # What reaches the adapter went through the block's norm: first stage plain, the others with the norm's own scale.
     assert torch.allclose(seen[0].mean(-1), torch.zeros(2, 16, 24), atol=1e-4)
-    mlp = backbone.trunk.stages[1].blocks[0].tokens
+    mlp = backbone.trunk.stages[1].blocks[0].block.mlp
     plain = (seen[2] - mlp.norm.bias) / mlp.norm.weight
     assert torch.allclose(plain.mean(-1), torch.zeros(2, 8, 12), atol=1e-3)
+
+
+@pytest.mark.parametrize("adapter", ["hp", "lw", "lora"])
+def test_threads_with_images_of_other_sizes_do_not_mix(
+    segmenter_of: Build, disturbed: Build, adapter: str
+) -> None:
+    """A preview and a batch may run at once: nothing of an image stays in the network."""
+    segmenter = disturbed(segmenter_of("mobile", adapter), 0.01)
+    images = [torch.rand(1, 1, *size) for size in ((64, 96), (96, 64), (48, 128))]
+
+    def segment(image: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return segmenter(image)
+
+    wanted = [segment(image) for image in images]
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(segment, images * 6))
+    for at, got in enumerate(results):
+        torch.testing.assert_close(got, wanted[at % 3], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("adapter", ["hp", "lora"])

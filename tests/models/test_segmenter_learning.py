@@ -163,6 +163,50 @@ class TestTrainedTensors:
         assert segmenter.trained_state().keys() == wanted | heads | {"channel_mix.mix.weight"}
 
     @pytest.mark.parametrize("adapter", ADAPTERS)
+    def test_the_keys_of_mobile_are_these(self, segmenter_of: Build, adapter: str) -> None:
+        trunk = "backbone.trunk.stages"
+        blocks = [(1, 2), (2, 6), (3, 2)]  # stage, number of its attention blocks
+        attention = [f"{trunk}.{stage}.blocks.{b}" for stage, n in blocks for b in range(n)]
+        parts = {
+            "hp": ("down", "offset", "conv", "up"),
+            "lw": ("down", "spatial.conv3", "spatial.conv1", "up"),
+        }
+        wanted = {
+            f"{layer}.{p}"
+            for layer in (
+                f"{trunk}.0.blocks.0.addition.conv",
+                "backbone.lateral",
+                "decoder.peg.conv",
+                "decoder.conv_s0",
+                "decoder.conv_s1",
+                *(f"decoder.class_mlps.{c}.layers.{i}" for c in range(2) for i in range(3)),
+            )
+            for p in ("weight", "bias")
+        } | {"decoder.class_tokens"}
+        if adapter == "lora":
+            sides = ("self_attn", "cross_attn_token_to_image", "cross_attn_image_to_token")
+            decoders = [f"layers.{i}.{side}" for i in (0, 1) for side in sides]
+            wrapped = [f"{block}.attn.qkv" for block in attention] + [
+                f"decoder.transformer.{name}.{projection}_proj"
+                for name in (*decoders, "final_attn_token_to_image")
+                for projection in ("q", "k", "v", "out")
+            ]
+            wanted |= {f"{layer}.{p}" for layer in wrapped for p in ("lora_a", "lora_b")}
+        else:
+            slots = [f"{trunk}.0.blocks.0.block.addition.adapter"]
+            slots += [f"{trunk}.0.blocks.1.addition.adapter"]
+            slots += [f"{block}.block.mlp.parallel.adapter" for block in attention]
+            wanted |= {
+                f"{slot}.{part}.{p}"
+                for slot in slots
+                for part in parts[adapter]
+                for p in ("weight", "bias")
+            }
+            wanted |= {f"{slot}.spatial.scales" for slot in slots if adapter == "lw"}
+        segmenter = segmenter_of("mobile", adapter, n_classes=2, decoder="frozen")
+        assert segmenter.trained_state().keys() == wanted
+
+    @pytest.mark.parametrize("adapter", ADAPTERS)
     @pytest.mark.parametrize("family", FAMILIES)
     def test_they_are_all_that_a_trained_network_differs_in(
         self, segmenter_of: Build, disturbed: Build, family: str, adapter: str

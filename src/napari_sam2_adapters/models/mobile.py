@@ -128,36 +128,38 @@ class _OnNormalised(nn.Module):
 class _SpatialMlpBlock(nn.Module):
     """A TinyViT block whose MLP has an adapter beside it.
 
-    The block hands its MLP a list of tokens; an adapter that convolves needs to know how they lie in the image, which the
-    block's own input tells.
+    The block hands its MLP a list of tokens, but an adapter that convolves needs to know how they lie in the image. So the
+    MLP, the last step of the block, adds nothing where the block calls it, and is added here, in the form of the image.
     """
 
     def __init__(self, block: Any, adapter: nn.Module) -> None:
         super().__init__()
         self.block = block
-        self.tokens = _TokenMlp(block.mlp, adapter)
-        self.block.mlp = self.tokens
+        self.block.mlp = _SpatialMlp(block.mlp, adapter)
 
     def forward(self, x: Tensor) -> Tensor:
-        self.tokens.grid = (x.shape[1], x.shape[2])
-        result: Tensor = self.block(x)
+        """(B, H, W, d) to (B, H, W, d)."""
+        x = self.block(x)
+        result: Tensor = x + self.block.mlp.of_image(x)
         return result
 
 
-class _TokenMlp(nn.Module):
-    """Norm, then MLP and adapter in parallel, on tokens (B, H·W, d) that lie on ``grid`` (H, W)."""
+class _SpatialMlp(nn.Module):
+    """Norm, then MLP and adapter in parallel."""
 
     def __init__(self, mlp: Any, adapter: nn.Module) -> None:
         super().__init__()
         self.norm = mlp.norm
         mlp.norm = nn.Identity()
         self.parallel = ParallelAdapter(mlp, adapter)
-        self.grid = (0, 0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        batch, tokens, width = x.shape
-        normalised = self.norm(x).view(batch, *self.grid, width)
-        result: Tensor = self.parallel(normalised).view(batch, tokens, width)
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Zero, for the block to add."""
+        return tokens.new_zeros(())
+
+    def of_image(self, x: Tensor) -> Tensor:
+        """(B, H, W, d) to (B, H, W, d)."""
+        result: Tensor = self.parallel(self.norm(x))
         return result
 
 

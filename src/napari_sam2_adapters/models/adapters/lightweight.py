@@ -74,7 +74,7 @@ class _ThreeBranches(nn.Module):
         weight = exact["conv3.weight"] * of3.view(-1, 1, 1, 1)
         weight[:, 0, 1, 1] += exact["conv1.weight"][:, 0, 0, 0] * of1 + of_identity
         # Not initialised: that would draw from the random numbers of whoever asks.
-        folded = nn.utils.skip_init(
+        folded: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
             nn.Conv2d,
             width,
             width,

@@ -46,7 +46,7 @@ class LoraLinear(nn.Module):
         """A plain layer with the update in its weight; the frozen layer stays as it is."""
         frozen = self.linear.weight
         # Not initialised: that would draw from the random numbers of whoever asks.
-        layer = nn.utils.skip_init(
+        layer: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
             nn.Linear,
             self.linear.in_features,
             self.linear.out_features,
