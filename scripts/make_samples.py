@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +41,19 @@ CHOSEN = {
 
 
 def main() -> None:
-    """Write every sample anew."""
+    """Write every sample anew; what is there is replaced only when all of it could be made."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="folder with images/ and labels/")
     parser.add_argument("--target", type=Path, default=TARGET, help="where the samples go")
     arguments = parser.parse_args()
-    for kind, parts in CHOSEN.items():
-        shutil.rmtree(arguments.target / kind, ignore_errors=True)
-        for part, names in parts.items():
-            for number, name in enumerate(names, start=1):
-                folder = arguments.target / kind
-                write_sample(arguments.source, name, folder, f"{part}_{number}")
+    with tempfile.TemporaryDirectory() as made:
+        for kind, parts in CHOSEN.items():
+            for part, names in parts.items():
+                for number, name in enumerate(names, start=1):
+                    write_sample(arguments.source, name, Path(made) / kind, f"{part}_{number}")
+        for kind in CHOSEN:
+            shutil.rmtree(arguments.target / kind, ignore_errors=True)
+            shutil.copytree(Path(made) / kind, arguments.target / kind)
     total = sum(path.stat().st_size for path in arguments.target.rglob("*.png"))
     print(f"{total / 1e6:.2f} MB in {arguments.target}")
 

@@ -3,11 +3,17 @@
 set -euo pipefail
 python=$1 venv=$2 extra=$3
 
+say_and_stop() { echo "$1" >&2; exit 1; }
+command -v "$python" >/dev/null ||
+    say_and_stop "There is no '$python' here. Install Python 3.11 or later, or name yours: make PYTHON=python3.12"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    { echo "Python 3.11 or later is needed, '$python' is older. Try: make PYTHON=python3.12" >&2; exit 1; }
-if [ ! -x "$venv/bin/python" ]; then
-    "$python" -m venv "$venv" ||
-        { echo "Missing system package: python3-venv. Install it, for example with: apt-get install python3-venv" >&2; exit 1; }
+    say_and_stop "Python 3.11 or later is needed, '$python' is older. Try: make PYTHON=python3.12"
+# Debian's Python without its venv package leaves an environment without pip: the next run must not take it for whole.
+if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    "$python" -m venv "$venv" >/dev/null || {
+        package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+        say_and_stop "Missing system package: $package. Install it, for example with: apt-get install $package"
+    }
 fi
 
 # SAM2 comes as source and asks for PyTorch at build time: with PyTorch already here it is not fetched a second time.

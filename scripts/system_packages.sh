@@ -5,9 +5,11 @@ set -euo pipefail
 purpose=$1
 [ "$(uname -s)" = Linux ] || exit 0
 
+# Read once: a pipe into "grep -q" breaks at the first match, which pipefail would take for a missing library.
+libraries=$(ldconfig -p 2>/dev/null || /sbin/ldconfig -p 2>/dev/null || true)
 missing=()
 need() { # need PACKAGE LIBRARY
-    { ldconfig -p 2>/dev/null || /sbin/ldconfig -p; } | grep -q "$2" || missing+=("$1")
+    [[ $libraries == *$'\t'"$2 "* ]] || missing+=("$1")
 }
 need libgl1 libGL.so.1
 need libegl1 libEGL.so.1

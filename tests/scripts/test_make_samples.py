@@ -65,3 +65,15 @@ def test_files_have_names_that_a_person_understands(tmp_path, nuclei):
     assert image.max() == 255
     with pytest.raises(SystemExit, match="has 0 images named zzz"):
         make_samples.write_sample(tmp_path / "in", "zzz", tmp_path / "out", "train_1")
+
+
+def test_a_wrong_source_leaves_the_samples_alone(tmp_path, monkeypatch):
+    target = tmp_path / "samples"
+    (target / "fluorescence").mkdir(parents=True)
+    (target / "fluorescence" / "precious.png").touch()
+    monkeypatch.setattr(
+        sys, "argv", ["make_samples.py", str(tmp_path / "nowhere"), "--target", str(target)]
+    )
+    with pytest.raises(SystemExit, match="has 0 images"):
+        make_samples.main()
+    assert (target / "fluorescence" / "precious.png").exists()
