@@ -1,0 +1,1 @@
+"""Segmenting folders of images: one engine for the dock, the command line and Python."""

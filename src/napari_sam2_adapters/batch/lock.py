@@ -1,0 +1,116 @@
+"""One run at a time on a folder of results."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["LOCK_FILE", "locked_folder"]
+
+LOCK_FILE = ".batch.lock"
+_UNSUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Keep other runs off a folder.
+
+    The operating system holds the lock for this process and lets go of it when the process ends, however it ends, so that
+    a crash leaves no lock behind. On network drives that know no locks it goes on with a warning.
+
+    Raises
+    ------
+    BlockingIOError
+        When another run holds the lock, in a sentence that says which.
+    """
+    path = folder / LOCK_FILE
+    descriptor = _open_and_lock(path)
+    try:
+        _introduce(descriptor)
+        yield
+    finally:
+        # Removed while still locked: who opened it meanwhile sees in _open_and_lock that it is gone.
+        if sys.platform != "win32":
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+        if sys.platform == "win32":
+            with contextlib.suppress(OSError):  # another run has opened it already
+                path.unlink(missing_ok=True)
+
+
+def _open_and_lock(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(descriptor)
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                warnings.warn(
+                    f"The drive of {path.parent} knows no locks; make sure that no other run writes there.",
+                    stacklevel=4,
+                )
+                return descriptor
+            holder = _holder(path)
+            os.close(descriptor)
+            raise BlockingIOError(
+                f"Another run is at work on {path.parent}{holder}. Wait until it ends, stop it, or choose another folder."
+            ) from error
+        if _is_still(descriptor, path):
+            return descriptor
+        os.close(descriptor)  # its holder removed it just now
+
+
+def _is_still(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one under that name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _introduce(descriptor: int) -> None:
+    about = {
+        "process": os.getpid(),
+        "computer": socket.gethostname(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, _LOCKED_BYTES, os.SEEK_SET)
+    os.write(descriptor, json.dumps(about).encode())
+
+
+def _holder(path: Path) -> str:
+    """Who holds the lock, in brackets, as far as it has said so."""
+    try:
+        with path.open("rb") as file:
+            file.seek(_LOCKED_BYTES)
+            about = json.load(file)
+        return f" (process {about['process']} on {about['computer']}, since {about['since']})"
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _LOCKED_BYTES = 1
+    """Windows locks bytes against reading too, so the text stands behind the locked one."""
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, _LOCKED_BYTES)
+
+else:
+    import fcntl
+
+    _LOCKED_BYTES = 0
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

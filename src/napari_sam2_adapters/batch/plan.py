@@ -1,0 +1,190 @@
+"""The images of a batch, and the files that their results go to."""
+
+from __future__ import annotations
+
+import csv
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from napari_sam2_adapters.batch.job import JOB_FILE, BatchJob
+from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.data.matching import find_images, image_stem
+
+__all__ = [
+    "REPORT_CSV",
+    "REPORT_JSONL",
+    "Item",
+    "find_inputs",
+    "plan_items",
+    "printable",
+    "read_file_list",
+]
+
+REPORT_JSONL = "report.jsonl"
+REPORT_CSV = "report.csv"
+
+_LONGEST_NAME_BYTES = 255
+_LIST_COLUMNS = ("image", "images", "file", "path", "filename")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a batch.
+
+    Attributes
+    ----------
+    index
+        Its place in the batch.
+    name
+        Path of its result below the results' folder, without the ending, with ``/`` between folders.
+    source
+        The image file.
+    outputs
+        File of each result by its kind: ``probabilities`` and ``uncertainty`` if asked for, and last ``labels``.
+    refusal
+        Why it cannot be segmented, in a sentence; empty when it can.
+    """
+
+    index: int
+    name: str
+    source: Path
+    outputs: dict[str, Path]
+    refusal: str = ""
+
+
+def find_inputs(job: BatchJob) -> list[Path]:
+    """The images of a job, in natural order; what lies in the folder of the results is none.
+
+    Raises
+    ------
+    ValueError
+        When the folder does not exist or nothing in it fits.
+    """
+    if job.folder is None:
+        return list({_resolved(path): path for path in job.files}.values())
+    pattern = f"**/{job.pattern}" if job.subfolders else job.pattern
+    if Path(job.pattern).is_absolute() or ".." in Path(job.pattern).parts:
+        raise ValueError(
+            f"A pattern names files of the folder, but {job.pattern!r} leads out of it. Use one such as *_raw.tif."
+        )
+    results = _resolved(job.output)
+    if results == _resolved(job.folder):
+        raise ValueError(
+            f"The results would lie among the images in {job.folder}. Choose another folder for them, for example a new one in it."
+        )
+    found = [
+        path for path in find_images(job.folder, pattern) if results not in _resolved(path).parents
+    ]
+    if not found:
+        raise ValueError(f"Only results lie in {job.folder}, no images. Choose the images' folder.")
+    return found
+
+
+def plan_items(job: BatchJob, predict: PredictConfig) -> list[Item]:
+    """The images of a job with their results; those whose results would be one file are refused.
+
+    Parameters
+    ----------
+    job
+        The job.
+    predict
+        The settings in force, which say what results there are.
+
+    Raises
+    ------
+    ValueError
+        As `find_inputs`.
+    """
+    sources = find_inputs(job)
+    above = job.folder or _common_folder(sources)
+    items = [_item(job, predict, index, source, above) for index, source in enumerate(sources)]
+    taken = Counter(_folded(path) for item in items for path in item.outputs.values())
+    own = {_folded(job.output / name) for name in (JOB_FILE, REPORT_CSV, REPORT_JSONL)}
+    inputs = {_resolved(source) for source in sources}
+    return [_checked(item, taken, own, inputs) for item in items]
+
+
+def read_file_list(path: Path) -> list[Path]:
+    """Image files named in a text file, one a line, or in a column of a CSV (``image``, ``file``, ``path``).
+
+    Relative paths start at the folder of the list.
+
+    Raises
+    ------
+    ValueError
+        When the list names no file or has no such column.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        if path.suffix.lower() == ".csv":
+            rows = list(csv.DictReader(file))
+            columns = {str(name).strip().lower(): name for name in (rows[0] if rows else {})}
+            column = next((columns[name] for name in _LIST_COLUMNS if name in columns), None)
+            if column is None:
+                raise ValueError(
+                    f"{path} has the columns {', '.join(columns) or 'nothing'}, but one of {', '.join(_LIST_COLUMNS)} "
+                    "has to name the images. Rename the column."
+                )
+            lines = [row[column] or "" for row in rows]
+        else:
+            lines = file.read().splitlines()
+    files = [path.parent / line.strip() for line in lines if line.strip()]
+    if not files:
+        raise ValueError(f"{path} names no image. Write one path a line.")
+    return files
+
+
+def _item(job: BatchJob, predict: PredictConfig, index: int, source: Path, above: Path) -> Item:
+    parents = source.parent.relative_to(above).parts if source.is_relative_to(above) else ()
+    stem = image_stem(source)
+    folder = job.output.joinpath(*parents)
+    outputs = {
+        what: folder / f"{stem}_{what}.tif"
+        for what, wanted in (
+            ("probabilities", predict.probabilities),
+            ("uncertainty", predict.uncertainty),
+        )
+        if wanted
+    }
+    # The labels come last: where they lie, the image is done.
+    outputs["labels"] = folder / f"{stem}.{job.label_format}"
+    return Item(index, printable(PurePosixPath(*parents, stem)), source, outputs)
+
+
+def printable(path: Path | PurePosixPath) -> str:
+    r"""A path as text; bytes that are not UTF-8 are spelt as ``\xe9``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _checked(item: Item, taken: Counter[str], own: set[str], inputs: set[Path]) -> Item:
+    refusal = ""
+    for path in item.outputs.values():
+        if taken[_folded(path)] > 1:
+            refusal = f"Results of several images would be called {path.name}. Rename one of the images, or choose by pattern."
+        elif _folded(path) in own:
+            refusal = f"The batch's own file {path.name} has this name. Rename the image."
+        elif len(os.fsencode(path.name)) > _LONGEST_NAME_BYTES:
+            refusal = f"The name {path.name[:40]}… of the result would be too long. Shorten the image's name."
+        elif _resolved(path) in inputs:
+            refusal = f"{path.name} is itself an image of this batch. Choose another folder for the results."
+    return item if not refusal else Item(item.index, item.name, item.source, {}, refusal)
+
+
+def _common_folder(paths: Iterable[Path]) -> Path:
+    """The deepest folder that all files lie in; without one (two drives), that of none."""
+    try:
+        return Path(os.path.commonpath([path.parent for path in paths]))
+    except ValueError:
+        return Path()
+
+
+def _resolved(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _folded(path: Path) -> str:
+    """A path as file systems that ignore case and accents' spelling see it."""
+    return unicodedata.normalize("NFC", os.path.abspath(path)).casefold()  # noqa: PTH100

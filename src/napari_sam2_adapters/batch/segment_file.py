@@ -1,0 +1,159 @@
+"""One image file to its result files."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sam2_adapters.config import ClassInfo, PredictConfig
+from napari_sam2_adapters.data.axes import label_axes, plane_indices, read_plane
+from napari_sam2_adapters.data.io import ImageFile, read_image, write_array, write_labels
+
+if TYPE_CHECKING:
+    from napari_sam2_adapters.inference.outputs import Prediction
+    from napari_sam2_adapters.inference.tiled_run import TileProgress
+    from napari_sam2_adapters.models.model_file import AdapterHeader
+    from napari_sam2_adapters.models.segmenter import Segmenter
+
+__all__ = ["SegmentedFile", "disk_is_unusable", "reason_of", "segment_file"]
+
+_NO_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESTALE}
+
+
+@dataclass(frozen=True)
+class SegmentedFile:
+    """What is told of an image whose results are written; fields as in `report.Entry`."""
+
+    pixels: dict[str, int]
+    pixel_size: tuple[float, ...] | None
+    unit: str | None
+    notices: tuple[str, ...]
+
+
+def segment_file(
+    segmenter: Segmenter,
+    header: AdapterHeader,
+    source: Path,
+    outputs: Mapping[str, Path],
+    config: PredictConfig,
+    *,
+    overwrite: bool,
+) -> Generator[TileProgress, None, SegmentedFile]:
+    """Segment an image file, yielding after each tile, and write its results.
+
+    Parameters
+    ----------
+    segmenter, header
+        As `load_adapter` gives them, perhaps folded.
+    source
+        The image file.
+    outputs
+        Where to write ``labels`` and, where asked for in ``config``, ``probabilities`` and ``uncertainty``.
+    config
+        How to segment.
+    overwrite
+        Whether to replace files.
+
+    Raises
+    ------
+    ValueError
+        When the image cannot be read or does not fit the model.
+    OSError
+        When a result cannot be written.
+    """
+    from napari_sam2_adapters.inference.predict import allocate_outputs, predict_tiles
+
+    image = read_image(source)
+    notices = [note for note in [_scale_note(image, header)] if note]
+    _check_png(image, outputs["labels"])
+    arrays = allocate_outputs(segmenter, image.array.shape, image.axes, config)
+    for tile in predict_tiles(
+        segmenter,
+        image.array,
+        image.axes,
+        normalization=header.normalization,
+        config=config,
+        outputs=arrays,
+        rgb=image.rgb,
+    ):
+        if tile.notice:
+            notices.append(tile.notice)
+        yield tile
+    outputs["labels"].parent.mkdir(parents=True, exist_ok=True)
+    _write(image, arrays, outputs, overwrite=overwrite)
+    pixels = _count(arrays.labels, label_axes(image.axes), header.classes)
+    return SegmentedFile(pixels, image.pixel_size, image.unit, tuple(notices))
+
+
+def disk_is_unusable(error: BaseException) -> bool:
+    """Whether no further result could be written either: the disk is full, read-only or gone."""
+    return isinstance(error, OSError) and error.errno in _NO_DISK
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in a sentence why an image failed; errors of this package are sentences already."""
+    text = str(error) or "no reason was given"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.strerror}: {error.filename}. Check the file and the rights to it."
+    elif isinstance(error, MemoryError):
+        text = f"The memory is full: {text}. Close other programs, or segment this image on a larger machine."
+    elif not isinstance(error, (ValueError, OSError)):
+        text = f"{type(error).__name__}: {text}. This should not happen; please report it."
+    # Names of files need not be UTF-8.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _write(
+    image: ImageFile, arrays: Prediction, outputs: Mapping[str, Path], *, overwrite: bool
+) -> None:
+    axes = label_axes(image.axes)
+    place: dict[str, Any] = {
+        "pixel_size": image.pixel_size,
+        "unit": image.unit,
+        "overwrite": overwrite,
+    }
+    if arrays.probabilities is not None:
+        write_array(outputs["probabilities"], arrays.probabilities, axes=f"C{axes}", **place)
+    if arrays.uncertainty is not None:
+        write_array(outputs["uncertainty"], arrays.uncertainty, axes=axes, **place)
+    # The labels come last: where they lie, the image is done.
+    write_labels(outputs["labels"], arrays.labels, axes=axes, **place)
+
+
+def _check_png(image: ImageFile, labels: Path) -> None:
+    """Refuse before the work what could not be written after it."""
+    if labels.suffix == ".png" and set(label_axes(image.axes)) != {"Y", "X"}:
+        raise ValueError(
+            f"PNG holds one plane, but {image.path.name} has the axes {image.axes}. Write the masks as TIFF."
+        )
+
+
+def _scale_note(image: ImageFile, header: AdapterHeader) -> str:
+    """A sentence when the pixels are of another size than those the adapter knows, else nothing."""
+    if not (image.pixel_size and header.pixel_size) or image.unit != header.unit:
+        return ""
+    here, there = image.pixel_size[-1], header.pixel_size[-1]
+    if 2 / 3 < here / there < 3 / 2:
+        return ""
+    return (
+        f"Its pixels are {here:g} {image.unit or 'pixel'} wide, but the adapter was trained on {there:g}. "
+        "Resize the image if the mask looks wrong."
+    )
+
+
+def _count(labels: NDArray[Any], axes: str, classes: tuple[ClassInfo, ...]) -> dict[str, int]:
+    """Pixels of each class by name, counted plane by plane; classes of one name are counted together."""
+    total = np.zeros(max(info.value for info in classes) + 1, np.int64)
+    for index in plane_indices(labels.shape, axes):
+        plane = read_plane(labels, axes, index)
+        total += np.bincount(plane.ravel(), minlength=len(total))
+    counts: dict[str, int] = {}
+    for info in classes:
+        counts[info.name] = counts.get(info.name, 0) + int(total[info.value])
+    return counts

@@ -1,0 +1,84 @@
+"""Whether an image of a batch is to be segmented, was done or failed before, or must not be touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_sam2_adapters.batch.plan import Item
+from napari_sam2_adapters.batch.report import Entry
+
+__all__ = ["Standing", "Treatment", "judge"]
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done anew, and what may be replaced; see `run_batch`."""
+
+    settings_sha256: str
+    skip_done: bool = True
+    retry_failed: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is to be done with an image.
+
+    Attributes
+    ----------
+    entry
+        What an earlier run said of it, when it is left at that.
+    refusal
+        Why it must not be segmented, in a sentence.
+    replace
+        Whether files in the place of its results may be replaced.
+    """
+
+    entry: Entry | None = None
+    refusal: str = ""
+    replace: bool = False
+
+
+def judge(item: Item, last: Entry | None, treatment: Treatment) -> Standing:
+    """Compare the last entry of an image with the files that are there."""
+    if item.refusal:
+        return Standing(refusal=item.refusal)
+    same_job = last is not None and last.settings_sha256 == treatment.settings_sha256
+    if last is not None and same_job and _still_holds(item, last, treatment):
+        return Standing(entry=last)
+    foreign = [
+        path for what, path in item.outputs.items() if path.exists() and not _ours(item, last, what)
+    ]
+    if foreign and not treatment.overwrite:
+        return Standing(refusal=_foreign_sentence(foreign[0].name, last))
+    return Standing(replace=any(path.exists() for path in item.outputs.values()))
+
+
+def _still_holds(item: Item, last: Entry, treatment: Treatment) -> bool:
+    """Whether an entry of the same settings is still true, and is to be left at that."""
+    wanted = treatment.skip_done if last.status == "done" else not treatment.retry_failed
+    if last.status == "running" or not wanted:
+        return False
+    if last.source is None:  # it could not even be read, or was refused
+        return last.status == "failed" and not item.source.is_file()
+    if not last.source.matches(item.source):
+        return False
+    return last.status == "failed" or all(
+        what in last.outputs and last.outputs[what].matches(path)
+        for what, path in item.outputs.items()
+    )
+
+
+def _ours(item: Item, last: Entry | None, what: str) -> bool:
+    """Whether a file in the place of a result is one that an earlier run wrote, unchanged."""
+    if last is None:
+        return False
+    if last.status == "running":  # killed while it wrote; before that nothing foreign was there
+        return True
+    return what in last.outputs and last.outputs[what].matches(item.outputs[what])
+
+
+def _foreign_sentence(name: str, last: Entry | None) -> str:
+    if last is not None and last.status == "done":
+        return f"{name} was changed after it was written. Move it away, or allow results to be replaced."
+    return f"{name} exists and is not a result of this batch. Move it away, or allow it to be replaced."

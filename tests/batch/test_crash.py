@@ -1,0 +1,153 @@
+"""What happens when a run is killed, the disk is full, or two runs meet: in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from napari_sam2_adapters.batch.job import BatchJob
+from napari_sam2_adapters.batch.plan import REPORT_JSONL
+from napari_sam2_adapters.batch.report import Entry
+from napari_sam2_adapters.batch.run import run_batch
+
+N_IMAGES = 14
+RUN = """
+import sys, torch
+from pathlib import Path
+from napari_sam2_adapters.batch.job import BatchJob
+from napari_sam2_adapters.batch.run import run_batch
+torch.set_num_threads(1)
+model, folder, output = map(Path, sys.argv[1:])
+try:
+    for record in run_batch(BatchJob(model=model, folder=folder, output=output, device="cpu")):
+        pass
+except OSError as error:
+    sys.exit(str(error))
+"""
+
+
+def start(job: BatchJob) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", RUN, str(job.model), str(job.folder), str(job.output)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def entries(job: BatchJob) -> list[Entry]:
+    lines = (job.output / REPORT_JSONL).read_bytes().splitlines()
+    return [Entry.model_validate_json(line) for line in lines]
+
+
+def done_lines(job: BatchJob) -> int:
+    path = job.output / REPORT_JSONL
+    return path.read_bytes().count(b'"status":"done"') if path.exists() else 0
+
+
+@pytest.fixture
+def many(job: BatchJob, tmp_path: Path, write_image: Callable[..., Path]) -> BatchJob:
+    for number in range(N_IMAGES):
+        write_image(tmp_path / "many" / f"cell {number}.tif", number, side=64 + number)
+    (tmp_path / "many" / "broken.tif").write_bytes(b"broken")
+    return job.model_copy(update={"folder": tmp_path / "many"})
+
+
+def test_killed_runs_add_up_to_an_undisturbed_one(many: BatchJob) -> None:
+    for target in (2, 5, 9):
+        with start(many) as process:
+            while done_lines(many) < target and process.poll() is None:
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+    # What a kill in the middle of writing leaves.
+    (many.output / ".0123456789abcdef.partial").write_bytes(b"half a mask")
+    with (many.output / REPORT_JSONL).open("ab") as report:
+        report.write(b'{"name":"cell 13","status":"do')
+    list(run_batch(many))
+    undisturbed = many.model_copy(update={"output": many.output.with_name("undisturbed")})
+    list(run_batch(undisturbed))
+
+    ours, theirs = (
+        {path.name: path.read_bytes() for path in folder.glob("*.tif")}
+        for folder in (many.output, undisturbed.output)
+    )
+    assert len(ours) == N_IMAGES
+    assert ours == theirs
+    assert {p.name for p in many.output.iterdir()} == {p.name for p in undisturbed.output.iterdir()}
+    finished = Counter(entry.name for entry in entries(many) if entry.status == "done")
+    assert set(finished.values()) == {1}  # nothing was done twice
+    for one, other in zip(
+        (many.output / "report.csv").read_text("utf-8-sig").splitlines(),
+        (undisturbed.output / "report.csv").read_text("utf-8-sig").splitlines(),
+        strict=True,
+    ):
+        untimed = [line.split(",")[:2] + line.split(",")[-2:] for line in (one, other)]
+        assert untimed[0] == untimed[1]
+
+
+def test_a_second_process_is_refused_and_the_first_goes_on(many: BatchJob) -> None:
+    with start(many) as first:
+        while done_lines(many) < 1 and first.poll() is None:
+            time.sleep(0.01)
+        first.send_signal(signal.SIGSTOP)
+        with start(many) as second:
+            _, said = second.communicate()
+        first.send_signal(signal.SIGCONT)
+    assert second.returncode == 1
+    assert f"Another run is at work on {many.output} (process {first.pid} on" in said
+    assert first.returncode == 0
+    assert done_lines(many) == N_IMAGES
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 160 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(place)]
+    if sys.platform != "linux" or subprocess.run(mount, check=False).returncode:
+        pytest.skip("no small disk can be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_ends_the_run_and_the_next_start_goes_on(
+    many: BatchJob, small_disk: Path
+) -> None:
+    job = many.model_copy(update={"output": small_disk / "results"})
+    (small_disk / "movie").write_bytes(b"\0" * 100_000)
+    with pytest.raises(OSError, match="Make room"):
+        list(run_batch(job))
+    before = done_lines(job)
+    assert 0 < before < N_IMAGES
+    (small_disk / "movie").unlink()
+    last = {record.item.name: record for record in run_batch(job)}
+    assert sum(record.status == "done" for record in last.values()) == N_IMAGES
+    assert sum(record.earlier for record in last.values()) >= before
+
+
+def test_a_read_only_folder_is_refused_in_a_sentence(job: BatchJob, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(OSError, match="Results cannot be written to") as caught:
+        next(run_batch(job.model_copy(update={"output": small_disk / "results"})))
+    assert str(caught.value).endswith("choose another folder.")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes anywhere")
+def test_a_folder_without_rights_is_refused_in_a_sentence(job: BatchJob) -> None:
+    job.output.mkdir()
+    job.output.chmod(0o500)
+    with pytest.raises(OSError, match="Results cannot be written to"):
+        next(run_batch(job))
+
+
+def test_a_file_in_place_of_the_folder_is_refused_in_a_sentence(job: BatchJob) -> None:
+    job.output.write_bytes(b"notes")
+    with pytest.raises(OSError, match="Results cannot be written to"):
+        next(run_batch(job))
+    assert job.output.read_bytes() == b"notes"
