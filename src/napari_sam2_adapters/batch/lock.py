@@ -13,10 +13,31 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["LOCK_FILE", "locked_folder"]
+__all__ = ["LOCK_FILE", "locked_folder", "results_folder"]
 
 LOCK_FILE = ".batch.lock"
 _UNSUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
+
+
+@contextlib.contextmanager
+def results_folder(folder: Path) -> Iterator[None]:
+    """Make a folder for results, keep other runs off it, and say in a sentence when it cannot be written.
+
+    Raises
+    ------
+    OSError
+        When the folder is in use by another run, or cannot be written for want of rights or room.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked_folder(folder):
+            yield
+    except OSError as error:
+        if error.strerror is None:  # a sentence already
+            raise
+        raise OSError(
+            f"Results cannot be written to {folder} ({error.strerror}). Make room or choose another folder."
+        ) from error
 
 
 @contextlib.contextmanager

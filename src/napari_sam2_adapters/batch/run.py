@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from napari_sam2_adapters.batch.job import BatchJob, JobFile, read_job_file, write_job_file
-from napari_sam2_adapters.batch.lock import locked_folder
+from napari_sam2_adapters.batch.lock import results_folder
 from napari_sam2_adapters.batch.plan import Item, plan_items, printable
+from napari_sam2_adapters.batch.records import ItemRecord, record_of
 from napari_sam2_adapters.batch.report import Entry, Report
 from napari_sam2_adapters.batch.segment_file import (
     SegmentedFile,
@@ -32,41 +31,6 @@ if TYPE_CHECKING:
     from napari_sam2_adapters.models.segmenter import Segmenter
 
 __all__ = ["ItemRecord", "Treatment", "run_batch"]
-
-
-@dataclass(frozen=True)
-class ItemRecord:
-    """Where one image of a batch stands.
-
-    Attributes
-    ----------
-    item
-        The image and its results.
-    status
-        ``running`` comes again after each tile.
-    earlier
-        Whether it was done, or failed, in an earlier run and is left so.
-    reason
-        Why it failed, in a sentence.
-    seconds
-        What it took, so far or in all.
-    tiles, all_tiles
-        Tiles that are done and that there are, while it is running.
-    pixels
-        Number of pixels of each class, by name, when it is done.
-    notices
-        What was remarkable.
-    """
-
-    item: Item
-    status: Literal["pending", "running", "done", "failed"]
-    earlier: bool = False
-    reason: str = ""
-    seconds: float = 0.0
-    tiles: int = 0
-    all_tiles: int = 0
-    pixels: dict[str, int] | None = None
-    notices: tuple[str, ...] = ()
 
 
 def run_batch(
@@ -110,7 +74,7 @@ def run_batch(
     settings_sha256 = job.settings_sha256(model_sha256, predict)
     items = plan_items(job, predict)
     treatment = Treatment(settings_sha256, skip_done, retry_failed, overwrite)
-    with _writable(job.output), locked_folder(job.output):
+    with results_folder(job.output):
         report = Report(job.output)
         _check_former_results(job, report, treatment)
         write_job_file(
@@ -156,7 +120,7 @@ class _Run:
             if standing.refusal:
                 yield self._refuse(item, standing.refusal)
             elif standing.entry is not None:
-                yield _record_of(item, standing.entry)
+                yield record_of(item, standing.entry)
             else:
                 waiting.append((item, standing))
                 yield ItemRecord(item, "pending")
@@ -189,7 +153,7 @@ class _Run:
                 self.report.add(former)
             raise
         self.report.add(entry)
-        yield replace(_record_of(item, entry), earlier=False)
+        yield replace(record_of(item, entry), earlier=False)
 
     def _attempt(
         self, segmenter: Segmenter, item: Item, standing: Standing
@@ -291,18 +255,6 @@ def _running(
         )
 
 
-def _record_of(item: Item, entry: Entry) -> ItemRecord:
-    return ItemRecord(
-        item,
-        "done" if entry.status == "done" else "failed",
-        earlier=True,
-        reason=entry.reason,
-        seconds=entry.seconds,
-        pixels=entry.pixels if entry.status == "done" else None,
-        notices=entry.notices,
-    )
-
-
 def _check_former_results(job: BatchJob, report: Report, treatment: Treatment) -> None:
     """Refuse to mix the results of two settings in a folder.
 
@@ -319,20 +271,6 @@ def _check_former_results(job: BatchJob, report: Report, treatment: Treatment) -
             f"{job.output} holds results of {former.job.model.name} with other settings. "
             "Choose another folder, or allow its results to be replaced."
         )
-
-
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    """Make a folder, and say in a sentence when the work in it ends for want of rights or room."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        if error.strerror is None:  # a sentence already
-            raise
-        raise OSError(
-            f"Results cannot be written to {folder} ({error.strerror}). Make room or choose another folder."
-        ) from error
 
 
 def _now() -> str:

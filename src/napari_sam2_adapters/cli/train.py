@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +18,7 @@ from napari_sam2_adapters.cli.files import (
     SettingsFile,
     read_training_files,
 )
+from napari_sam2_adapters.cli.interrupts import stop_requests
 from napari_sam2_adapters.cli.settings import (
     Sections,
     build_settings,
@@ -166,7 +165,7 @@ def run_training(trainer: Trainer) -> bool:
         Whether it was stopped before its end.
     """
     records = trainer.run()
-    with progress_bar() as bar, _stop_requests() as requests:
+    with progress_bar() as bar, stop_requests() as requests:
         try:
             _show_records(records, bar, requests)
         except KeyboardInterrupt:
@@ -201,22 +200,3 @@ def _show_records(
 def _check_line(check: ValidationRecord) -> str:
     classes = ", ".join(f"{name} {score:.3f}" for name, score in check.dice.items())
     return f"step {check.step:4d}  held-out Dice {check.mean_dice:.3f} ({classes}){'  best' if check.best else ''}"
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """Collect interrupts instead of raising them; the second one is raised as usual."""
-    requests: list[int] = []
-
-    def ask(number: int, frame: object) -> None:
-        if requests:
-            raise KeyboardInterrupt
-        requests.append(number)
-
-    watched = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, ask) for number in watched]
-    try:
-        yield requests
-    finally:
-        for number, handler in zip(watched, before, strict=True):
-            signal.signal(number, handler)
