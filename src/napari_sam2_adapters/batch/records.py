@@ -1,0 +1,59 @@
+"""What a batch yields: where one of its images stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from napari_sam2_adapters.batch.plan import Item
+from napari_sam2_adapters.batch.report import Entry
+
+__all__ = ["ItemRecord", "record_of"]
+
+
+@dataclass(frozen=True)
+class ItemRecord:
+    """Where one image of a batch stands.
+
+    Attributes
+    ----------
+    item
+        The image and its results.
+    status
+        ``running`` comes again after each tile.
+    earlier
+        Whether it was done, or failed, in an earlier run and is left so.
+    reason
+        Why it failed, in a sentence.
+    seconds
+        What it took, so far or in all.
+    tiles, all_tiles
+        Tiles that are done and that there are, while it is running.
+    pixels
+        Number of pixels of each class, by name, when it is done.
+    notices
+        What was remarkable.
+    """
+
+    item: Item
+    status: Literal["pending", "running", "done", "failed"]
+    earlier: bool = False
+    reason: str = ""
+    seconds: float = 0.0
+    tiles: int = 0
+    all_tiles: int = 0
+    pixels: dict[str, int] | None = None
+    notices: tuple[str, ...] = ()
+
+
+def record_of(item: Item, entry: Entry) -> ItemRecord:
+    """The record of an image that an earlier run is done with."""
+    return ItemRecord(
+        item,
+        "done" if entry.status == "done" else "failed",
+        earlier=True,
+        reason=entry.reason,
+        seconds=entry.seconds,
+        pixels=entry.pixels if entry.status == "done" else None,
+        notices=entry.notices,
+    )
