@@ -1,0 +1,177 @@
+"""``sam2-adapters batch``: segment many images, with a report, to be stopped and continued at any time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.progress import Progress
+
+from napari_sam2_adapters.cli.files import Device, Model, Overwrite, SettingsFile
+from napari_sam2_adapters.cli.interrupts import stop_requests
+from napari_sam2_adapters.cli.predict import prediction_settings
+from napari_sam2_adapters.cli.settings import Sections, read_sections, settings_flags
+from napari_sam2_adapters.cli.terminal import FAILED, errors, progress_bar
+from napari_sam2_adapters.cli.terminal import output as console
+from napari_sam2_adapters.config import PredictConfig, describe_errors
+
+if TYPE_CHECKING:
+    from napari_sam2_adapters.batch.job import BatchJob
+    from napari_sam2_adapters.batch.records import ItemRecord
+
+__all__ = ["batch"]
+
+_LISTS = (".txt", ".csv")
+
+
+@settings_flags(predict=PredictConfig)
+def batch(
+    flags: Sections,
+    model: Model,
+    images: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of images, one image, or a list of them: a .txt with a path a line, or a .csv with a column 'image'."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for the results and the report.")],
+    pattern: Annotated[
+        str,
+        typer.Option(
+            help="Which images of the folder, for example '*_raw.tif'; '**/*.tif' also those of subfolders."
+        ),
+    ] = "*",
+    masks_as: Annotated[str, typer.Option(help="tif, ome.tif or png.")] = "tif",
+    settings: SettingsFile = None,
+    device: Device = "auto",
+    again: Annotated[
+        str | None,
+        typer.Option(
+            help="Do images again: 'failed' those that failed before, 'all' also what is done."
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Segment many images and report on each; the same command goes on where it was stopped.
+
+    What is done with the same model and settings is skipped, if neither image nor result has changed. An image that fails
+    does not stop the others; report.csv in the output folder says why. Ctrl-C stops after the current tile.
+    """
+    if again not in (None, "failed", "all"):
+        raise ValueError(f"--again takes 'failed' or 'all', got {again!r}.")
+    sections = read_sections(settings, flags)
+
+    from napari_sam2_adapters.batch.run import run_batch
+    from napari_sam2_adapters.models.model_file import read_header
+
+    job = _job(
+        model=model,
+        output=output,
+        pattern=pattern,
+        label_format=masks_as,
+        device=device,
+        predict=prediction_settings(sections, read_header(model)),
+        **_inputs(images),
+    )
+    shown = _Shown()
+    records = run_batch(
+        job, skip_done=again != "all", retry_failed=again is not None, overwrite=overwrite
+    )
+    with progress_bar() as bar, stop_requests() as requests:
+        shown.begin(bar)
+        try:
+            for record in records:
+                shown.take(record)
+                if requests:
+                    break
+        except KeyboardInterrupt:
+            requests.append(1)
+        finally:
+            records.close()
+    failed = shown.sum_up(output)
+    if requests:
+        raise KeyboardInterrupt("Stopped; the same command goes on where this one ended.")
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _inputs(images: Path) -> dict[str, object]:
+    from napari_sam2_adapters.batch.plan import read_file_list
+
+    if images.is_dir():
+        return {"folder": images}
+    if not images.is_file():
+        raise FileNotFoundError(f"There is no folder or file {images}. Check the path.")
+    return {"files": read_file_list(images) if images.suffix.lower() in _LISTS else [images]}
+
+
+def _job(**fields: object) -> BatchJob:
+    from napari_sam2_adapters.batch.job import BatchJob
+
+    try:
+        return BatchJob.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(f"This batch is not valid. {describe_errors(error)}") from error
+
+
+class _Shown:
+    """The progress on the screen, and the sum at the end."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, ItemRecord] = {}
+        self._running: int | None = None
+
+    def begin(self, bar: Progress) -> None:
+        """Show two bars: images and the tiles of the one at work."""
+        self._bar = bar
+        self._images = bar.add_task("images", total=None)
+        self._tiles = bar.add_task("tiles", total=None, visible=False)
+
+    def take(self, record: ItemRecord) -> None:
+        """Show where an image stands."""
+        known = self._last.get(record.item.index)
+        self._last[record.item.index] = record
+        if record.status == "running":
+            self._bar.update(
+                self._tiles,
+                description=record.item.source.name,
+                completed=record.tiles,
+                total=record.all_tiles or None,
+                visible=True,
+            )
+        elif not record.earlier:
+            for notice in record.notices:
+                errors().print(f"{record.item.name}: {notice}")
+            if record.status == "failed":
+                errors().print(f"{record.item.name} failed: {record.reason}")
+        if known is None or record.status in ("done", "failed"):
+            self._count()
+
+    def _count(self) -> None:
+        """Only what this run has to do counts, so that the time left is right."""
+        todo = [record for record in self._last.values() if not record.earlier]
+        finished = sum(record.status in ("done", "failed") for record in todo)
+        self._bar.update(self._images, total=len(todo), completed=finished)
+
+    def sum_up(self, output: Path) -> int:
+        """Say how many images are done; gives the number of those that failed."""
+        counts: Counter[str] = Counter()
+        for record in self._last.values():
+            counts[f"earlier {record.status}" if record.earlier else record.status] += 1
+        new, earlier = counts["done"], counts["earlier done"]
+        console().print(
+            f"{new + earlier} of {len(self._last)} images are segmented"
+            + (f", {earlier} of them by an earlier run" if earlier else "")
+            + f". The results and report.csv are in {output}."
+        )
+        failed = counts["failed"] + counts["earlier failed"]
+        if failed:
+            errors().print(f"{failed} images failed, report.csv says why.")
+        if counts["earlier failed"]:
+            errors().print(
+                f"{counts['earlier failed']} of them failed in an earlier run and were left alone; --again failed tries them."
+            )
+        return failed

@@ -1,0 +1,133 @@
+"""The command line of a batch; the engine is tested in tests/batch."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from napari_sam2_adapters.batch.run import run_batch
+from napari_sam2_adapters.cli import app
+
+
+def arguments(model: Path, images: Path, output: Path, *more: str) -> list[str]:
+    return [
+        *("batch", "--device", "cpu", "--model", str(model)),
+        *("--images", str(images), "--output", str(output), *more),
+    ]
+
+
+def batch(*given: Path | str) -> Result:
+    return CliRunner().invoke(app, arguments(*given))
+
+
+@pytest.fixture
+def folder(blobs: Path, tmp_path: Path) -> Path:
+    """Two images and a broken one."""
+    (tmp_path / "images").mkdir()
+    for number in range(2):
+        source = blobs / "images" / f"cell{number}.tif"
+        (tmp_path / "images" / source.name).write_bytes(source.read_bytes())
+    (tmp_path / "images" / "broken.tif").write_bytes(b"broken")
+    return tmp_path / "images"
+
+
+def test_a_folder_is_segmented_and_summed_up(folder: Path, trained: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    first = batch(trained, folder, results)
+    assert first.exit_code == 1
+    assert "2 of 3 images are segmented." in first.stdout
+    assert "broken failed: " in first.stderr
+    assert "1 images failed, report.csv says why" in first.stderr
+    assert "Traceback" not in first.output
+    names = {path.name for path in results.iterdir()}
+    assert names == {"cell0.tif", "cell1.tif", "job.json", "report.csv", "report.jsonl"}
+    with (results / "report.csv").open(encoding="utf-8-sig") as file:
+        rows = {Path(row["image"]).stem: row for row in csv.DictReader(file)}
+    assert int(rows["cell0"]["pixels of bright"]) + int(rows["cell0"]["pixels of dark"]) == 96**2
+
+    again = batch(trained, folder, results)
+    assert "2 of them by an earlier run" in again.stdout
+    assert "--again failed" in again.stderr
+    (folder / "broken.tif").unlink()
+    assert batch(trained, folder, results).exit_code == 0
+
+
+def test_other_settings_are_refused_until_asked_for(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    results, more = tmp_path / "results", ("--pattern", "cell0*", "--tile-size-px", "96")
+    assert batch(trained, folder, results, "--pattern", "cell0*").exit_code == 0
+    refused = batch(trained, folder, results, *more)
+    assert refused.exit_code == 2
+    assert "with other settings" in refused.stderr
+    assert batch(trained, folder, results, *more, "--overwrite").exit_code == 0
+
+
+def test_a_list_of_images(folder: Path, trained: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "list.csv"
+    listed.write_text("image,dose\nimages/cell1.tif,3\n")
+    result = batch(trained, listed, tmp_path / "results", "--masks-as", "png")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "results" / "cell1.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--masks-as", "gif"), "label_format"),
+        (("--pattern", "*.gif"), "No image fits"),
+        (("--again", "some"), "takes 'failed' or 'all'"),
+        (("--overlap", "2"), "predict settings are not valid"),
+    ],
+)
+def test_wrong_input_is_said_in_a_sentence(
+    folder: Path, trained: Path, tmp_path: Path, more: tuple[str, str], said: str
+) -> None:
+    result = batch(trained, folder, tmp_path / "results", *more)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_nothing_there(trained: Path, tmp_path: Path) -> None:
+    assert "There is no folder" in batch(trained, tmp_path / "x", tmp_path / "results").stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no Ctrl-C to one process")
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    images, results = tmp_path / "images", tmp_path / "results"
+    images.mkdir()
+    content = (blobs / "images" / "cell0.tif").read_bytes()
+    for number in range(40):
+        (images / f"{number}.tif").write_bytes(content)
+    command = [sys.executable, "-c", "from napari_sam2_adapters.cli import main; main()"]
+    command += arguments(trained, images, results)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        while not list(results.glob("*.tif")) and run.poll() is None:
+            time.sleep(0.01)
+        run.send_signal(signal.SIGINT)
+        said, complaint = run.communicate()
+    done = len(list(results.glob("*.tif")))
+    assert 0 < done < 40
+    assert f"{done} of 40 images are segmented" in said
+    assert "the same command goes on" in complaint
+    assert run.returncode == 130
+    from napari_sam2_adapters.batch.job import read_job_file
+
+    written = read_job_file(results)
+    assert written is not None
+    records = run_batch(written.job)
+    assert sum(next(records).earlier for _ in range(40)) == done
+    records.close()
