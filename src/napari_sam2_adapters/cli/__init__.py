@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from napari_sam2_adapters.cli.backbones import app as backbones_app
+from napari_sam2_adapters.cli.batch import batch
 from napari_sam2_adapters.cli.demo import demo
 from napari_sam2_adapters.cli.evaluate import evaluate
 from napari_sam2_adapters.cli.info import info
@@ -29,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 all done, 1 a job failed, 2 wrong usage or input.",
 )
-for command in (train, predict, evaluate, info, demo):
+for command in (train, predict, batch, evaluate, info, demo):
     app.command()(command)
 app.add_typer(backbones_app, name="backbones")
 
