@@ -93,6 +93,10 @@ class Dock(QWidget):
         self._known = preferences()
         watch_preferences(self._follow_preferences)
 
+    def look_again(self) -> None:
+        """Look at device, memory and backbones anew, in a moment."""
+        self._soon.start()
+
     def _lay_out_frame(self) -> None:
         content = QWidget()
         self.column = QVBoxLayout(content)
@@ -118,11 +122,15 @@ class Dock(QWidget):
         if event.type() == QEvent.Type.ParentChange:
             if self.parent() is None:
                 self._soon.stop()
-                self.job.stop()
+                self.taken_out()
             self._guard.watch(self.window())
         if event.type() == QEvent.Type.Show:
             self._guard.watch(self.window())
         return bool(super().event(event))
+
+    def taken_out(self) -> None:
+        """Stop the work and keep what is done, when napari has taken the dock out of its window."""
+        self.job.stop()
 
     def _look_at_machine(self) -> None:
         """Ask, in a worker, for the device and its free memory; also again after each piece of work."""
