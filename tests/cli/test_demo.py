@@ -53,3 +53,10 @@ def test_an_unknown_sample_is_refused(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "tissue" in result.stderr
     assert not folder.exists()
+
+
+def test_an_output_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"precious")
+    result = CliRunner().invoke(app, ["demo", "--output", str(tmp_path / "file")])
+    assert result.exit_code == 2
+    assert "is a file" in result.stderr

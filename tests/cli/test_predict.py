@@ -1,8 +1,13 @@
 from __future__ import annotations
 
-import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -42,29 +47,6 @@ def test_masks_have_the_names_and_pixel_sizes_of_their_images(
     assert 0 <= np.min(unsure) < np.max(unsure) <= 1
 
 
-def test_evaluate_scores_what_predict_wrote(blobs: Path, trained: Path, tmp_path: Path) -> None:
-    command = [
-        *("evaluate", "--device", "cpu", "--model", str(trained)),
-        *("--images", str(blobs / "images"), "--labels", str(blobs / "labels")),
-    ]
-    result = CliRunner().invoke(app, [*command, "--json", str(tmp_path / "scores.json")])
-    assert result.exit_code == 0, result.output
-    assert "bright" in result.stdout
-    scores = json.loads((tmp_path / "scores.json").read_text())
-    assert scores["images"] == 3
-
-    predict(trained, blobs / "images", tmp_path / "masks")
-    dice = []
-    for i in range(3):
-        mask = tifffile.imread(tmp_path / "masks" / f"cell{i}.tif") == 2
-        truth = tifffile.imread(blobs / "labels" / f"cell{i}.tif") == 2
-        dice.append(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
-    assert scores["dice"]["bright"] == pytest.approx(np.mean(dice), abs=1e-5)
-
-    printed = CliRunner().invoke(app, [*command, "--json", "-"])
-    assert json.loads(printed.stdout) == scores
-
-
 def test_a_bad_file_does_not_stop_the_others(blobs: Path, trained: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
@@ -75,7 +57,7 @@ def test_a_bad_file_does_not_stop_the_others(blobs: Path, trained: Path, tmp_pat
     assert result.exit_code == 1
     assert [path.name for path in (tmp_path / "masks").iterdir()] == ["c.tif"]
     assert "1 of 3 images" in result.stdout
-    assert "2 images failed" in result.stderr
+    assert "Failed, see above: 2." in result.stderr
     assert "b.tif failed: The image has 3 channel(s)" in result.stderr
     assert "a.tif failed" in result.stderr
     assert "Traceback" not in result.output
@@ -88,17 +70,154 @@ def test_masks_that_are_there_are_left_alone(blobs: Path, trained: Path, tmp_pat
     image = blobs / "images"
     result = predict(trained, image, masks, "--pattern", "cell[01].tif")
     assert result.exit_code == 0, result.output
-    assert "1 masks were there already" in result.stdout
+    assert "because their masks are there: 1;" in result.stdout
     assert (masks / "cell1.tif").read_bytes() == b"precious"
     again = predict(trained, image / "cell1.tif", masks, "--overwrite")
     assert again.exit_code == 0, again.output
     assert read_labels(masks / "cell1.tif").array.shape == (96, 96)
 
 
+def test_what_is_missing_beside_a_mask_is_made_and_the_mask_left_alone(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    """Also the way on after a stop between two files of an image."""
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for precious in ("cell0.tif", "cell1_uncertainty.tif"):
+        (masks / precious).write_bytes(b"precious")
+    result = predict(trained, blobs / "images", masks, "--pattern", "cell[01].tif", "--uncertainty")
+    assert result.exit_code == 0, result.output
+    assert "2 of 2 images" in result.stdout
+    for precious in ("cell0.tif", "cell1_uncertainty.tif"):
+        assert (masks / precious).read_bytes() == b"precious"
+    assert read_labels(masks / "cell1.tif").array.shape == (96, 96)
+    assert np.max(read_image(masks / "cell0_uncertainty.tif").array) <= 1
+
+
+def test_ctrl_c_keeps_the_masks_that_are_done(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    images.mkdir()
+    small = tifffile.imread(blobs / "images" / "cell0.tif")
+    tifffile.imwrite(images / "a.tif", small)
+    tifffile.imwrite(images / "b.tif", np.tile(small, (40, 40)))
+    command = [
+        *(sys.executable, "-c", "from napari_sam2_adapters.cli import main; main()"),
+        *("predict", "--device", "cpu", "--model", str(trained)),
+        *("--images", str(images), "--output", str(masks)),
+    ]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:
+        while process.poll() is None and not (masks / "a.tif").exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert "1 of 2 images were segmented" in stderr
+    assert "Traceback" not in stderr
+    assert [path.name for path in masks.iterdir()] == ["a.tif"]
+
+
 def test_png_masks(blobs: Path, trained: Path, tmp_path: Path) -> None:
     result = predict(trained, blobs / "images" / "cell0.tif", tmp_path / "masks", "--png")
     assert result.exit_code == 0, result.output
     assert read_labels(tmp_path / "masks" / "cell0.png").array.shape == (96, 96)
+
+
+def test_png_images_and_settings_from_a_file(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    image = tifffile.imread(blobs / "images" / "cell0.tif")
+    folder = tmp_path / "Bilder mit Leerzeichen é 图"
+    folder.mkdir()
+    (folder / "zelle 1.png").write_bytes(imagecodecs.png_encode(image))
+    (folder / "notes.txt").touch()
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("predict: {tile_size_px: 64, uncertainty: true, overlap: 0.5}")
+    more = ("--settings", str(settings), "--no-uncertainty", "--probabilities")
+    result = predict(trained, folder, tmp_path / "masks", *more)
+    assert result.exit_code == 0, result.output
+    names = ["zelle 1.tif", "zelle 1_probabilities.tif"]
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == names
+    probabilities = read_image(tmp_path / "masks" / names[1])
+    assert (probabilities.axes, probabilities.array.shape) == ("CYX", (2, 96, 96))
+    mask = np.asarray(read_labels(tmp_path / "masks" / names[0]).array)
+    np.testing.assert_array_equal(mask - 1, np.argmax(probabilities.array, axis=0))
+
+
+def odd_images(image: np.ndarray) -> dict[str, np.ndarray]:
+    """What microscopes and people save, by what is to become of it."""
+    return {
+        "done_nan": np.where(image > 500, np.nan, image).astype(np.float32),
+        "done_only_nan": np.full((40, 50), np.nan, np.float32),
+        "done_infinite": np.where(image > 500, np.inf, image).astype(np.float32),
+        "done_constant": np.full((40, 50), 7, np.uint16),
+        "done_bool": image > 500,
+        "done_negative": image.astype(np.int32) - 500,
+        "done_float64": image.astype(np.float64),
+        "done_float16": image.astype(np.float16),
+        "failed_one_pixel": np.ones((1, 1), np.uint8),
+        "failed_complex": image.astype(np.complex64),
+        "failed_rgba": np.dstack([image.astype(np.uint8)] * 4),
+        "failed_six_axes": np.zeros((2, 2, 2, 2, 30, 30), np.uint8),
+    }
+
+
+def test_every_kind_of_image_is_segmented_or_refused_in_a_sentence(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    odd = odd_images(tifffile.imread(blobs / "images" / "cell0.tif"))
+    for name, array in odd.items():
+        tifffile.imwrite(images / f"{name}.tif", array)
+    (images / "failed_empty.tif").touch()
+    (images / "failed_text.png").write_text("no picture")
+    whole = (blobs / "images" / "cell0.tif").read_bytes()
+    (images / "failed_cut.tif").write_bytes(whole[: len(whole) // 2])
+    result = predict(trained, images, tmp_path / "masks")
+    assert result.exit_code == 1
+    done = sorted(path.stem for path in (tmp_path / "masks").iterdir())
+    assert done == sorted(name for name in odd if name.startswith("done"))
+    for name in [*(n for n in odd if n.startswith("failed")), "failed_empty", "failed_cut"]:
+        (line,) = (line for line in result.stderr.splitlines() if line.startswith(f"{name}.tif"))
+        assert line.endswith(".")
+    assert "should not happen" not in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_unit_that_nobody_knows_does_not_cost_the_mask(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    image = tmp_path / "old.tif"
+    settings = {"imagej": True, "resolution": (4.0, 2.0), "metadata": {"unit": "furlong"}}
+    tifffile.imwrite(image, tifffile.imread(blobs / "images" / "cell0.tif"), **settings)
+    result = predict(trained, image, tmp_path / "masks")
+    assert result.exit_code == 0, result.output
+    mask = read_labels(tmp_path / "masks" / "old.tif")
+    assert (mask.pixel_size, mask.unit) == (pytest.approx((0.5, 0.25)), "furlong")
+
+
+def test_a_stack_is_refused_as_png_before_it_is_segmented(trained: Path, tmp_path: Path) -> None:
+    stack = tmp_path / "stack.tif"
+    tifffile.imwrite(stack, np.zeros((3, 40, 40), np.uint8), photometric="minisblack")
+    result = predict(trained, stack, tmp_path / "masks", "--png")
+    assert result.exit_code == 1
+    assert "stack.tif failed: PNG holds one plane, but this image has the axes ZYX" in result.stderr
+    result = predict(trained, stack, tmp_path / "masks")
+    assert result.exit_code == 0, result.output
+    assert read_labels(tmp_path / "masks" / "stack.tif").array.shape == (3, 40, 40)
+
+
+def test_an_output_that_is_no_folder_is_refused(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"precious")
+    for output in (tmp_path / "file", tmp_path / "file" / "masks"):
+        result = predict(trained, blobs / "images", output)
+        assert result.exit_code == 2
+        assert str(tmp_path / "file") in result.stderr
+    assert (tmp_path / "file").read_bytes() == b"precious"
 
 
 def test_another_pixel_size_is_told(blobs: Path, trained: Path, tmp_path: Path) -> None:
@@ -120,7 +239,12 @@ def test_what_would_destroy_images_or_masks_is_refused(
         (tmp_path / name).write_bytes(b"")
     twins = predict(trained, tmp_path, tmp_path / "masks")
     assert twins.exit_code == 2
-    assert "'x'" in twins.stderr
+    assert "'x.tif'" in twins.stderr
+    for name in ("y.tif", "y_uncertainty.tif"):
+        (tmp_path / name).write_bytes(b"")
+    twins = predict(trained, tmp_path, tmp_path / "masks", "--pattern", "y*", "--uncertainty")
+    assert twins.exit_code == 2
+    assert "'y_uncertainty.tif'" in twins.stderr
 
 
 @pytest.mark.parametrize("more", [("--tile-size-px", "100"), ("--overlap", "2")])

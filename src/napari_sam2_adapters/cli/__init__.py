@@ -6,6 +6,7 @@ torch is imported by the commands that need it, so that ``--help`` is quick.
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import version
 from typing import Annotated
 
@@ -28,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 all done, 1 a job failed, 2 wrong usage or input.",
+    epilog="Exit codes: 0 all done, 1 a job failed, 2 wrong usage or input, 130 stopped by Ctrl-C.",
 )
 for command in (train, predict, batch, evaluate, info, demo):
     app.command()(command)
@@ -56,4 +57,6 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    # What tifffile logs of a damaged file comes as a sentence when the file cannot be read.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     app()

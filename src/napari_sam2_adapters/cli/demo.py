@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_sam2_adapters.cli.evaluate import score_table
-from napari_sam2_adapters.cli.files import Device, Overwrite
+from napari_sam2_adapters.cli.files import Device, Overwrite, write_json
 from napari_sam2_adapters.cli.settings import build_settings
 from napari_sam2_adapters.cli.terminal import output as console
 from napari_sam2_adapters.cli.train import run_training
@@ -50,6 +49,8 @@ def demo(
     config = build_settings(
         TrainConfig, {"train": {**DEMO_TRAINING.model_dump(), "steps": steps}}, "train"
     )
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output} is a file. Choose a folder with --output.")
     if not overwrite and output.exists() and any(output.iterdir()):
         raise FileExistsError(
             f"{output} is not empty. Choose another folder with --output, or replace the results with --overwrite."
@@ -65,6 +66,7 @@ def demo(
     from napari_sam2_adapters.training.verdict import training_summary
 
     images = load_sample(sample)
+    output.mkdir(parents=True, exist_ok=True)
     chosen = choose_device(device)
     console().print(
         f"{images.title}: {len(images.train_images)} images to learn from, "
@@ -76,11 +78,11 @@ def demo(
     before = summarize(_segment(segmenter, images, dataset.normalization).scores, images.classes)
 
     trainer = Trainer(segmenter, dataset, config)
-    run_training(trainer)
+    if run_training(trainer):
+        console().print("Stopped early: what was learnt so far is scored.")
     result = _segment(segmenter.folded(), images, dataset.normalization)
     scores = summarize(result.scores, images.classes)
 
-    output.mkdir(parents=True, exist_ok=True)
     file = output / f"{images.name}.adapter.safetensors"
     save_adapter(
         file,
@@ -99,7 +101,7 @@ def demo(
     _write_pictures(output, images, result, overwrite)
     seconds = round(time.perf_counter() - started, 1)
     report = {**scores.as_dict(), "seconds": seconds, "adapter": file.name}
-    (output / "scores.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(output / "scores.json", report, overwrite=overwrite)
     console().print(score_table(scores))
     console().print(
         f"Mean Dice on the held-out images: {before.mean_dice:.3f} before training, {scores.mean_dice:.3f} after. "

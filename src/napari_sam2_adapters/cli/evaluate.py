@@ -14,9 +14,11 @@ from napari_sam2_adapters.cli.files import (
     Images,
     Labels,
     Model,
+    Overwrite,
     Pattern,
     SettingsFile,
     read_training_files,
+    write_json,
 )
 from napari_sam2_adapters.cli.predict import prediction_settings
 from napari_sam2_adapters.cli.settings import Sections, read_sections, settings_flags
@@ -43,12 +45,18 @@ def evaluate(
         Path | None,
         typer.Option("--json", help="Also write the scores to this file; - prints them."),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Segment images with known labels and print the scores.
 
     Label 0 counts as background when the model has a class of that value, else as not labelled.
     """
     sections = read_sections(settings, flags)
+    target = None if json_file == Path("-") else json_file
+    if target is not None and target.exists() and not overwrite:
+        raise FileExistsError(
+            f"{target} is there already. Choose another name, or replace it with --overwrite."
+        )
     files = read_training_files(images, labels, pattern)
 
     from napari_sam2_adapters.inference.evaluate import score_images, summarize
@@ -70,13 +78,13 @@ def evaluate(
             scored.append(score)
             bar.update(task, completed=len(scored), description=score.name)
     scores = summarize(scored, segmenter.classes)
-    text = json.dumps({"model": model.name, **scores.as_dict()}, indent=2)
-    if json_file == Path("-"):
-        console().print(text)
+    content = {"model": model.name, **scores.as_dict()}
+    if json_file is not None and target is None:
+        console().print(json.dumps(content, indent=2))
         return
     console().print(score_table(scores))
-    if json_file is not None:
-        json_file.write_text(text + "\n", encoding="utf-8")
+    if target is not None:
+        write_json(target, content, overwrite=overwrite)
 
 
 def score_table(scores: Scores) -> Table:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,9 +24,10 @@ __all__ = [
     "TrainingFiles",
     "list_images",
     "read_training_files",
+    "write_json",
 ]
 
-Images = Annotated[Path, typer.Option(help="Folder of images (TIFF, PNG), or one image.")]
+Images = Annotated[Path, typer.Option(help="Folder of images (TIFF, PNG, JPEG), or one image.")]
 Labels = Annotated[
     Path, typer.Option(help="Folder of label images of the same names, or that of the one image.")
 ]
@@ -83,6 +85,10 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
     from napari_sam2_adapters.data.io import match_labels, read_image, read_labels
 
     alone = images.is_file() and labels.is_file()
+    if alone and images.samefile(labels):
+        raise ValueError(
+            f"{images} is given as its own labels. Give the label image with --labels."
+        )
     paths = [(images, labels)] if alone else match_labels(list_images(images, pattern), labels)
     pairs, sizes = [], set()
     for image_path, label_path in paths:
@@ -91,6 +97,21 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
         sizes.add((_plane_size(image.pixel_size), image.unit))
     pixel_size, unit = sizes.pop() if len(sizes) == 1 else (None, None)
     return TrainingFiles(pairs, pixel_size, unit)
+
+
+def write_json(path: Path, content: dict[str, Any], *, overwrite: bool) -> None:
+    """Write plain numbers and words as JSON; the file appears when it is complete.
+
+    Raises
+    ------
+    FileExistsError
+        When the file exists and ``overwrite`` is not set.
+    """
+    from napari_sam2_adapters.data.atomic import write_atomically
+
+    text = json.dumps(content, indent=2) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda file: file.write(text.encode()), overwrite=overwrite)
 
 
 def _plane_size(sizes: Sequence[float] | None) -> tuple[float, float] | None:

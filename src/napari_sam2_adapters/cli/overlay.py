@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.data.atomic import write_atomically
 
 __all__ = ["draw_overlay"]
 
@@ -65,7 +66,7 @@ def draw_overlay(
         pen.rectangle((left, top + 2, left + 12, top + 14), entry.color)
         pen.text((left + 18, top), entry.name, "black", font)
         left += 36 + int(pen.textlength(entry.name, font))
-    sheet.save(path, "PNG")
+    write_atomically(path, lambda file: sheet.save(file, "PNG"), overwrite=True)
 
 
 def _paint(

@@ -21,8 +21,10 @@ from typer.core import TyperGroup
 __all__ = [
     "BAD_INPUT",
     "FAILED",
+    "STOPPED",
     "JobFailedError",
     "SentenceGroup",
+    "errors",
     "output",
     "progress_bar",
     "sentence",
@@ -32,6 +34,8 @@ FAILED = 1
 """Exit code of a job that was well asked for and failed."""
 BAD_INPUT = 2
 """Exit code of a wrong option, setting or file; typer's own for wrong usage."""
+STOPPED = 130
+"""Exit code of a job that Ctrl-C stopped; every shell's own for it."""
 
 _WRONG_PATH = (
     FileNotFoundError,
@@ -75,6 +79,9 @@ def sentence(error: BaseException) -> str:
     Errors raised by this package are sentences already; those of the system, of a full memory and of unforeseen kinds
     are put into one.
     """
+    # The package's own errors of a full memory say more; those of torch and numpy are of kinds below MemoryError.
+    if type(error) is MemoryError and str(error):
+        return str(error)
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
         return "The memory is full. Use a smaller batch or tile (--batch-size, --tile-size-px), or --device cpu."
     if isinstance(error, OSError) and error.strerror and error.filename:
@@ -94,10 +101,15 @@ class SentenceGroup(TyperGroup):
         Raises
         ------
         typer.Exit
-            With 2 for bad input and 1 for a job that failed, after the sentence was printed.
+            With 2 for bad input, 1 for a job that failed and 130 for one that was stopped, after the sentence was printed.
         """
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            if ctx.params.get("debug"):
+                raise
+            errors().print(str(error) or "Stopped.")
+            raise typer.Exit(STOPPED) from error
         except (typer.Abort, BrokenPipeError):
             raise
         except Exception as error:

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner, Result
+
+from napari_sam2_adapters.cli import app
+
+
+def evaluate(model: Path, images: Path, labels: Path, *more: str) -> Result:
+    return CliRunner().invoke(
+        app,
+        [
+            *("evaluate", "--device", "cpu", "--model", str(model)),
+            *("--images", str(images), "--labels", str(labels), *more),
+        ],
+    )
+
+
+def test_it_scores_what_predict_wrote(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "scores.json"
+    result = evaluate(trained, blobs / "images", blobs / "labels", "--json", str(target))
+    assert result.exit_code == 0, result.output
+    assert "bright" in result.stdout
+    scores = json.loads(target.read_text())
+    assert scores["images"] == 3
+
+    command = [
+        *("predict", "--device", "cpu", "--model", str(trained)),
+        *("--images", str(blobs / "images"), "--output", str(tmp_path / "masks")),
+    ]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    dice = []
+    for i in range(3):
+        mask = tifffile.imread(tmp_path / "masks" / f"cell{i}.tif") == 2
+        truth = tifffile.imread(blobs / "labels" / f"cell{i}.tif") == 2
+        dice.append(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
+    assert scores["dice"]["bright"] == pytest.approx(np.mean(dice), abs=1e-5)
+
+    printed = evaluate(trained, blobs / "images", blobs / "labels", "--json", "-")
+    assert json.loads(printed.stdout) == scores
+
+
+def test_scores_that_are_there_are_replaced_only_on_request(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "scores.json"
+    target.write_text("precious")
+    one = (blobs / "images" / "cell0.tif", blobs / "labels" / "cell0.tif")
+    refused = evaluate(trained, *one, "--json", str(target))
+    assert refused.exit_code == 2
+    assert "--overwrite" in refused.stderr
+    assert target.read_text() == "precious"
+    result = evaluate(trained, *one, "--json", str(target), "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert json.loads(target.read_text())["images"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_images_that_cannot_be_scored_are_named(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(blobs, copy)
+    image, label = copy / "images" / "cell1.tif", copy / "labels" / "cell1.tif"
+    tifffile.imwrite(label, np.full((96, 96), 9, np.uint8))
+    wrong = evaluate(trained, copy / "images", copy / "labels")
+    assert wrong.exit_code == 2
+    assert "cell1.tif has the label 9" in wrong.stderr
+    tifffile.imwrite(image, np.zeros((96, 96, 3), np.uint8), photometric="rgb")
+    colour = evaluate(trained, copy / "images", copy / "labels")
+    assert colour.exit_code == 2
+    assert "cell1.tif cannot be scored: The image has 3 channel(s)" in colour.stderr
+    tifffile.imwrite(label, np.ones((96, 96), np.float32))
+    real = evaluate(trained, copy / "images", copy / "labels")
+    assert real.exit_code == 2
+    assert "cell1.tif holds float32, but labels are whole numbers" in real.stderr
+
+
+def test_an_image_is_not_its_own_label(blobs: Path, trained: Path) -> None:
+    for place in (blobs / "images", blobs / "images" / "cell0.tif"):
+        result = evaluate(trained, place, place)
+        assert result.exit_code == 2
+        assert "own label" in result.stderr
