@@ -39,12 +39,17 @@ def confusion_matrix(
         When the shapes differ or an index is out of range.
     """
     if truth.shape != predicted.shape:
-        raise ValueError(f"truth has shape {truth.shape} but the prediction has {predicted.shape}.")
+        raise ValueError(
+            f"truth has shape {truth.shape} but the prediction has {predicted.shape}; give both of one image."
+        )
     labelled = truth >= 0
     rows = truth[labelled].astype(np.int64)
     columns = predicted[labelled].astype(np.int64)
     if rows.size and (rows.max() >= n_classes or columns.min() < 0 or columns.max() >= n_classes):
-        raise ValueError(f"class indices must lie between 0 and {n_classes - 1}.")
+        raise ValueError(
+            f"Class indices must lie between 0 and {n_classes - 1}, but the truth goes up to {rows.max()} and the "
+            f"prediction from {columns.min()} to {columns.max()}; turn label values into indices first."
+        )
     counts = np.bincount(rows * n_classes + columns, minlength=n_classes * n_classes)
     return counts.reshape(n_classes, n_classes).astype(np.int64)
 
@@ -56,7 +61,7 @@ def dice_per_class(confusion: NDArray[np.integer]) -> NDArray[np.float64]:
 
 
 def iou_per_class(confusion: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Intersection over union of each class; NaN where a class is in neither image."""
+    """Intersection over union ``TP / (TP + FP + FN)`` of each class; NaN where a class is in neither image."""
     hits, in_truth, in_prediction = _counts(confusion)
     return _ratio(hits, in_truth + in_prediction - hits)
 

@@ -37,3 +37,12 @@ def quick() -> Callable[..., TrainConfig]:
         )
 
     return make
+
+
+@pytest.fixture
+def stack_with_a_rare_class() -> Pair:
+    """Forty planes of two classes; a third one is on four of them."""
+    labels = np.zeros((40, 64, 64), np.uint8)
+    labels[::2, :32], labels[::2, 32:] = 1, 2
+    labels[(4, 12, 20, 28), 50:60, 50:60] = 3
+    return Pair(np.random.default_rng(0).random(labels.shape), labels, "ZYX", "stack")

@@ -5,24 +5,29 @@ import json
 import pytest
 
 from napari_sam2_adapters.training.identity import check_fit, describe_run
+from napari_sam2_adapters.training.windows import plan_windows
 
 
 def test_a_run_is_told_from_another(coins, quick, tiny_segmenter) -> None:
-    segmenter = tiny_segmenter(n_classes=2)
-    run = describe_run(segmenter, coins(), quick(), [5, 6])
+    segmenter, dataset = tiny_segmenter(n_classes=2), coins()
+    windows, _ = plan_windows(dataset, window_px=64, most_pixels=10**9, seed=0)
+    run = describe_run(segmenter, dataset, quick(), [5, 6], windows)
     assert json.loads(json.dumps(run)) == run
     longer = quick(steps=99, time_budget_s=5, patience=3, validate_every=9)
-    assert describe_run(segmenter, coins(), longer, [5, 6]) == run
+    assert describe_run(segmenter, dataset, longer, [5, 6], windows) == run
+    narrow, classes = tiny_segmenter(n_classes=2, reduction=2), tiny_segmenter(n_classes=3)
     others = {
-        "settings": describe_run(segmenter, coins(), quick(seed=1), [5, 6]),
-        "network": describe_run(tiny_segmenter(n_classes=2, reduction=2), coins(), quick(), [5, 6]),
-        "classes": describe_run(tiny_segmenter(n_classes=3), coins(), quick(), [5, 6]),
-        "data": describe_run(segmenter, coins(), quick(), [5, 7]),
+        "settings": describe_run(segmenter, dataset, quick(seed=1), [5, 6], windows),
+        "network": describe_run(narrow, dataset, quick(), [5, 6], windows),
+        "classes": describe_run(classes, dataset, quick(), [5, 6], windows),
+        "data": describe_run(segmenter, dataset, quick(), [5, 7], windows),
     }
     for part, other in others.items():
         assert [key for key in run if run[key] != other[key]] == [part]
-    cut_elsewhere = describe_run(segmenter, coins(0.4), quick(), [5, 6])
+    cut_elsewhere = describe_run(segmenter, coins(0.4), quick(), [5, 6], windows)
     assert cut_elsewhere["data"]["regions"] != run["data"]["regions"]
+    scored_elsewhere = describe_run(segmenter, dataset, quick(), [5, 6], windows[1:])
+    assert scored_elsewhere["data"]["held-out windows"] != run["data"]["held-out windows"]
 
 
 def test_other_classes_are_refused(coins, tiny_segmenter) -> None:

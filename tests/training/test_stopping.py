@@ -40,3 +40,11 @@ def test_progress_goes_by_steps_or_by_time() -> None:
     assert progress_of_step(config, 9, 5.0) == pytest.approx(0.5)
     assert progress_of_step(config, 9, 50.0) == 1
     assert progress_of_step(TrainConfig(steps=99), 9, 1e9) == pytest.approx(0.1)
+
+
+def test_a_long_check_before_the_first_step_takes_nothing_from_the_warm_up() -> None:
+    config = TrainConfig(steps=99, time_budget_s=10)
+    assert progress_of_step(config, 0, 4.0, 4.0) == pytest.approx(0.01)
+    assert progress_of_step(config, 0, 7.0, 4.0) == pytest.approx(0.5)
+    assert progress_of_step(config, 0, 10.0, 4.0) == 1
+    assert progress_of_step(config, 0, 12.0, 12.0) == pytest.approx(0.01)

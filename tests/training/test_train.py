@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import inspect
+import itertools
 import math
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from napari_sam2_adapters.config import ModelConfig, PredictConfig, default_classes
+from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.train import (
     NoticeRecord,
@@ -145,6 +148,24 @@ def test_however_it_is_left_the_best_is_kept(coins, quick, tiny_segmenter, leave
     assert not segmenter.training
 
 
+@pytest.mark.parametrize("taken", range(10))
+def test_it_can_be_left_at_any_yield(coins, quick, tiny_segmenter, taken: int) -> None:
+    """Records: a check, two steps, a check, two steps, a check, a step, the last check."""
+    segmenter = tiny_segmenter(n_classes=2)
+    trainer = Trainer(segmenter, coins(), quick(steps=5))
+    averages = {0: segmenter.trained_state()}
+    with contextlib.closing(trainer.run()) as run:
+        for record in itertools.islice(run, taken):
+            with trainer.current_weights():
+                averages[record.step] = segmenter.trained_state()
+    assert len(steps(trainer.history)) == [0, 0, 1, 2, 2, 3, 4, 4, 5, 5][taken]
+    best = 0 if trainer.best is None else trainer.best.step
+    assert same(segmenter.trained_state(), averages[best])
+    assert not segmenter.training
+    scores = [record.mean_dice for record in checks(trainer.history)]
+    assert not scores or trainer.best.mean_dice == max(scores)
+
+
 def test_a_run_that_only_spoils_gives_back_what_it_got(coins, quick, tiny_segmenter) -> None:
     segmenter = tiny_segmenter(n_classes=2)
     list(Trainer(segmenter, coins(), quick(steps=30, validate_every=30)).run())
@@ -250,6 +271,54 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert trainer.baseline.mean_dice == expected.baseline.mean_dice
 
 
+def test_the_network_of_the_users_resumes_to_the_same_bits(coins, quick, tmp_path: Path) -> None:
+    """Mobile with HP in channels-last, as `build_segmenter` makes it: rounding hangs on the memory order too."""
+    config, path = quick(steps=4), tmp_path / "run.safetensors"
+
+    def fresh() -> Segmenter:
+        return build_segmenter(ModelConfig(), default_classes([1, 2]))
+
+    whole, segmenter = fresh(), fresh()
+    expected = list(train(whole, coins(), config))
+    with contextlib.closing(train(fresh(), coins(), config, checkpoint=path)) as run:
+        next(r for r in run if isinstance(r, StepRecord) and r.step == 3)
+    later = list(train(segmenter, coins(), config, checkpoint=path, resume=True))
+    assert untimed(later) == untimed(expected)[-len(later) :]
+    assert same(segmenter.trained_state(), whole.trained_state())
+
+
+def test_a_run_that_was_killed_before_its_first_step_resumes(
+    coins, quick, tiny_segmenter, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.safetensors"
+    with contextlib.closing(
+        train(tiny_segmenter(n_classes=2), coins(), quick(), checkpoint=path)
+    ) as run:
+        assert next(run).step == 0
+    later = list(train(tiny_segmenter(n_classes=2), coins(), quick(), checkpoint=path, resume=True))
+    assert [r.step for r in steps(later)] == [1, 2, 3, 4, 5, 6]
+    assert [r.step for r in checks(later)] == [2, 4, 6]
+
+
+def test_resuming_forgets_why_the_run_before_ended(
+    coins, quick, tiny_segmenter, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.safetensors"
+    trainer = Trainer(tiny_segmenter(n_classes=2), coins(), quick(steps=2))
+    run = trainer.run()
+    next(run)
+    trainer.save_checkpoint(path)
+    with pytest.raises(ValueError, match="close that run before you resume"):
+        trainer.resume(path)
+    list(run)
+    assert trainer.stop_reason
+    trainer.resume(path)
+    assert trainer.stop_reason == ""
+    with contextlib.closing(trainer.run()) as run:
+        assert next(run).step == 1
+    assert trainer.stop_reason == ""
+
+
 @pytest.mark.parametrize(
     ("recipe", "stop_at"), [("interactive", 1), ("interactive", 4), ("paper", 3)]
 )
@@ -315,6 +384,10 @@ def test_the_checkpoint_of_another_run_is_refused(
         r"settings \(loss\)": (tiny_segmenter(n_classes=2), coins(), quick(loss="composite")),
         r"data \(split\)": (tiny_segmenter(n_classes=2), coins(0.4), quick()),
     }
+    with pytest.raises(ValueError, match=r"data \(held-out windows\) is \"1 windows"):
+        Trainer(
+            tiny_segmenter(n_classes=2), coins(), quick(), predict=PredictConfig(tile_size_px=64)
+        ).resume(path)
     for part, (segmenter, dataset, config) in others.items():
         before = segmenter.trained_state()
         with pytest.raises(ValueError, match=f"belongs to another run: its {part} is"):

@@ -11,7 +11,10 @@ __all__ = ["MovingAverage", "ema_decay"]
 
 
 def ema_decay(step: int, highest: float = 0.999) -> float:
-    """Decay ``min(highest, (1 + t) / (10 + t))`` after step ``t``: short memory first, long memory later."""
+    """Decay ``min(highest, (1 + t) / (10 + t))`` after step ``t``: short memory first, long memory later.
+
+    The rule is that of TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``.
+    """
     return min(highest, (1 + step) / (10 + step))
 
 

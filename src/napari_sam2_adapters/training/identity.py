@@ -10,6 +10,7 @@ from typing import Any
 from napari_sam2_adapters.config import TrainConfig
 from napari_sam2_adapters.data.dataset import Dataset, Region
 from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.training.windows import Window
 
 __all__ = ["check_fit", "describe_run"]
 
@@ -18,9 +19,21 @@ _FREE_SETTINGS = {"steps", "time_budget_s", "patience", "validate_every"}
 
 
 def describe_run(
-    segmenter: Segmenter, dataset: Dataset, config: TrainConfig, class_counts: Sequence[int]
+    segmenter: Segmenter,
+    dataset: Dataset,
+    config: TrainConfig,
+    class_counts: Sequence[int],
+    windows: Sequence[Window],
 ) -> dict[str, Any]:
-    """Give network, classes, settings and data of a run, ready for JSON."""
+    """Give network, classes, settings and data of a run, ready for JSON.
+
+    Parameters
+    ----------
+    class_counts
+        Labelled training pixels of each class.
+    windows
+        What every check scores: scores of other pixels could not be compared.
+    """
     settings = config.model_dump(mode="json", exclude=_FREE_SETTINGS)
     return {
         "network": {
@@ -34,6 +47,7 @@ def describe_run(
             "labelled training pixels per class": list(class_counts),
             "normalization": dataset.normalization.model_dump(mode="json"),
             "regions": _fingerprint([*dataset.train, *dataset.held_out]),
+            "held-out windows": f"{len(windows)} windows, {_fingerprint_windows(windows)}",
         },
     }
 
@@ -66,3 +80,9 @@ def _fingerprint(regions: Sequence[Region]) -> str:
         for r in regions
     ]
     return hashlib.sha256(json.dumps(places).encode()).hexdigest()
+
+
+def _fingerprint_windows(windows: Sequence[Window]) -> str:
+    cores = [(c.start, c.stop) for window in windows for c in window.core]
+    regions = _fingerprint([window.region for window in windows])
+    return hashlib.sha256(json.dumps([regions, cores]).encode()).hexdigest()[:12]

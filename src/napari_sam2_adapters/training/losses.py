@@ -146,7 +146,10 @@ def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
-    """Mean over the classes present of ``1 - (2 Σ p g + s) / (Σ p + Σ g + s)``, sums over the batch."""
+    """Mean over the classes present of ``1 - (2 Σ p g + s) / (Σ p + Σ g + s)``, sums over the batch.
+
+    Soft Dice with plain sums below (Sudre et al., arXiv 1707.03237) rather than squares.
+    """
     hits, misses, false_alarms, present = _soft_counts(logits, target)
     dice = (2 * hits + smooth) / (2 * hits + misses + false_alarms + smooth)
     return _mean_present(1 - dice, present)
@@ -160,7 +163,10 @@ def focal_tversky_loss(
     gamma: float = 0.75,
     smooth: float = 1.0,
 ) -> Tensor:
-    """Mean over the classes present of ``(1 - TP / (TP + α FN + β FP))^γ``; α weighs misses."""
+    """Mean over the classes present of ``(1 - (TP + s) / (TP + α FN + β FP + s))^γ``; α weighs misses.
+
+    Abraham and Khan, arXiv 1810.07842, whose exponent is written 1/γ with γ = 4/3.
+    """
     hits, misses, false_alarms, present = _soft_counts(logits, target)
     tversky = (hits + smooth) / (hits + alpha * misses + beta * false_alarms + smooth)
     # The power has an infinite slope at 0.
@@ -174,7 +180,10 @@ def line_dice_loss(
     iterations: int = 5,
     smooth: float = 1.0,
 ) -> Tensor:
-    """Soft clDice loss (Shit et al., CVPR 2021): how far skeletons lie outside each other's masks.
+    """Soft clDice loss (Shit et al., arXiv 2003.07311): how far skeletons lie outside each other's masks.
+
+    ``1 - 2 P R / (P + R)`` with ``P = (Σ S_p g + s) / (Σ S_p + s)`` and ``R = (Σ S_g p + s) / (Σ S_g + s)``, where S is
+    the soft skeleton, sums over the batch and the mean over the classes present.
 
     Parameters
     ----------
@@ -197,7 +206,7 @@ def line_dice_loss(
 
 
 def soft_skeleton(mask: Tensor, iterations: int) -> Tensor:
-    """Thin a soft mask ``(B, C, H, W)`` in 0..1 to its centre lines by repeated opening."""
+    """Thin a soft mask ``(B, C, H, W)`` in 0..1 to its centre lines by repeated opening (arXiv 2003.07311, algorithm 1)."""
     skeleton = torch.zeros_like(mask)
     for _ in range(iterations + 1):
         eroded = _erode(mask)
@@ -208,7 +217,7 @@ def soft_skeleton(mask: Tensor, iterations: int) -> Tensor:
 
 
 def _erode(mask: Tensor) -> Tensor:
-    """Smallest value over the cross of each pixel and its four neighbours."""
+    """Smallest value over the cross of each pixel and its four neighbours, as in the paper's code."""
     return torch.minimum(-_largest_of_three(-mask, 2), -_largest_of_three(-mask, 3))
 
 

@@ -108,7 +108,10 @@ def build_optimizer(
 
 
 def rate_factor(progress: float, warm_up: float) -> float:
-    """Share of the peak rate at a progress of 0 to 1: a straight rise to 1, then half a cosine to 0."""
+    """Share of the peak rate at a progress of 0 to 1: a straight rise to 1, then half a cosine to 0.
+
+    The cosine is that of Loshchilov and Hutter (arXiv 1608.03983, equation 5) without restarts.
+    """
     if progress < warm_up:
         return progress / warm_up
     falling = (progress - warm_up) / (1 - warm_up)

@@ -7,13 +7,24 @@ from napari_sam2_adapters.config import TrainConfig
 __all__ = ["progress_of_step", "reason_to_stop"]
 
 
-def progress_of_step(config: TrainConfig, step: int, seconds: float) -> float:
+def progress_of_step(
+    config: TrainConfig, step: int, seconds: float, before_first_step: float = 0.0
+) -> float:
     """Share of training done in the step after ``step`` others, above 0 and at most 1.
 
     It goes by time too where there is a budget, so that the learning rate is low when the time is up.
+
+    Parameters
+    ----------
+    seconds
+        Time spent so far.
+    before_first_step
+        What of it the check before the first step took: that is no progress, and would shorten the warm-up.
     """
     by_steps = (step + 1) / (config.steps + 1)
-    by_time = seconds / config.time_budget_s if config.time_budget_s is not None else 0.0
+    if config.time_budget_s is None or config.time_budget_s <= before_first_step:
+        return by_steps
+    by_time = (seconds - before_first_step) / (config.time_budget_s - before_first_step)
     return min(1.0, max(by_steps, by_time))
 
 

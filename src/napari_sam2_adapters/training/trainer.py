@@ -94,7 +94,9 @@ class Trainer:
         )
         self._weights = RunWeights(segmenter, averaged=self._recipe.averaged)
         self._held_out = HeldOut(dataset, config, predict or PredictConfig())
-        self._identity = describe_run(segmenter, dataset, config, self._source.class_counts)
+        self._identity = describe_run(
+            segmenter, dataset, config, self._source.class_counts, self._held_out.windows
+        )
         self._step = 0
         self._marked_step = -1
         self._stale_checks = 0
@@ -175,8 +177,11 @@ class Trainer:
         ------
         FileNotFoundError, ValueError
             When there is none, or it is damaged, foreign, or of a run with another network, other data or other
-            settings (save steps, time budget, patience and checks); nothing is changed then.
+            settings (save steps, time budget, patience, and checks that score the same pixels), or while this
+            trainer runs; nothing is changed then.
         """
+        if self._running:
+            raise ValueError("This trainer is running; close that run before you resume another.")
         path = path or self._checkpoint
         if path is None:
             raise ValueError("Say which checkpoint to resume from: this trainer has no file.")
@@ -189,7 +194,7 @@ class Trainer:
         self._step = progress["step"]
         self._marked_step = progress["marked_step"]
         self._seconds = progress["seconds"]
-        self._diverged = False
+        self._diverged, self.stop_reason = False, ""
         self.history = unpack_history(tensors["history"]["steps"], progress["records"])
         self._stale_checks = best_check(self.history)[1]
 
@@ -222,7 +227,12 @@ class Trainer:
         loss, rate = self._stepper.take(
             images,
             labels,
-            progress=progress_of_step(self._config, self._step, self._seconds),
+            progress=progress_of_step(
+                self._config,
+                self._step,
+                self._seconds,
+                0.0 if self.baseline is None else self.baseline.seconds,
+            ),
             seed=self._config.seed * 1_000_003 + self._step,
         )
         if math.isnan(loss):
@@ -240,7 +250,7 @@ class Trainer:
         if self._stepper.part_size < part_size:
             yield self._note(
                 f"The memory of {self._segmenter.device} was full, so batches of {len(images)} crops now go through "
-                f"the network {self._stepper.part_size} at a time; that is slower, but learns the same."
+                f"the network {self._stepper.part_size} at a time; that is slower, and learns nearly the same."
             )
 
     def _mark(self) -> Iterator[Record]:

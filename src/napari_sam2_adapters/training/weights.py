@@ -44,9 +44,9 @@ class RunWeights:
     def average_in_segmenter(self) -> Iterator[Segmenter]:
         """The segmenter with the average, in inference mode; weights and mode are put back after."""
         before, was_training = self._segmenter.trained_state(), self._segmenter.training
-        self._segmenter.load_trained_state(self._average.state())
-        self._segmenter.eval()
         try:
+            self._segmenter.load_trained_state(self._average.state())
+            self._segmenter.eval()
             yield self._segmenter
         finally:
             self._segmenter.load_trained_state(before)
