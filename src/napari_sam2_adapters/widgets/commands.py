@@ -1,0 +1,55 @@
+"""Commands of the palette and the menus that are no docks."""
+
+from __future__ import annotations
+
+import napari
+import napari.layers
+import numpy as np
+from qtpy.QtCore import QTimer
+
+from napari_sam2_adapters.widgets import _layers
+from napari_sam2_adapters.widgets._dock import show_dock
+from napari_sam2_adapters.widgets._log import open_log, open_path, show_failure
+from napari_sam2_adapters.widgets._store import adapters_folder
+
+__all__ = ["measure", "new_strokes", "open_adapters_folder", "open_log_file"]
+
+_BRUSH_PX = 6
+
+
+def new_strokes(viewer: napari.Viewer) -> None:
+    """Add an empty Labels layer that lies on the selected image, with the brush in hand."""
+    image = viewer.layers.selection.active
+    if not isinstance(image, napari.layers.Image):
+        images = [layer for layer in viewer.layers if isinstance(layer, napari.layers.Image)]
+        if len(images) != 1:
+            show_failure("Select the image that you want to paint on, and choose this again.")
+            return
+        image = images[0]
+    try:
+        picture = _layers.take_picture(image, channel_axis=_layers.guess_channel_axis(image))
+    except ValueError as error:
+        show_failure(str(error))
+        return
+    layer = viewer.add_labels(
+        np.zeros(picture.label_shape, np.uint8),
+        name=f"{picture.name} – strokes",
+        **picture.placement,
+    )
+    layer.brush_size, layer.mode = _BRUSH_PX, "paint"
+
+
+def measure(viewer: napari.Viewer) -> None:
+    """Show the part of the Segment dock that measures a labels layer."""
+    dock = show_dock(viewer, "Segment")
+    QTimer.singleShot(0, lambda: dock.scroll.ensureWidgetVisible(dock.measuring))
+
+
+def open_adapters_folder() -> None:
+    """Show the saved adapters on the desktop."""
+    open_path(adapters_folder())
+
+
+def open_log_file() -> None:
+    """Open the log with the details of errors."""
+    open_log()

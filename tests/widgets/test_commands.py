@@ -1,0 +1,78 @@
+"""Commands as the palette and the menus run them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+from napari.utils.notifications import notification_manager
+
+from napari_sam2_adapters.widgets import _log, commands
+from napari_sam2_adapters.widgets.segment import Segment
+
+PLUGIN = "napari-sam2-adapters"
+
+
+def run(name: str) -> Any:
+    """Run a command as napari's palette does."""
+    from napari._app_model import get_app_model
+
+    return get_app_model().commands.execute_command(f"{PLUGIN}.{name}").result()
+
+
+def test_new_strokes_lie_on_the_selected_image(make_napari_viewer_proxy) -> None:
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(np.zeros((4, 4)), name="other")
+    image = viewer.add_image(
+        np.zeros((3, 8, 9)),
+        name="cells",
+        scale=(2, 0.5, 0.5),
+        translate=(1, 2, 3),
+        units=["um"] * 3,
+    )
+    viewer.layers.selection.active = image
+    run("new_strokes")
+    strokes = viewer.layers[-1]
+    assert isinstance(strokes, Labels)
+    assert strokes.name == "cells – strokes"
+    assert strokes.data.shape == (3, 8, 9)
+    np.testing.assert_allclose(strokes.scale, image.scale)
+    np.testing.assert_allclose(strokes.translate, image.translate)
+    assert strokes.units == image.units
+    assert str(strokes.mode) == "paint"
+
+
+def test_new_strokes_without_a_choice_ask_for_one(make_napari_viewer_proxy) -> None:
+    viewer = make_napari_viewer_proxy()
+    run("new_strokes")
+    assert len(viewer.layers) == 0
+    assert "Select the image" in notification_manager.records[-1].message
+
+
+def test_a_single_image_needs_no_selection(make_napari_viewer_proxy) -> None:
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(np.zeros((8, 9, 3), np.uint8), name="rgb", rgb=True)
+    viewer.add_points(np.zeros((1, 2)))
+    run("new_strokes")
+    assert viewer.layers[-1].data.shape == (8, 9)
+
+
+def test_log_and_folder_are_opened(
+    make_napari_viewer_proxy, monkeypatch: pytest.MonkeyPatch, adapters_home
+) -> None:
+    make_napari_viewer_proxy()
+    opened = []
+    monkeypatch.setattr(_log, "open_path", opened.append)
+    monkeypatch.setattr(commands, "open_path", opened.append)
+    run("open_log")
+    run("open_adapters_folder")
+    assert opened == [_log.log_path(), adapters_home]
+
+
+def test_measuring_opens_the_segment_dock(make_napari_viewer_proxy, qtbot) -> None:
+    viewer = make_napari_viewer_proxy()
+    run("measure")
+    qtbot.wait(50)
+    assert any(isinstance(dock, Segment) for dock in viewer.window.dock_widgets.values())
