@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam2_adapters.batch.job import BatchJob, read_job_file
+from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, read_job_file
 from napari_sam2_adapters.batch.lock import LOCK_FILE, locked_folder
 from napari_sam2_adapters.batch.run import ItemRecord, run_batch
+from napari_sam2_adapters.batch.scheme import survey_batch
 from napari_sam2_adapters.batch.stamps import file_sha256
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.data.io import read_image, read_labels
@@ -25,7 +26,7 @@ from napari_sam2_adapters.models.model_file import load_adapter
 
 def run(job: BatchJob, **options: bool) -> dict[str, ItemRecord]:
     """The last record of each image."""
-    return {record.item.name: record for record in run_batch(job, **options)}
+    return {record.item.name: record for record in run_batch(job, BatchOptions(**options))}
 
 
 def statuses(last: dict[str, ItemRecord]) -> Counter[str]:
@@ -136,6 +137,25 @@ def test_other_settings_never_mix_into_the_results(
     assert not any(record.earlier for record in replaced.values())
     assert (job.output / "cell 0.tif").read_bytes() != before["cell 0.tif"]
     assert len(table(job.output)) == 4
+
+
+def test_a_survey_says_where_images_stand_and_writes_nothing(job: BatchJob, images: Path) -> None:
+    before = survey_batch(job)
+    assert [record.status for record in before.records] == ["pending"] * 4
+    assert not job.output.exists()
+    (images / "cell 3.tif").write_bytes(b"broken")
+    run(job)
+    state = results_of(job.output)
+    after = survey_batch(job)
+    assert [record.status for record in after.records] == ["done"] * 3 + ["failed"]
+    assert all(record.earlier for record in after.records)
+    assert not after.conflict
+    again = survey_batch(job, BatchOptions(retry_failed=True))
+    assert [record.status for record in again.records] == ["done"] * 3 + ["pending"]
+    other = job.model_copy(update={"predict": PredictConfig(tile_size_px=96)})
+    assert "with other settings" in survey_batch(other).conflict
+    assert not survey_batch(other, BatchOptions(overwrite=True)).conflict
+    assert results_of(job.output) == state
 
 
 def test_results_can_be_made_anew(job: BatchJob) -> None:
@@ -250,7 +270,7 @@ def test_cancel_ends_after_the_tile_and_the_next_start_goes_on(
 
 def test_a_cancelled_repetition_keeps_what_was_known(job: BatchJob) -> None:
     run(job)
-    records = run_batch(job, skip_done=False)
+    records = run_batch(job, BatchOptions(skip_done=False))
     for record in records:
         if record.tiles:
             break

@@ -12,7 +12,15 @@ from pydantic import Field, ValidationError, model_validator
 from napari_sam2_adapters.config import ClassInfo, PredictConfig, Settings, describe_errors
 from napari_sam2_adapters.data.atomic import write_atomically
 
-__all__ = ["JOB_FILE", "BatchJob", "JobFile", "LabelFormat", "read_job_file", "write_job_file"]
+__all__ = [
+    "JOB_FILE",
+    "BatchJob",
+    "BatchOptions",
+    "JobFile",
+    "LabelFormat",
+    "read_job_file",
+    "write_job_file",
+]
 
 JOB_FILE = "job.json"
 FORMAT_VERSION = 1
@@ -88,6 +96,32 @@ class BatchJob(Settings):
             "label_format": self.label_format,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class BatchOptions(Settings):
+    """What a start of a job does with what lies there already."""
+
+    skip_done: Annotated[
+        bool,
+        Field(
+            title="Skip what is done",
+            description="Leave images alone that are done with the same adapter and settings and have not changed since.",
+        ),
+    ] = True
+    retry_failed: Annotated[
+        bool,
+        Field(
+            title="Retry failed",
+            description="Try images again that failed in an earlier run.",
+        ),
+    ] = False
+    overwrite: Annotated[
+        bool,
+        Field(
+            title="Replace files",
+            description="Replace results of other settings, and files in the place of results that this batch did not write.",
+        ),
+    ] = False
 
 
 class JobFile(Settings):

@@ -7,8 +7,9 @@ from typing import Literal
 
 from napari_sam2_adapters.batch.plan import Item
 from napari_sam2_adapters.batch.report import Entry
+from napari_sam2_adapters.batch.standing import Standing
 
-__all__ = ["ItemRecord", "record_of"]
+__all__ = ["ItemRecord", "first_record", "record_of"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,15 @@ class ItemRecord:
     all_tiles: int = 0
     pixels: dict[str, int] | None = None
     notices: tuple[str, ...] = ()
+
+
+def first_record(item: Item, standing: Standing) -> ItemRecord:
+    """Where an image stands before the work begins."""
+    if standing.refusal:
+        return ItemRecord(item, "failed", reason=standing.refusal)
+    if standing.entry is not None:
+        return record_of(item, standing.entry)
+    return ItemRecord(item, "pending")
 
 
 def record_of(item: Item, entry: Entry) -> ItemRecord:

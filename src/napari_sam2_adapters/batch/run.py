@@ -9,36 +9,31 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from napari_sam2_adapters.batch.job import BatchJob, JobFile, read_job_file, write_job_file
+from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, JobFile, write_job_file
 from napari_sam2_adapters.batch.lock import results_folder
-from napari_sam2_adapters.batch.plan import Item, plan_items, printable
-from napari_sam2_adapters.batch.records import ItemRecord, record_of
+from napari_sam2_adapters.batch.plan import Item, printable
+from napari_sam2_adapters.batch.records import ItemRecord, first_record, record_of
 from napari_sam2_adapters.batch.report import Entry, Report
+from napari_sam2_adapters.batch.scheme import Scheme, conflict_of, plan_batch
 from napari_sam2_adapters.batch.segment_file import (
     SegmentedFile,
     disk_is_unusable,
     reason_of,
     segment_file,
 )
-from napari_sam2_adapters.batch.stamps import FileStamp, file_sha256
-from napari_sam2_adapters.batch.standing import Standing, Treatment, judge
-from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.batch.stamps import FileStamp
+from napari_sam2_adapters.batch.standing import Standing, judge
 from napari_sam2_adapters.data.atomic import remove_partial_files
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.inference.tiled_run import TileProgress
-    from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["ItemRecord", "Treatment", "run_batch"]
+__all__ = ["ItemRecord", "run_batch"]
 
 
 def run_batch(
-    job: BatchJob,
-    *,
-    skip_done: bool = True,
-    retry_failed: bool = False,
-    overwrite: bool = False,
+    job: BatchJob, options: BatchOptions | None = None
 ) -> Generator[ItemRecord, None, None]:
     """Segment the images of a job, yielding records of where each of them stands.
 
@@ -50,14 +45,8 @@ def run_batch(
     ----------
     job
         What to do.
-    skip_done
-        Leave images alone that are done with the same model and settings, have not changed since, and whose results lie there as
-        they were written. Without it they are done anew.
-    retry_failed
-        Try images again that failed in an earlier run.
-    overwrite
-        Replace files in the place of results that this job did not write, or that were changed since, and results of other
-        settings.
+    options
+        What to do with images that an earlier run is done with, and with files that lie in the way.
 
     Raises
     ------
@@ -66,74 +55,59 @@ def run_batch(
     OSError
         When the folder of the results is in use by another run, cannot be written, or the disk is full.
     """
-    from napari_sam2_adapters.models.model_file import read_header
-
-    header = read_header(job.model)
-    predict = job.predict or PredictConfig(tile_size_px=header.tile_size_px)
-    model_sha256 = file_sha256(job.model)
-    settings_sha256 = job.settings_sha256(model_sha256, predict)
-    items = plan_items(job, predict)
-    treatment = Treatment(settings_sha256, skip_done, retry_failed, overwrite)
+    options = options or BatchOptions()
+    scheme = plan_batch(job)
     with results_folder(job.output):
         report = Report(job.output)
-        _check_former_results(job, report, treatment)
+        conflict = conflict_of(scheme, report, options)
+        if conflict:
+            raise ValueError(conflict)
         write_job_file(
             JobFile(
-                job=job.absolute().model_copy(update={"predict": predict}),
-                model_sha256=model_sha256,
-                settings_sha256=settings_sha256,
-                classes=header.classes,
+                job=job.absolute().model_copy(update={"predict": scheme.predict}),
+                model_sha256=scheme.model_sha256,
+                settings_sha256=scheme.settings_sha256,
+                classes=scheme.header.classes,
                 package_version=version("napari-sam2-adapters"),
             )
         )
-        results = (path for item in items for path in item.outputs.values())
+        results = (path for item in scheme.items for path in item.outputs.values())
         for folder in {job.output, *(path.parent for path in results)}:
             remove_partial_files(folder)
-        report.open([info.name for info in header.classes], settings_sha256)
-        run = _Run(job, header, predict, treatment, report)
+        report.open([info.name for info in scheme.header.classes], scheme.settings_sha256)
         try:
-            yield from run.records(items)
+            yield from _Run(scheme, options, report).records()
         finally:
-            report.write_table(settings_sha256)
+            report.write_table(scheme.settings_sha256)
 
 
 class _Run:
     """What all images are segmented with; the network is loaded for the first that needs it."""
 
-    def __init__(
-        self,
-        job: BatchJob,
-        header: AdapterHeader,
-        predict: PredictConfig,
-        treatment: Treatment,
-        report: Report,
-    ) -> None:
-        self.job, self.header, self.predict = job, header, predict
-        self.treatment, self.report = treatment, report
+    def __init__(self, scheme: Scheme, options: BatchOptions, report: Report) -> None:
+        self.scheme, self.options, self.report = scheme, options, report
         self._segmenter: Segmenter | None = None
 
-    def records(self, items: list[Item]) -> Iterator[ItemRecord]:
+    def records(self) -> Iterator[ItemRecord]:
         """Tell of all images, then work on those that are to be done."""
         waiting = []
-        for item in items:
-            standing = judge(item, self.report.last(item.name), self.treatment)
+        for item in self.scheme.items:
+            last = self.report.last(item.name)
+            standing = judge(item, last, self.scheme.settings_sha256, self.options)
             if standing.refusal:
-                yield self._refuse(item, standing.refusal)
-            elif standing.entry is not None:
-                yield record_of(item, standing.entry)
-            else:
+                self._note_refusal(item, standing.refusal)
+            elif standing.entry is None:
                 waiting.append((item, standing))
-                yield ItemRecord(item, "pending")
+            yield first_record(item, standing)
         for item, standing in waiting:
             yield from self._segment(item, standing)
 
-    def _refuse(self, item: Item, refusal: str) -> ItemRecord:
+    def _note_refusal(self, item: Item, refusal: str) -> None:
         last = self.report.last(item.name)
         if last is None or (last.status, last.reason) != ("failed", refusal):
             # What is known of the files that lie there is kept; without a source it is judged anew each time.
             known = {} if last is None else last.outputs
             self.report.add(self._failure(item, refusal).model_copy(update={"outputs": known}))
-        return ItemRecord(item, "failed", reason=refusal)
 
     def _segment(self, item: Item, standing: Standing) -> Iterator[ItemRecord]:
         segmenter = self._network()
@@ -143,7 +117,7 @@ class _Run:
                 name=item.name,
                 image=printable(item.source),
                 status="running",
-                settings_sha256=self.treatment.settings_sha256,
+                settings_sha256=self.scheme.settings_sha256,
             )
         )
         try:
@@ -165,10 +139,10 @@ class _Run:
             stamp = FileStamp.of(item.source)
             tiles = segment_file(
                 segmenter,
-                self.header,
+                self.scheme.header,
                 item.source,
                 item.outputs,
-                self.predict,
+                self.scheme.predict,
                 overwrite=standing.replace,
             )
             result = yield from _running(item, tiles, started)
@@ -182,7 +156,7 @@ class _Run:
         ) as error:  # one bad file, whatever is wrong with it, does not stop the others
             if disk_is_unusable(error):
                 raise OSError(
-                    f"Nothing more can be written to {self.job.output} ({error}). Make room, and start the batch again to go on."
+                    f"Nothing more can be written to {self.scheme.job.output} ({error}). Make room, and start the batch again to go on."
                 ) from error
             reason = reason_of(error)
         failure = self._failure(item, reason, time.perf_counter() - started)
@@ -193,7 +167,9 @@ class _Run:
             from napari_sam2_adapters.models.device import choose_device
             from napari_sam2_adapters.models.model_file import load_adapter
 
-            segmenter, _ = load_adapter(self.job.model, device=choose_device(self.job.device))
+            segmenter, _ = load_adapter(
+                self.scheme.job.model, device=choose_device(self.scheme.job.device)
+            )
             self._segmenter = segmenter.folded()
         return self._segmenter
 
@@ -204,7 +180,7 @@ class _Run:
             status="failed",
             reason=reason,
             seconds=round(seconds, 3),
-            settings_sha256=self.treatment.settings_sha256,
+            settings_sha256=self.scheme.settings_sha256,
             finished=_now(),
         )
 
@@ -220,9 +196,9 @@ class _Run:
             pixel_size=result.pixel_size,
             unit=result.unit,
             notices=result.notices,
-            settings_sha256=self.treatment.settings_sha256,
+            settings_sha256=self.scheme.settings_sha256,
             source=source,
-            result=printable(item.outputs["labels"].relative_to(self.job.output)),
+            result=printable(item.outputs["labels"].relative_to(self.scheme.job.output)),
             outputs=_stamps(item),
             finished=_now(),
         )
@@ -252,24 +228,6 @@ def _running(
             tiles=tile.done,
             all_tiles=tile.total,
             notices=notices,
-        )
-
-
-def _check_former_results(job: BatchJob, report: Report, treatment: Treatment) -> None:
-    """Refuse to mix the results of two settings in a folder.
-
-    Raises
-    ------
-    ValueError
-        When the folder holds results of other settings, unless they may be replaced, or a ``job.json`` of another program.
-    """
-    if treatment.overwrite:
-        return
-    former = read_job_file(job.output)
-    if former is not None and report.has_other_results(treatment.settings_sha256):
-        raise ValueError(
-            f"{job.output} holds results of {former.job.model.name} with other settings. "
-            "Choose another folder, or allow its results to be replaced."
         )
 
 

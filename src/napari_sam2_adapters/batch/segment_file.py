@@ -54,7 +54,8 @@ def segment_file(
     source
         The image file.
     outputs
-        Where to write ``labels`` and, where asked for in ``config``, ``probabilities`` and ``uncertainty``.
+        Where to write ``labels``, unless they are left out, and, where asked for in ``config``, ``probabilities`` and
+        ``uncertainty``.
     config
         How to segment.
     overwrite
@@ -71,7 +72,7 @@ def segment_file(
 
     image = read_image(source)
     notices = [note for note in [_scale_note(image, header)] if note]
-    _check_png(image, outputs["labels"])
+    _check_png(image, outputs)
     arrays = allocate_outputs(segmenter, image.array.shape, image.axes, config)
     for tile in predict_tiles(
         segmenter,
@@ -85,7 +86,8 @@ def segment_file(
         if tile.notice:
             notices.append(tile.notice)
         yield tile
-    outputs["labels"].parent.mkdir(parents=True, exist_ok=True)
+    for path in outputs.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
     _write(image, arrays, outputs, overwrite=overwrite)
     pixels = _count(arrays.labels, label_axes(image.axes), header.classes)
     return SegmentedFile(pixels, image.pixel_size, image.unit, tuple(notices))
@@ -123,12 +125,14 @@ def _write(
     if arrays.uncertainty is not None:
         write_array(outputs["uncertainty"], arrays.uncertainty, axes=axes, **place)
     # The labels come last: where they lie, the image is done.
-    write_labels(outputs["labels"], arrays.labels, axes=axes, **place)
+    if "labels" in outputs:
+        write_labels(outputs["labels"], arrays.labels, axes=axes, **place)
 
 
-def _check_png(image: ImageFile, labels: Path) -> None:
+def _check_png(image: ImageFile, outputs: Mapping[str, Path]) -> None:
     """Refuse before the work what could not be written after it."""
-    if labels.suffix == ".png" and set(label_axes(image.axes)) != {"Y", "X"}:
+    as_png = any(path.suffix == ".png" for path in outputs.values())
+    if as_png and set(label_axes(image.axes)) != {"Y", "X"}:
         raise ValueError(
             f"PNG holds one plane, but {image.path.name} has the axes {image.axes}. Write the masks as TIFF."
         )

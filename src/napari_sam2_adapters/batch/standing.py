@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_sam2_adapters.batch.job import BatchOptions
 from napari_sam2_adapters.batch.plan import Item
 from napari_sam2_adapters.batch.report import Entry
 
-__all__ = ["Standing", "Treatment", "judge"]
-
-
-@dataclass(frozen=True)
-class Treatment:
-    """What is done anew, and what may be replaced; see `run_batch`."""
-
-    settings_sha256: str
-    skip_done: bool = True
-    retry_failed: bool = False
-    overwrite: bool = False
+__all__ = ["Standing", "judge"]
 
 
 @dataclass(frozen=True)
@@ -39,24 +30,24 @@ class Standing:
     replace: bool = False
 
 
-def judge(item: Item, last: Entry | None, treatment: Treatment) -> Standing:
+def judge(item: Item, last: Entry | None, settings_sha256: str, options: BatchOptions) -> Standing:
     """Compare the last entry of an image with the files that are there."""
     if item.refusal:
         return Standing(refusal=item.refusal)
-    same_job = last is not None and last.settings_sha256 == treatment.settings_sha256
-    if last is not None and same_job and _still_holds(item, last, treatment):
+    same_job = last is not None and last.settings_sha256 == settings_sha256
+    if last is not None and same_job and _still_holds(item, last, options):
         return Standing(entry=last)
     foreign = [
         path for what, path in item.outputs.items() if path.exists() and not _ours(item, last, what)
     ]
-    if foreign and not treatment.overwrite:
+    if foreign and not options.overwrite:
         return Standing(refusal=_foreign_sentence(foreign[0].name, last))
     return Standing(replace=any(path.exists() for path in item.outputs.values()))
 
 
-def _still_holds(item: Item, last: Entry, treatment: Treatment) -> bool:
+def _still_holds(item: Item, last: Entry, options: BatchOptions) -> bool:
     """Whether an entry of the same settings is still true, and is to be left at that."""
-    wanted = treatment.skip_done if last.status == "done" else not treatment.retry_failed
+    wanted = options.skip_done if last.status == "done" else not options.retry_failed
     if last.status == "running" or not wanted:
         return False
     if last.source is None:  # it could not even be read, or was refused

@@ -64,6 +64,7 @@ def batch(
         raise ValueError(f"--again takes 'failed' or 'all', got {again!r}.")
     sections = read_sections(settings, flags)
 
+    from napari_sam2_adapters.batch.job import BatchOptions
     from napari_sam2_adapters.batch.run import run_batch
     from napari_sam2_adapters.models.model_file import read_header
 
@@ -77,9 +78,10 @@ def batch(
         **_inputs(images),
     )
     shown = _Shown()
-    records = run_batch(
-        job, skip_done=again != "all", retry_failed=again is not None, overwrite=overwrite
+    options = BatchOptions(
+        skip_done=again != "all", retry_failed=again is not None, overwrite=overwrite
     )
+    records = run_batch(job, options)
     with progress_bar() as bar, stop_requests() as requests:
         shown.begin(bar)
         try:
