@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.progress import Progress, TaskID
 
 from napari_sam2_adapters.cli.files import (
     Device,
@@ -31,13 +30,13 @@ from napari_sam2_adapters.cli.terminal import output as console
 from napari_sam2_adapters.config import PredictConfig
 
 if TYPE_CHECKING:
-    from napari_sam2_adapters.data.io import ImageFile
     from napari_sam2_adapters.inference.predict import TileProgress
     from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
 
 __all__ = ["predict", "prediction_settings"]
 
+_EXTRAS = ("probabilities", "uncertainty")
 _Outcome = Literal["done", "there", "failed"]
 
 
@@ -79,7 +78,8 @@ def predict(
         try:
             for path, files in zip(paths, outputs, strict=True):
                 bar.reset(tiles, description=path.name, total=None)
-                job.take(path, files, lambda record: _show(record, bar, tiles))
+                for tile in job.take(path, files):
+                    bar.update(tiles, completed=tile.done, total=tile.total)
                 bar.advance(every)
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(
@@ -109,11 +109,10 @@ def _plan_outputs(
         raise ValueError(
             f"The masks would lie among the images in {folder}. Choose another folder with --output."
         )
-    kinds = ("probabilities", "uncertainty")
     outputs = []
     for path in paths:
         stem = image_stem(path)
-        files = {kind: folder / f"{stem}_{kind}.tif" for kind in kinds if getattr(config, kind)}
+        files = {kind: folder / f"{stem}_{kind}.tif" for kind in _EXTRAS if getattr(config, kind)}
         outputs.append({**files, "labels": folder / f"{stem}{suffix}"})
     names = Counter(file.name for files in outputs for file in files.values())
     twice = [name for name, count in names.items() if count > 1]
@@ -122,10 +121,6 @@ def _plan_outputs(
             f"Results of two images would be called {twice[0]!r}. Choose one of them with --pattern."
         )
     return outputs
-
-
-def _show(record: TileProgress, bar: Progress, tiles: TaskID) -> None:
-    bar.update(tiles, completed=record.done, total=record.total)
 
 
 def _report(counts: Counter[_Outcome], n_images: int, folder: Path) -> None:
@@ -148,74 +143,26 @@ class _Job:
     overwrite: bool
     counts: Counter[_Outcome] = field(default_factory=Counter)
 
-    def take(
-        self, path: Path, files: dict[str, Path], show: Callable[[TileProgress], None]
-    ) -> None:
-        """Segment an image unless all its files are there, and count how it went."""
+    def take(self, path: Path, files: dict[str, Path]) -> Iterator[TileProgress]:
+        """Segment an image unless all its files are there, yielding after each tile; count how it went."""
+        from napari_sam2_adapters.batch.segment_file import segment_file
+
         missing = {
             kind: file for kind, file in files.items() if self.overwrite or not file.exists()
         }
         if not missing:
             self.counts["there"] += 1
             return
+        asked = {kind: kind in missing for kind in _EXTRAS}
+        config = self.config.model_copy(update=asked)
         try:
-            self._segment(path, missing, show)
+            found = yield from segment_file(
+                self.segmenter, self.header, path, missing, config, overwrite=self.overwrite
+            )
         except Exception as error:  # whatever is wrong with one file does not stop the others
             errors().print(f"{path.name} failed: {sentence(error)}")
             self.counts["failed"] += 1
         else:
+            for notice in found.notices:
+                errors().print(f"{path.name}: {notice}")
             self.counts["done"] += 1
-
-    def _segment(
-        self, path: Path, files: dict[str, Path], show: Callable[[TileProgress], None]
-    ) -> None:
-        from napari_sam2_adapters.data.axes import label_axes
-        from napari_sam2_adapters.data.io import read_image, write_array, write_labels
-        from napari_sam2_adapters.inference.predict import allocate_outputs, predict_tiles
-
-        image = read_image(path)
-        axes = label_axes(image.axes)
-        if axes != "YX" and any(file.suffix == ".png" for file in files.values()):
-            raise ValueError(
-                f"PNG holds one plane, but this image has the axes {image.axes}. Leave --png out."
-            )
-        note = _scale_note(image, self.header)
-        if note:
-            errors().print(f"{path.name}: {note}")
-        found = allocate_outputs(self.segmenter, image.array.shape, image.axes, self.config)
-        for record in predict_tiles(
-            self.segmenter,
-            image.array,
-            image.axes,
-            normalization=self.header.normalization,
-            config=self.config,
-            outputs=found,
-            rgb=image.rgb,
-        ):
-            show(record)
-            if record.notice:
-                errors().print(f"{path.name}: {record.notice}")
-        place: dict[str, Any] = {
-            "pixel_size": image.pixel_size,
-            "unit": image.unit,
-            "overwrite": self.overwrite,
-        }
-        if found.probabilities is not None and "probabilities" in files:
-            write_array(files["probabilities"], found.probabilities, axes=f"C{axes}", **place)
-        if found.uncertainty is not None and "uncertainty" in files:
-            write_array(files["uncertainty"], found.uncertainty, axes=axes, **place)
-        if "labels" in files:
-            write_labels(files["labels"], found.labels, axes=axes, **place)
-
-
-def _scale_note(image: ImageFile, header: AdapterHeader) -> str:
-    """A sentence when the pixels are of another size than those the adapter knows, else nothing."""
-    if not (image.pixel_size and header.pixel_size) or image.unit != header.unit:
-        return ""
-    here, there = image.pixel_size[-1], header.pixel_size[-1]
-    if 2 / 3 < here / there < 3 / 2:
-        return ""
-    return (
-        f"its pixels are {here:g} {image.unit or 'pixel'} wide, but the adapter was trained on {there:g}. "
-        "Resize the image if the mask looks wrong."
-    )
