@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import math
 import stat
 import sys
 from pathlib import Path
@@ -132,6 +134,31 @@ class TestWriting:
     ) -> None:
         with pytest.raises(ValueError, match=r"was folded .* Save the one that it was folded from"):
             write(tmp_path / f"cells{SUFFIX}", trained_mobile.folded())
+        assert not list(tmp_path.iterdir())
+
+    def test_a_normalisation_that_hangs_on_the_image_is_refused(
+        self, trained_mobile: Segmenter, tmp_path: Path
+    ) -> None:
+        with pytest.raises(ValueError, match="needs the one that it was trained with"):
+            save_adapter(
+                tmp_path / f"cells{SUFFIX}",
+                trained_mobile,
+                normalization=Normalization(),
+                tile_size_px=224,
+            )
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("value", "half", "mend"), [(1e5, True, "without half"), (math.nan, False, "Train anew")]
+    )
+    def test_weights_that_are_not_finite_are_refused(
+        self, trained_mobile: Segmenter, tmp_path: Path, value: float, half: bool, mend: str
+    ) -> None:
+        segmenter = copy.deepcopy(trained_mobile)
+        with torch.no_grad():
+            segmenter.decoder.class_tokens[0, 0] = value
+        with pytest.raises(ValueError, match=rf"'decoder.class_tokens' holds NaN .* {mend}"):
+            write(tmp_path / f"cells{SUFFIX}", segmenter, half=half)
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no file size limit on Windows")

@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from napari_sam2_adapters.training import checkpoint as module
 from napari_sam2_adapters.training.checkpoint import (
     Checkpoint,
     check_identity,
@@ -51,12 +50,11 @@ def test_a_failed_write_leaves_the_old_file(
     write_checkpoint(path, sample())
     before = path.read_bytes()
 
-    def full_disk(tensors: object, file: Path, metadata: object) -> None:
-        Path(file).write_bytes(b"half")
+    def full_disk(_: int) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(module, "save_file", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match=r"could not be written: No space left on device\. Make room"):
         write_checkpoint(path, sample())
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -130,7 +130,9 @@ def train(
 
 
 def _state_file(output: Path) -> Path:
-    return output.with_name(output.name.split(".")[0] + ".checkpoint.safetensors")
+    """``a.b.checkpoint.safetensors`` for ``a.b.adapter.safetensors``: every adapter has a state of its own."""
+    name = output.name.removesuffix(".safetensors").removesuffix(".adapter")
+    return output.with_name(f"{name}.checkpoint.safetensors")
 
 
 def _check_outputs(output: Path, state: Path | None, overwrite: bool) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from typing import Any
 import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from napari_sam2_adapters.config import (
@@ -30,6 +28,7 @@ from napari_sam2_adapters.config import (
 from napari_sam2_adapters.models.backbone_files import find_weights
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.models.tensor_file import write_tensors
 
 __all__ = ["SUFFIX", "AdapterHeader", "load_adapter", "read_header", "save_adapter"]
 
@@ -98,7 +97,10 @@ def save_adapter(
     FileExistsError
         When the file is there and ``overwrite`` was not given.
     ValueError
-        When the name has another ending, or the network was folded and nothing in it learns.
+        When the name has another ending, the normalisation is not settled, a weight is not finite (also: too large for
+        float16), or the network was folded and nothing in it learns.
+    OSError
+        When the file cannot be written; what was there before is still there then.
     """
     path = Path(path)
     if not path.name.endswith(SUFFIX):
@@ -109,6 +111,11 @@ def save_adapter(
         raise FileExistsError(
             f"{path} is there already. Choose another name or ask for it to be overwritten."
         )
+    if normalization.mode == "auto":
+        raise ValueError(
+            "The normalisation 'auto' depends on the image; an adapter needs the one that it was trained with. "
+            "Give that of the data set it learnt from."
+        )
     state = segmenter.trained_state()
     if not state:
         raise ValueError(
@@ -116,6 +123,12 @@ def save_adapter(
         )
     if half:
         state = {name: tensor.half() for name, tensor in state.items()}
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise ValueError(
+                f"The trained tensor {name!r} holds NaN or infinite numbers as {tensor.dtype}. "
+                f"{'Save it without half precision.' if half else 'Train anew with a lower learning rate.'}"
+            )
     header = AdapterHeader(
         model=segmenter.config,
         backbone_sha256=segmenter.backbone_sha256,
@@ -131,28 +144,9 @@ def save_adapter(
             name: version(name) for name in ("napari-sam2-adapters", "torch", "timm", "sam2")
         },
     )
-    _write(path, state, header.model_dump_json())
+    text = header.model_dump_json()
+    write_tensors(path, state, {_KEY: text, _KEY_SHA256: _text_digest(text)})
     return header
-
-
-def _write(path: Path, state: dict[str, Tensor], header: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside its place and renamed: a file with this name is always whole.
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        part.touch()
-        usual = part.stat().st_mode
-        save_file(state, part, metadata={_KEY: header, _KEY_SHA256: _text_digest(header)})
-        part.chmod(usual)  # safetensors leaves a file that its owner alone can read
-        with part.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except SafetensorError as error:
-        raise OSError(
-            f"{path} could not be written: {error}. Make room on the disk or choose another folder."
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_header(path: Path | str) -> AdapterHeader:

@@ -7,15 +7,15 @@ ones, the optimiser, the random states and the history. The frozen backbone is n
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+
+from napari_sam2_adapters.models.tensor_file import write_tensors
 
 __all__ = [
     "FORMAT_VERSION",
@@ -53,7 +53,13 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the file next to itself, then move it into place: a killed run leaves the old or the new one."""
+    """Write the file whole: a killed run leaves the old or the new one.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written; the old one is still there then.
+    """
     header = {
         "version": FORMAT_VERSION,
         "identity": checkpoint.identity,
@@ -64,15 +70,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         for group, named in checkpoint.tensors.items()
         for name, tensor in named.items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file(tensors, part, metadata={_HEADER: json.dumps(header)})
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_tensors(path, tensors, {_HEADER: json.dumps(header)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
