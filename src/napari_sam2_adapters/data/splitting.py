@@ -5,7 +5,7 @@ Crops that overlap would leak what is scored into what is learnt, so the two par
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ __all__ = ["PlaneKey", "Region", "Split", "split_regions"]
 _MARGIN_PX = 32
 _DRAWS = 64
 _CUTS = 48
+_SIDES = (("top", "bottom"), ("left", "right"))
 
 PlaneKey = tuple[int, tuple[int, ...]]
 
@@ -213,34 +214,59 @@ def _choose_cut(
     rng: np.random.Generator,
 ) -> _Cut | None:
     """Pick an edge and a depth that hold out about the wanted share of labelled pixels and area."""
-    n_classes = len(elsewhere)
-    labelled = elsewhere | (_profile(planes, 0, n_classes).sum(axis=0) > 0)
-    options: list[tuple[int, float, _Cut]] = []
-    for axis, sides in ((0, ("top", "bottom")), (1, ("left", "right"))):
-        length = planes[0].shape[axis]
-        margin = min(_MARGIN_PX, length // 8)
-        smallest = max(2, min(16, length // 8))
-        # of the two sides, the one that leaves room for whole crops
-        short = max(0, 1 - (length * (1 - fraction) - margin) / crop_size_px)
-        running = np.cumsum(_profile(planes, axis, n_classes), axis=0)  # (length, C)
-        running = np.concatenate([np.zeros((1, n_classes), running.dtype), running])
-        for position in np.unique(np.linspace(smallest, length - smallest, _CUTS).astype(int)):
-            for side in sides:
-                start = side in ("top", "left")
-                far = position + margin if start else position - margin
-                if not smallest <= far <= length - smallest:
-                    continue
-                before, after = running[position], running[-1] - running[position]
-                held = before if start else after
-                rest = running[-1] - running[far] if start else running[far]
-                if not np.array_equal((rest > 0) | elsewhere, labelled) or not held.any():
-                    continue
-                area = position / length if start else 1 - position / length
-                share = held.sum() / running[-1].sum()
-                mismatch = short + abs(share - fraction) + 0.25 * abs(area - fraction)
-                cut = _Cut(axis, side, int(position), margin, float(area))
-                options.append((int((held > 0).sum()), float(mismatch), cut))
+    options = [
+        option
+        for axis in (0, 1)
+        for option in _cuts_across(
+            axis, _profile(planes, axis, len(elsewhere)), elsewhere, fraction, crop_size_px
+        )
+    ]
     return _pick(options, rng)
+
+
+def _cuts_across(
+    axis: int,
+    profile: NDArray[np.int64],
+    elsewhere: NDArray[np.bool_],
+    fraction: float,
+    crop_size_px: int,
+) -> Iterator[tuple[int, float, _Cut]]:
+    """Cuts that leave every class to learn from and hold something out: classes held out, misfit, and the cut.
+
+    Parameters
+    ----------
+    axis
+        0 for cuts between rows, 1 between columns.
+    profile
+        (length, C) labelled pixels of each class along the axis.
+    elsewhere
+        (C,) whether other images have the class.
+    fraction, crop_size_px
+        As in :func:`split_regions`.
+    """
+    length = len(profile)
+    margin = min(_MARGIN_PX, length // 8)
+    smallest = max(2, min(16, length // 8))
+    # of the two axes, the one that leaves room for whole crops
+    short = max(0, 1 - (length * (1 - fraction) - margin) / crop_size_px)
+    running = np.concatenate([np.zeros_like(profile[:1]), np.cumsum(profile, axis=0)])
+    labelled = elsewhere | (running[-1] > 0)
+    for position in np.unique(np.linspace(smallest, length - smallest, _CUTS).astype(int)):
+        for side in _SIDES[axis]:
+            start = side in ("top", "left")
+            far = position + margin if start else position - margin
+            if not smallest <= far <= length - smallest:
+                continue
+            before, after = running[position], running[-1] - running[position]
+            held = before if start else after
+            rest = running[-1] - running[far] if start else running[far]
+            if not np.array_equal((rest > 0) | elsewhere, labelled) or not held.any():
+                continue
+            area = position / length if start else 1 - position / length
+            share = held.sum() / running[-1].sum()
+            misfit = short + abs(share - fraction) + 0.25 * abs(area - fraction)
+            cut = _Cut(axis, side, int(position), margin, float(area))
+            yield int((held > 0).sum()), float(misfit), cut
 
 
 def _pick(options: list[tuple[int, float, _Cut]], rng: np.random.Generator) -> _Cut | None:
@@ -249,11 +275,11 @@ def _pick(options: list[tuple[int, float, _Cut]], rng: np.random.Generator) -> _
         return None
     most = max(n_covered for n_covered, _, _ in options)
     best: dict[str, tuple[float, _Cut]] = {}
-    for n_covered, mismatch, cut in options:
-        if n_covered == most and (cut.side not in best or mismatch < best[cut.side][0]):
-            best[cut.side] = mismatch, cut
-    limit = min(mismatch for mismatch, _ in best.values()) + 0.05
-    good = [cut for mismatch, cut in best.values() if mismatch <= limit]
+    for n_covered, misfit, cut in options:
+        if n_covered == most and (cut.side not in best or misfit < best[cut.side][0]):
+            best[cut.side] = misfit, cut
+    limit = min(misfit for misfit, _ in best.values()) + 0.05
+    good = [cut for misfit, cut in best.values() if misfit <= limit]
     return good[int(rng.integers(len(good)))]
 
 
