@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from napari.utils.notifications import notification_manager
 
 
 @pytest.mark.parametrize(("key", "rgb"), [("fluorescence", False), ("tissue", True)])
@@ -19,3 +20,16 @@ def test_a_sample_opens_with_strokes_on_top(make_napari_viewer_proxy, key: str, 
     assert 0.001 < share < 0.2  # painted, not dense
     painted = strokes.data > 0
     assert (strokes.data[painted] == dense.data[painted]).mean() > 0.9
+
+
+def test_a_hint_says_what_to_do_next(make_napari_viewer_proxy) -> None:
+    viewer = make_napari_viewer_proxy()
+    viewer.open_sample("napari-sam2-adapters", "fluorescence")
+    image, truth, strokes = viewer.layers
+    hint = notification_manager.records[-1].message
+    painted = int(strokes.data.any(axis=(1, 2)).sum())
+    assert f"strokes on the first {painted} to learn from" in hint
+    assert f"none on the other {len(strokes.data) - painted} to try" in hint
+    for named in (strokes.name, truth.name, "Layers ▸ Segment ▸ Fine-tune"):
+        assert named in hint
+    assert image.metadata["licence"] == "CC0-1.0"
