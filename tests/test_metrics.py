@@ -114,3 +114,5 @@ def test_means_leave_out_what_was_not_there() -> None:
     table = [np.array([0.5, nan, nan]), np.array([1.0, 0.2, nan])]
     assert mean_over_images(table)[:2].tolist() == [0.75, 0.2]
     assert np.isnan(mean_over_images(table)[2])
+    with pytest.raises(ValueError, match="score at least one image"):
+        mean_over_images([])

@@ -315,6 +315,6 @@ def load_settings(path: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(content, dict) or not set(content) <= known:
         got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ValueError(
-            f"{path} should have the sections {', '.join(sorted(known))}, but has {got}."
+            f"{path} should have the sections {', '.join(sorted(known))}, but has {got}. Rename or remove the others."
         )
     return content

@@ -73,7 +73,15 @@ def mean_score(scores: NDArray[np.float64]) -> float:
 
 
 def mean_over_images(scores: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Mean of each class over the images in which it is true or predicted; NaN where it never is."""
+    """Mean of each class over the images in which it is true or predicted; NaN where it never is.
+
+    Raises
+    ------
+    ValueError
+        When there is no image.
+    """
+    if not scores:
+        raise ValueError("There are no scores to average; score at least one image.")
     table = np.stack(scores)
     counted = (~np.isnan(table)).sum(axis=0)
     return _ratio(np.nansum(table, axis=0), counted)

@@ -191,7 +191,7 @@ class Segmenter(nn.Module):
     def folded(self) -> Segmenter:
         """A network for inference alone that gives the same logits: LW folded, LoRA merged, nothing learns.
 
-        The frozen weights are shared with this network, not copied.
+        The frozen weights are shared with this network, not copied: moving one to another device moves those of both.
         """
         shared: dict[int, object] = {id(p): p for p in self.parameters() if not p.requires_grad}
         twin = copy.deepcopy(self, shared)

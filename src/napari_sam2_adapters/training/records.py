@@ -23,7 +23,21 @@ __all__ = [
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One optimiser step, counted from 1; ``learning_rate`` is the largest of the groups."""
+    """One optimiser step.
+
+    Attributes
+    ----------
+    step, steps
+        Its number, counted from 1, and the most that there will be.
+    loss
+        Of its batch, before the step.
+    learning_rate
+        The largest of the parameter groups.
+    seconds
+        Time it took, drawing the batch included.
+    images_per_second
+        Crops learnt from in a second.
+    """
 
     step: int
     steps: int
@@ -43,8 +57,12 @@ class ValidationRecord:
         By class name, 0 to 1; NaN for a class that is neither true nor predicted there.
     mean_dice
         Mean over the classes that the held-out labels contain; the best weights are chosen by it.
+    loss
+        Mean of the training loss over the batches of windows, each weighing as much as it has labelled pixels.
     best
         Whether these weights are the best so far.
+    seconds
+        Time that the check took.
     pixels
         Labelled held-out pixels that were scored, the same ones in every check.
     """

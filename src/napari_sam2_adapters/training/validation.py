@@ -36,7 +36,15 @@ _FEWEST_CHECK_CROPS = 16
 
 @dataclass(frozen=True)
 class Scored:
-    """Outcome of a check: confusion matrix ``(C, C)``, true classes in rows, and mean loss per labelled pixel."""
+    """Outcome of a check.
+
+    Attributes
+    ----------
+    confusion
+        Counts ``(C, C)``, true classes in rows.
+    loss
+        Mean over the batches of windows, each weighing as much as it has labelled pixels.
+    """
 
     confusion: NDArray[np.int64]
     loss: float
