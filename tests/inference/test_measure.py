@@ -72,11 +72,11 @@ def test_grey_values_of_each_channel(plane) -> None:
     image[0, 2:5, 3:7] = 4
     image[1, 2:5, 3:7] = np.arange(12).reshape(3, 4)
     table = only(plane, "YX", ruler(1, 1), image=image, image_axes="CYX")
-    assert table["mean_grey_channel_0"].tolist() == [4, 0]
-    assert table["mean_grey_channel_1"][0] == 5.5
-    assert (table["least_grey_channel_1"][0], table["largest_grey_channel_1"][0]) == (0, 11)
+    assert table["intensity_mean_channel_0"].tolist() == [4, 0]
+    assert table["intensity_mean_channel_1"][0] == 5.5
+    assert (table["intensity_min_channel_1"][0], table["intensity_max_channel_1"][0]) == (0, 11)
     grey = only(plane, "YX", ruler(1, 1), image=image[1].astype(np.uint8))
-    assert grey["mean_grey"].tolist() == [5.5, 0]
+    assert grey["intensity_mean"].tolist() == [5.5, 0]
 
 
 def test_volumes_and_slices(plane) -> None:
@@ -110,7 +110,7 @@ def test_totals_of_a_stack_are_those_of_its_volume() -> None:
     slices = [r.table for r in measure(labels, "ZYX", rule, image=image, names=names)]
     total = total_by_label(slices, ["area_um2"])
     whole = only(labels, "ZYX", rule, image=image, names=names, together="volumes")
-    for name in ("index", "class", "pixels", "mean_grey", "least_grey", "largest_grey"):
+    for name in ("index", "class", "pixels", "intensity_mean", "intensity_min", "intensity_max"):
         if name == "class":
             assert total[name].tolist() == whole[name].tolist()
         else:

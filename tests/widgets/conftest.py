@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,3 +54,29 @@ def saved_adapter(adapters_home: Path) -> Callable[..., Path]:
         return path
 
     return save
+
+
+@pytest.fixture
+def segment_dock(make_napari_viewer_proxy, qtbot, saved_adapter) -> Iterator[Any]:
+    """A Segment dock that finds one adapter, of a fresh viewer."""
+    from napari_sam2_adapters.widgets.segment import Segment
+
+    saved_adapter()
+    dock = Segment(make_napari_viewer_proxy())
+    yield dock
+    dock.job.stop()
+    qtbot.waitUntil(lambda: not dock.job.running, timeout=60_000)
+    dock.close()
+    dock.deleteLater()
+
+
+@pytest.fixture
+def press(qtbot) -> Callable[..., None]:
+    """Press a button of a dock as soon as it can be pressed, and wait for the end of the work: ``press(dock, button)``."""
+
+    def act(dock: Any, button: Any) -> None:
+        qtbot.waitUntil(button.isEnabled, timeout=60_000)
+        with qtbot.waitSignal(dock.job.ended, timeout=60_000):
+            button.click()
+
+    return act

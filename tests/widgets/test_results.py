@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.widgets._layers import take_picture
@@ -55,3 +55,23 @@ def test_results_of_another_image_are_not_ours_to_reuse(viewer: ViewerModel) -> 
     image, other = viewer.add_image(np.zeros((8, 8))), viewer.add_image(np.zeros((8, 8)))
     put(viewer, image, np.zeros((8, 8), np.uint8))
     assert find_own(viewer, "segmentation", other) is None
+
+
+def test_a_layer_of_ours_says_so_before_anybody_hears_of_it(viewer: ViewerModel) -> None:
+    heard = []
+    image = viewer.add_image(np.zeros((8, 8)))
+    viewer.layers.events.inserted.connect(lambda event: heard.append(is_own(event.value)))
+    put(viewer, image, np.zeros((8, 8), np.uint8))
+    assert heard == [True]
+
+
+def test_what_is_painted_in_or_copied_is_no_longer_ours(viewer: ViewerModel) -> None:
+    image = viewer.add_image(np.zeros((8, 8)))
+    ours = put(viewer, image, np.zeros((8, 8), np.uint8))
+    data, state, kind = ours.as_layer_data_tuple()
+    assert not is_own(Labels.create(data.copy(), state, kind))
+    assert find_own(viewer, "segmentation", image) is ours
+    ours.paint((3, 3), 2)
+    assert not is_own(ours)
+    assert find_own(viewer, "segmentation", image) is None
+    assert put(viewer, image, np.zeros((8, 8), np.uint8)) is not ours

@@ -8,9 +8,9 @@ import pytest
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.model_file import load_adapter
-from napari_sam2_adapters.widgets import _segmenting
+from napari_sam2_adapters.widgets import _arrays
+from napari_sam2_adapters.widgets._arrays import new_label_array
 from napari_sam2_adapters.widgets._results import OURS
-from napari_sam2_adapters.widgets._segmenting import new_label_array
 from napari_sam2_adapters.widgets.segment import Segment
 
 WAIT_MS = 60_000
@@ -49,7 +49,7 @@ def test_the_whole_stack_comes_out_as_predicted(dock, viewer, qtbot, two_halves)
     viewer.add_image(
         image, name="cells", scale=(2, 0.5, 0.5), translate=(1, 2, 3), units=["um"] * 3
     )
-    dock.extent.setCurrentIndex(1)
+    dock.extent.planes.setCurrentIndex(1)
     run(dock, qtbot)
     (layer,) = own_layers(viewer)
     segmenter, header = load_adapter(dock.model)
@@ -79,7 +79,7 @@ def test_the_current_slice_agrees_with_the_whole_stack(dock, viewer, qtbot, two_
     assert len(own_layers(viewer)) == 1
     np.testing.assert_array_equal(layer.data[1], alone)  # an earlier slice stays
     assert layer.data[2].all()
-    dock.extent.setCurrentIndex(1)
+    dock.extent.planes.setCurrentIndex(1)
     run(dock, qtbot)
     assert (own_layers(viewer)[0].data[1] == alone).mean() > 0.999
 
@@ -91,7 +91,7 @@ def test_another_adapter_starts_with_an_empty_layer(
     viewer.dims.set_point(0, 0)
     run(dock, qtbot)
     saved_adapter("another", seed=3)
-    qtbot.waitUntil(lambda: dock.models.currentText() == "another", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: dock.adapter.models.currentText() == "another", timeout=WAIT_MS)
     qtbot.waitUntil(lambda: dock.header is not None, timeout=WAIT_MS)
     viewer.dims.set_point(0, 2)
     run(dock, qtbot)
@@ -114,7 +114,7 @@ def test_a_users_labels_are_never_touched(dock, viewer, qtbot, two_halves) -> No
 def test_cancel_keeps_what_is_done(dock, viewer, qtbot) -> None:
     rng = np.random.default_rng(0)
     viewer.add_image(rng.integers(0, 255, (200, 128, 128), dtype=np.uint8))
-    dock.extent.setCurrentIndex(1)
+    dock.extent.planes.setCurrentIndex(1)
     qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
     dock.start_button.click()
     qtbot.waitUntil(lambda: dock.progress.value() > 9, timeout=WAIT_MS)
@@ -122,7 +122,8 @@ def test_cancel_keeps_what_is_done(dock, viewer, qtbot) -> None:
         dock.cancel_button.click()
     assert "Cancelled" in dock.status.text()
     (layer,) = own_layers(viewer)
-    assert layer.data[0].all()
+    on_show = round(viewer.dims.point[0])
+    assert layer.data[on_show].all()  # the slice on show comes first
     assert not layer.data[-1].any()
 
 
@@ -136,7 +137,7 @@ def test_the_wrong_number_of_channels_is_said(dock, viewer, qtbot, saved_adapter
 
 def test_the_channel_axis_is_found_by_its_length(dock, viewer, qtbot, saved_adapter) -> None:
     saved_adapter("two", input_channels=2)
-    qtbot.waitUntil(lambda: dock.models.currentText() == "two", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: dock.adapter.models.currentText() == "two", timeout=WAIT_MS)
     viewer.add_image(np.random.default_rng(0).random((2, 64, 64)))
     qtbot.waitUntil(lambda: dock.image.channel_axis == 0, timeout=WAIT_MS)
     run(dock, qtbot)
@@ -158,7 +159,7 @@ def test_a_damaged_file_is_said_and_not_run(dock, viewer, qtbot, tmp_path) -> No
     broken = tmp_path / "broken.adapter.safetensors"
     broken.write_bytes(b"nothing")
     dock.open_model(broken)
-    qtbot.waitUntil(lambda: "damaged" in dock.card.text(), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "damaged" in dock.adapter.card.text(), timeout=WAIT_MS)
     assert not dock.start_button.isEnabled()
 
 
@@ -170,7 +171,7 @@ def test_without_adapters_it_says_where_to_get_one(make_napari_viewer_proxy, qtb
 
 
 def test_large_results_stream_to_disk(monkeypatch) -> None:
-    monkeypatch.setattr(_segmenting, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(_arrays, "IN_MEMORY_BYTES", 1000)
     labels = new_label_array((3, 64, 64), np.dtype(np.uint8))
     assert not isinstance(labels, np.ndarray)
     labels[1, 3:5] = 7

@@ -59,12 +59,10 @@ class Ruler:
     def symbol(self) -> str:
         """Unit in a column's name: ``um``, ``nm``, ``px`` and so on."""
         name = unit_name(self.unit)
-        if name is None:
-            return "px"
         try:
-            return file_symbol(name, ascii_only=True)
+            return "px" if name is None else file_symbol(name, ascii_only=True)
         except ValueError:  # a unit that image files do not know, such as degrees
-            return name.replace(" ", "_")
+            return str(name).replace(" ", "_")
 
     def spacing(self, axes: Sequence[int]) -> tuple[float, ...]:
         """Length of a pixel along some axes."""
@@ -103,8 +101,8 @@ def measure(
 
     Columns: ``index`` (the label), ``class`` where there are names, one with the position along each axis that parts the blocks
     (``z``, ``t``), ``pixels``, ``area`` or ``volume``, ``equivalent_diameter``; in slices also ``major_axis``, ``minor_axis``,
-    ``eccentricity`` and, where pixels are square, ``perimeter``; ``centroid`` along each axis in world coordinates; mean, least and
-    largest grey value, per channel. Lengths end in their unit, such as ``area_um2``.
+    ``eccentricity`` and, where pixels are square, ``perimeter``; ``centroid`` along each axis in world coordinates; ``intensity_mean``,
+    ``intensity_min`` and ``intensity_max``, per channel. Lengths end in their unit, such as ``area_um2``.
 
     Parameters
     ----------
@@ -115,7 +113,7 @@ def measure(
     together
         Whether Z is cut into slices or measured as a volume, which is then held in memory.
     image, image_axes
-        Image of the same shape, perhaps with channels, for grey values.
+        Image of the same shape, perhaps with channels, for intensities.
     names
         What each label is called.
 
@@ -133,7 +131,7 @@ def measure(
 
 
 def total_by_label(tables: Sequence[Table], sizes: Sequence[str]) -> Table:
-    """One row per label from the rows of many slices: sizes are added, grey values combined; what cannot be combined is left out.
+    """One row per label from the rows of many slices: sizes are added, intensities combined; what cannot be combined is left out.
 
     Parameters
     ----------
@@ -156,10 +154,10 @@ def total_by_label(tables: Sequence[Table], sizes: Sequence[str]) -> Table:
             result[name] = pixels.astype(np.int64)
         elif name in sizes:
             result[name] = np.bincount(place, column.astype(float))
-        elif name.startswith(("centroid", "mean")):
+        elif name.startswith(("centroid", "intensity_mean")):
             result[name] = np.bincount(place, weights * column) / pixels
-        elif name.startswith(("least", "largest")):
-            better = np.minimum if name.startswith("least") else np.maximum
+        elif name.startswith(("intensity_min", "intensity_max")):
+            better = np.minimum if name.startswith("intensity_min") else np.maximum
             extreme = column[first].astype(float)
             better.at(extreme, place, column)
             result[name] = extreme
@@ -230,15 +228,14 @@ def _measure_block(
     table |= _sizes(found, ruler, inner)
     table |= _places(found, ruler, key, inner, spacing, axes)
     if grey is not None:
-        table |= _grey_columns(found, grey.ndim > block.ndim)
+        table |= _intensities(found, grey.ndim > block.ndim)
     return table
 
 
 def _sizes(found: Mapping[str, NDArray[Any]], ruler: Ruler, inner: Sequence[int]) -> Table:
-    unit, power = ruler.symbol, len(inner)
-    what = "area" if power == 2 else "volume"
+    unit, what = ruler.symbol, {2: "area", 3: "volume"}[len(inner)]
     table: Table = {"pixels": found["num_pixels"].astype(np.int64)}
-    table[f"{what}_{unit}{power}"] = found["num_pixels"] * ruler.content(inner)
+    table[f"{what}_{unit}{len(inner)}"] = found["num_pixels"] * ruler.content(inner)
     for name, ours in _SHAPES.items():
         if name in found:
             table[f"{ours}_{unit}"] = found[name]
@@ -271,14 +268,12 @@ def _places(
     }
 
 
-def _grey_columns(found: Mapping[str, NDArray[Any]], channels: bool) -> Table:
-    table: Table = {}
-    for theirs, ours in (("mean", "mean"), ("min", "least"), ("max", "largest")):
-        for name, column in found.items():
-            if name.startswith(f"intensity_{theirs}"):
-                channel = f"_channel_{name.rpartition('-')[2]}" if channels else ""
-                table[f"{ours}_grey{channel}"] = column
-    return table
+def _intensities(found: Mapping[str, NDArray[Any]], channels: bool) -> Table:
+    return {
+        name.replace("-", "_channel_") if channels else name: column
+        for name, column in found.items()
+        if name.startswith("intensity")
+    }
 
 
 def _grey_block(image: ArrayLike, image_axes: str, axes: str, key: Block) -> NDArray[Any]:

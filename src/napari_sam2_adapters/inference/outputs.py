@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.data.axes import check_axes
-from napari_sam2_adapters.models.segmenter import Segmenter
+
+if TYPE_CHECKING:  # tidying needs these arrays, but no PyTorch
+    from napari_sam2_adapters.models.segmenter import Segmenter
 
 __all__ = ["Outputs", "Prediction", "Writable", "allocate_outputs", "check_outputs", "label_shape"]
 

@@ -10,20 +10,24 @@ import numpy as np
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
-from napari_sam2_adapters.data.axes import ArrayLike, check_axes, plane_shape
+from napari_sam2_adapters.data.axes import ArrayLike, channel_count, check_axes, plane_shape
 
 __all__ = [
     "Picture",
     "current_plane",
     "guess_channel_axis",
     "level_count",
+    "name_axes",
     "pixel_size",
     "placement",
+    "spread_placement",
     "take_picture",
     "visible_region",
+    "world_matrix",
 ]
 
-_LEADING = {2: "YX", 3: "ZYX", 4: "TZYX"}
+_LEADING = {2: "", 3: "Z", 4: "TZ"}
+_KNOWN_NAMES = {"t": "T", "time": "T", "frame": "T", "z": "Z", "depth": "Z", "plane": "Z"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ class Picture:
     rgb: bool
     name: str
     placement: Mapping[str, Any]
+
+    @property
+    def channels(self) -> int:
+        """Channels that count; the transparency of an RGBA image does not."""
+        found = channel_count(self.array.shape, self.axes)
+        return 3 if self.rgb and found == 4 else found
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -78,7 +88,7 @@ def take_picture(layer: Image, *, channel_axis: int | None = None, level: int = 
     array: ArrayLike = layer.data[level] if layer.multiscale else layer.data
     return Picture(
         array=array,
-        axes=_axes(tuple(array.shape), bool(layer.rgb), channel_axis),
+        axes=_axes(layer, tuple(array.shape), channel_axis),
         rgb=bool(layer.rgb),
         name=str(layer.name),
         placement=placement(layer, channel_axis=channel_axis, level=level),
@@ -108,7 +118,8 @@ def guess_channel_axis(layer: Image, label_shape: Sequence[int] | None = None) -
         fitting = [axis for axis in range(len(shape)) if shape[:axis] + shape[axis + 1 :] == wanted]
         return min(fitting, key=lambda axis: shape[axis]) if shape != wanted and fitting else None
     names = [str(name).lower() for name in layer.axis_labels]
-    return next((i for i, name in enumerate(names) if name in {"c", "channel", "channels"}), None)
+    named = next((i for i, name in enumerate(names) if name in {"c", "channel", "channels"}), None)
+    return 1 if named is None and len(shape) == 5 else named  # five axes are TCZYX, as in data.axes
 
 
 def placement(layer: Image, *, channel_axis: int | None = None, level: int = 0) -> dict[str, Any]:
@@ -124,15 +135,36 @@ def placement(layer: Image, *, channel_axis: int | None = None, level: int = 0) 
         Resolution level that the labels are of; a coarser level has larger pixels with shifted centres.
     """
     kept = [axis for axis in range(layer.ndim) if axis != channel_axis]
+    return _placement(layer, kept, _factors(layer, level))
+
+
+def spread_placement(layer: Image, *, channel_axis: int, level: int = 0) -> dict[str, Any]:
+    """Keywords for labels that keep the channel axis with a length of 1, as long as all channels, so that every channel shows them.
+
+    napari lines up the last axes of all layers. Labels without an axis that lies between others would follow the wrong sliders.
+    """
+    factors = _factors(layer, level)
+    factors[channel_axis] *= (layer.data[0] if layer.multiscale else layer.data).shape[channel_axis]
+    return _placement(layer, list(range(layer.ndim)), factors)
+
+
+def _factors(layer: Image, level: int) -> NDArray[np.float64]:
+    """Length of a pixel of a level in pixels of the finest, per axis."""
+    if not level:
+        return np.ones(layer.ndim)
+    return np.array(layer.downsample_factors[level], dtype=float)[: layer.ndim]
+
+
+def _placement(layer: Image, kept: list[int], factors: NDArray[np.float64]) -> dict[str, Any]:
+    """Transforms over some axes, for pixels that are longer by these factors and begin at the same edge."""
     square = np.ix_(kept, kept)
     scale = np.asarray(layer.scale)[kept]
     rotate = np.asarray(layer.rotate)[square]
     shear = _shear_matrix(layer)[square]
     translate = np.asarray(layer.translate)[kept]
-    if level:
-        factor = np.asarray(layer.downsample_factors[level])[: layer.ndim][kept]
-        translate = translate + rotate @ shear @ (scale * (factor - 1) / 2)
-        scale = scale * factor
+    factor = factors[kept]
+    translate = translate + rotate @ shear @ (scale * (factor - 1) / 2)
+    scale = scale * factor
     homogeneous = np.ix_([*kept, layer.ndim], [*kept, layer.ndim])
     return {
         "scale": scale,
@@ -201,16 +233,46 @@ def visible_region(
     return region[0], region[1]
 
 
-def _axes(shape: tuple[int, ...], rgb: bool, channel_axis: int | None) -> str:
-    if rgb:
-        channel_axis = len(shape) - 1
-    plain = len(shape) - (channel_axis is not None)
-    if plain not in _LEADING:
+def name_axes(names: Sequence[str]) -> str:
+    """Axes of an array without channels: T and Z as they are named; where they are not, ``ZYX`` and ``TZYX``.
+
+    Parameters
+    ----------
+    names
+        The layer's axis labels, one per axis.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer than 2 or more than 4.
+    """
+    if len(names) not in _LEADING:
         raise ValueError(
-            f"The layer has {plain} axes besides channels, but images have 2 to 4 (time, depth, rows, columns). "
-            "Take a part of it, for example layer.data[0]."
+            f"The layer has {len(names)} axes besides channels, but images have 2 to 4 (time, depth, rows, columns). "
+            "Take a part of it, for example layer.data[0], or say which axis holds the channels."
         )
-    axes = _LEADING[plain]
+    default = _LEADING[len(names)]
+    known = [_KNOWN_NAMES.get(str(name).lower(), "") for name in names[:-2]]
+    free = [axis for axis in default if axis not in known]
+    named = "".join(axis or (free.pop(0) if free else "?") for axis in known)
+    return (named if sorted(named) in (["Z"], ["T"], ["T", "Z"]) else default) + "YX"
+
+
+def world_matrix(layer: Layer) -> NDArray[np.float64]:
+    """Homogeneous matrix (n + 1, n + 1) from positions in a layer's data to world coordinates."""
+    origin = np.asarray(layer.data_to_world(np.zeros(layer.ndim)), dtype=float)
+    matrix = np.eye(layer.ndim + 1)
+    matrix[:-1, -1] = origin
+    for axis, unit in enumerate(np.eye(layer.ndim)):
+        matrix[:-1, axis] = np.asarray(layer.data_to_world(unit), dtype=float) - origin
+    return matrix
+
+
+def _axes(layer: Image, shape: tuple[int, ...], channel_axis: int | None) -> str:
+    names = [str(name) for i, name in enumerate(layer.axis_labels) if i != channel_axis]
+    if layer.rgb:
+        channel_axis = len(shape) - 1
+    axes = name_axes(names)
     if channel_axis is not None:
         axes = axes[:channel_axis] + "C" + axes[channel_axis:]
     check_axes(shape, axes)

@@ -1,4 +1,4 @@
-"""Labels layers of our own, known by their metadata: results never go into a user's layer."""
+"""Layers of our own, known by their metadata: results never go into a user's layer."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from napari.layers import Labels, Layer
-from napari.utils.colormaps import DirectLabelColormap
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import Colormap, DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_sam2_adapters.config import ClassInfo
 
-__all__ = ["OURS", "class_colormap", "class_features", "find_own", "is_own", "put_labels"]
+__all__ = [
+    "OURS",
+    "class_colormap",
+    "class_features",
+    "find_own",
+    "is_own",
+    "put_image",
+    "put_labels",
+    "put_objects",
+]
 
 OURS = "napari_sam2_adapters"
 """Key of our entry in the metadata of the layers that we made."""
@@ -36,16 +45,21 @@ def class_features(classes: Sequence[ClassInfo]) -> dict[str, list[Any]]:
 
 
 def is_own(layer: Layer) -> bool:
-    """Whether we made this layer."""
-    return OURS in layer.metadata
+    """Whether we made this layer and nobody else has painted in it; a copy of one of ours belongs to whoever made it."""
+    entry = layer.metadata.get(OURS)
+    return (
+        entry is not None
+        and entry.get("layer") == str(layer.unique_id)
+        and not entry.get("edited", False)
+    )
 
 
-def find_own(viewer: Any, role: str, image: Layer) -> Labels | None:
+def find_own(viewer: Any, role: str, image: Layer) -> Layer | None:
     """Our layer of this role for this image, if the viewer has one."""
     wanted = {"role": role, "image": str(image.unique_id)}
     for layer in viewer.layers:
         entry = layer.metadata.get(OURS, {})
-        if isinstance(layer, Labels) and {key: entry.get(key) for key in wanted} == wanted:
+        if is_own(layer) and {key: entry.get(key) for key in wanted} == wanted:
             return layer
     return None
 
@@ -61,7 +75,7 @@ def put_labels(
     place: Mapping[str, Any],
     provenance: Mapping[str, Any] | None = None,
 ) -> Labels:
-    """Show labels on their image, in our earlier layer of this role if there is one.
+    """Show class labels on their image, in our earlier layer of this role if there is one.
 
     Parameters
     ----------
@@ -82,28 +96,87 @@ def put_labels(
     provenance
         Where the labels come from, for the layer's metadata.
     """
-    metadata = {
-        OURS: {"role": role, "image": str(image.unique_id), **(provenance or {})},
+    look = {"colormap": class_colormap(classes), "features": class_features(classes)}
+    layer: Labels = _put(viewer, image, data, Labels, role, name, place, provenance, look, look)
+    return layer
+
+
+def put_objects(
+    viewer: Any,
+    image: Layer,
+    data: NDArray[np.integer] | Any,
+    features: Mapping[str, Any],
+    *,
+    role: str,
+    name: str,
+    place: Mapping[str, Any],
+    provenance: Mapping[str, Any] | None = None,
+) -> Labels:
+    """Show numbered objects in napari's changing colours; arguments as `put_labels`, features with a column ``index``."""
+    look = {"features": features}
+    layer: Labels = _put(viewer, image, data, Labels, role, name, place, provenance, look, look)
+    return layer
+
+
+def put_image(
+    viewer: Any,
+    image: Layer,
+    data: NDArray[np.floating] | Any,
+    *,
+    colormap: str | Colormap,
+    visible: bool,
+    role: str,
+    name: str,
+    place: Mapping[str, Any],
+    provenance: Mapping[str, Any] | None = None,
+) -> Image:
+    """Show numbers from 0 to 1 over their image; arguments as `put_labels`, the look only for a new layer."""
+    look = {
+        "colormap": colormap,
+        "visible": visible,
+        "contrast_limits": (0, 1),
+        "blending": "additive",
+        "rgb": False,
     }
+    layer: Image = _put(viewer, image, data, Image, role, name, place, provenance, look, {})
+    return layer
+
+
+def _put(
+    viewer: Any,
+    image: Layer,
+    data: Any,
+    kind: type[Layer],
+    role: str,
+    name: str,
+    place: Mapping[str, Any],
+    provenance: Mapping[str, Any] | None,
+    new_look: Mapping[str, Any],
+    look: Mapping[str, Any],
+) -> Any:
+    """Our layer of a role with these data, taken from earlier or new."""
     layer = find_own(viewer, role, image)
     if layer is not None and layer.ndim != len(place["scale"]):
         viewer.layers.remove(layer)
         layer = None
-    if layer is None:
-        return viewer.add_labels(
-            data,
-            name=name,
-            colormap=class_colormap(classes),
-            features=class_features(classes),
-            metadata=metadata,
-            **place,
-        )
+    known = layer is not None
+    if layer is None:  # it says whose it is before anybody hears of it
+        layer = kind(data, name=name, **new_look, **place)
+        if isinstance(layer, Labels):
+            layer.events.paint.connect(_take_edit)
+    entry = {"role": role, "image": str(image.unique_id), **(provenance or {})}
+    layer.metadata = {**layer.metadata, OURS: {**entry, "layer": str(layer.unique_id)}}
+    if not known:
+        return viewer.add_layer(layer)
     if layer.data is not data:
         layer.data = data
-    layer.colormap = class_colormap(classes)
-    layer.features = class_features(classes)
-    layer.metadata = metadata
-    for key, value in place.items():
+    for key, value in {**look, **place}.items():
         setattr(layer, key, value)
     layer.refresh()
     return layer
+
+
+def _take_edit(event: Any) -> None:
+    """From the first stroke on, a layer is its painter's."""
+    if OURS in event.source.metadata:
+        event.source.metadata[OURS]["edited"] = True

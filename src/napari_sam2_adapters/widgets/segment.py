@@ -1,41 +1,41 @@
-"""The Segment dock: an adapter on the current slice or on the whole stack."""
+"""The Segment dock: an adapter on a slice, a stack or a part of them; then tidying and measuring."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Labels
-from napari.qt.threading import create_worker
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QFileSystemWatcher
-from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from superqt import QCollapsible
 
 from napari_sam2_adapters.config import PredictConfig
-from napari_sam2_adapters.widgets import _layers, _results
-from napari_sam2_adapters.widgets._dock import Dock, button, section, sentence
-from napari_sam2_adapters.widgets._drop_down import DropDown
+from napari_sam2_adapters.widgets import _layers
+from napari_sam2_adapters.widgets._adapter_form import AdapterForm, dropped_adapters
+from napari_sam2_adapters.widgets._dock import Dock, button, section
+from napari_sam2_adapters.widgets._extent_form import ExtentForm
 from napari_sam2_adapters.widgets._form import SettingsForm
 from napari_sam2_adapters.widgets._image_form import ImageForm
+from napari_sam2_adapters.widgets._measure_form import MeasureForm
+from napari_sam2_adapters.widgets._measuring import MeasuredLayer, Measuring, measure_layer
+from napari_sam2_adapters.widgets._segment_layers import ResultLayers, Run, describe_run
 from napari_sam2_adapters.widgets._segmenting import (
+    LimitsKept,
+    Prepared,
     Segmented,
     SegmentRequest,
     Tiled,
-    new_label_array,
     segment,
 )
-from napari_sam2_adapters.widgets._store import SUFFIX, adapters_folder, list_adapters
-from napari_sam2_adapters.widgets._torch import load_torch
+from napari_sam2_adapters.widgets._tidy_form import TidyForm
+from napari_sam2_adapters.widgets._tidying import Tidied, Tidying, TidyRequest, tidy
 from napari_sam2_adapters.widgets._words import duration
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
 
 __all__ = ["Segment"]
-
-ROLE = "segmentation"
 
 
 class Segment(Dock):
@@ -47,73 +47,70 @@ class Segment(Dock):
         The napari viewer.
     """
 
+    closing_question = "Segment is still at work. Stop it, keep what is done, and close napari?"
+
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
-        self.models = DropDown()
-        self.browse_button = button("Open …", "Use an adapter from a file.", self.browse)
-        self.card = sentence()
+        self.adapter = AdapterForm()
         self.image = ImageForm(napari_viewer)
-        self.extent = QComboBox()
-        self.extent.addItem("the current slice", True)
-        self.extent.addItem("the whole stack", False)
+        self.extent = ExtentForm(napari_viewer)
+        self.wanted = SettingsForm(PredictConfig(), ("probabilities", "uncertainty"))
         self.settings = SettingsForm(
             PredictConfig(), ("tile_size_px", "overlap", "batch_size", "test_time_augmentation")
         )
+        self.tidying = TidyForm()
+        self.measuring = MeasureForm(napari_viewer)
+        self.results = ResultLayers(napari_viewer, self)
         self.start_button = button("Segment", "Segment the image.", self.start)
         self.cancel_button = button("Cancel", "Stop; what is done stays.", self.job.stop)
-        self.header: AdapterHeader | None = None
-        self._opened: list[Path] = []
-        self._layer: Labels | None = None
-        self._watcher = QFileSystemWatcher([str(adapters_folder())], self)
+        self._run: Run | None = None
+        self._measured: Labels | None = None
+        self._kept = LimitsKept()
+        self.setAcceptDrops(True)
         self._lay_out()
         self._connect()
-        self.list_models()
+        self.adapter.list_models()
+        self._fit_image()
+
+    @property
+    def header(self) -> AdapterHeader | None:
+        """What the chosen adapter says of itself; None until it is read."""
+        return self.adapter.header
 
     @property
     def model(self) -> Path | None:
         """File of the chosen adapter."""
-        return self.models.currentData()  # type: ignore[no-any-return]
-
-    def list_models(self) -> None:
-        """List the saved adapters anew; a new one is chosen at once."""
-        known = {self.models.itemData(i) for i in range(self.models.count())}
-        chosen, found = self.model, list_adapters()
-        newest = found[0] if found and found[0] not in known else None
-        self.models.blockSignals(True)
-        self.models.clear()
-        for path in [*found, *(path for path in self._opened if path not in found)]:
-            self.models.addItem(path.name.removesuffix(SUFFIX), path)
-        self.models.setCurrentIndex(max(0, self.models.findData(newest or chosen)))
-        self.models.blockSignals(False)
-        if self.model != chosen or self.header is None:
-            self._read_card()
+        return self.adapter.model
 
     def open_model(self, path: Path) -> None:
         """Choose an adapter file anywhere on this machine."""
-        if self.models.findData(path) < 0:
-            self._opened.append(path)
-            self.models.addItem(path.name.removesuffix(SUFFIX), path)
-        self.models.setCurrentIndex(self.models.findData(path))
+        self.adapter.open_model(Path(path))
 
-    def browse(self) -> None:
-        """Ask for an adapter file."""
-        chosen, _ = QFileDialog.getOpenFileName(
-            self, "Open adapter", str(adapters_folder()), f"Adapters (*{SUFFIX})"
-        )
-        if chosen:
-            self.open_model(Path(chosen))
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 (Qt's name)
+        """Take adapters; everything else is for napari."""
+        if dropped_adapters(event.mimeData()):
+            event.acceptProposedAction()
+        else:
+            event.ignore()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 (Qt's name)
+        """Choose the adapter that was dropped."""
+        for path in dropped_adapters(event.mimeData()):
+            self.open_model(path)
+        event.acceptProposedAction()
 
     def missing(self) -> str:
         """What stands in the way of a start, in words; empty when nothing does."""
-        if self.model is None:
-            return "Train an adapter in Fine-tune, or open one from a file."
-        if self.header is None:
-            return "This adapter cannot be used; choose another one."
+        missing = self.adapter.missing()
+        if missing or self.header is None:
+            return missing
         try:
             picture = self.image.picture()
+            if self.image.layer is not None:
+                self.extent.region(self.image.layer, picture, self.image.channel_axis)
         except ValueError as error:
             return str(error)
-        found = _channels(picture)
+        found = picture.channels
         wanted = self.header.model.input_channels
         if found != wanted:
             return (
@@ -123,24 +120,64 @@ class Segment(Dock):
         return ""
 
     def start(self) -> None:
-        """Segment what is chosen into our own layer."""
-        header, model = self.header, self.model
-        if header is None or model is None:
+        """Segment what is chosen into our own layers."""
+        header, model, layer = self.header, self.model, self.image.layer
+        missing = self.missing()
+        if self.job.running or missing or header is None or model is None or layer is None:
+            self.refresh()
             return
-        picture = self.image.picture()
-        plane = None
-        if len(picture.label_shape) > 2 and self.extent.currentData():
-            plane = _layers.current_plane(
-                self.image.layer, self.viewer.dims.point, picture, self.image.channel_axis
-            )
-        self._layer = self._result_layer(picture, header, model)
+        picture, axis = self.image.picture(), self.image.channel_axis
+        region = self.extent.region(layer, picture, axis)
+        rules = self.tidying.rules
+        config = self.settings.settings.model_copy(update=self._wanted())
+        spread = (
+            axis if axis else None
+        )  # a first axis is none of the last ones that napari lines up
+        earlier = self.results.earlier(layer, picture, spread, header)
+        before = list(earlier[0].get("runs", ())) if earlier else []
+        described = describe_run(
+            region,
+            picture,
+            config,
+            level=self.image.level,
+            channel_axis=axis,
+            rules=rules.model_dump(),
+        )
+        entry = {
+            "model": model.name,
+            "tensors_sha256": header.tensors_sha256,
+            "runs": [*before, described],
+        }
+        place = picture.placement
+        if spread:
+            place = _layers.spread_placement(layer, channel_axis=spread, level=self.image.level)
+        self._run = Run(layer, picture, place, spread, model, header, entry)
         request = SegmentRequest(
-            model, picture.array, picture.axes, picture.rgb, plane, self._layer.data,
-            self.settings.settings,
+            model, header.tensors_sha256, picture.array, picture.axes, picture.rgb, region, config,
+            rules, earlier[1] if earlier else None, self._kept,
         )  # fmt: skip
-        self.progress.setRange(0, 0)
-        self.status.setText("Loading the network …")
+        self._begin("Loading the network …")
         self.job.start(segment, request)
+
+    def apply(self) -> None:
+        """Tidy the result that is there, without the network."""
+        found = self.results.for_image(self.image.layer)
+        if self.job.running or found is None:
+            return
+        self._run, arrays = found
+        request = TidyRequest(
+            arrays, self._run.picture.axes, self._run.header.classes, self.tidying.rules
+        )
+        self._begin("Tidying …")
+        self.job.start(tidy, request)
+
+    def measure(self) -> None:
+        """Measure the chosen labels layer."""
+        if self.job.running or self.measuring.missing():
+            return
+        self._measured = self.measuring.labels.layer
+        self._begin("Measuring …")
+        self.job.start(measure_layer, self.measuring.request())
 
     def refresh(self) -> None:
         """Enable what can be used now, and say why the rest cannot."""
@@ -152,133 +189,107 @@ class Segment(Dock):
         self.reason.setText(missing)
         self.reason.setVisible(bool(missing))
         self.progress.setVisible(running)
-        try:
-            planes = len(self.image.picture().label_shape) > 2
-        except ValueError:
-            planes = False
-        self.image.form.setRowVisible(self.extent, planes)
-
-    def _result_layer(self, picture: _layers.Picture, header: AdapterHeader, model: Path) -> Labels:
-        """Our layer for this image; labels of an earlier run with the same adapter stay in it."""
-        origin = {"model": model.name, "tensors_sha256": header.tensors_sha256}
-        earlier = _results.find_own(self.viewer, ROLE, self.image.layer)
-        dtype = np.min_scalar_type(max(info.value for info in header.classes))
-        if (
-            earlier is not None
-            and tuple(earlier.data.shape) == picture.label_shape
-            and earlier.metadata[_results.OURS].get("tensors_sha256") == header.tensors_sha256
-        ):
-            labels = earlier.data
-        else:
-            labels = new_label_array(picture.label_shape, dtype)
-        return _results.put_labels(
-            self.viewer,
-            self.image.layer,
-            labels,
-            header.classes,
-            role=ROLE,
-            name=f"{picture.name} – SAM2 adapters",
-            place=picture.placement,
-            provenance=origin,
+        result = None if running else self.results.for_image(self.image.layer)
+        self.tidying.apply_button.setEnabled(result is not None)
+        unmeasured = self.measuring.missing()
+        self.measuring.measure_button.setEnabled(not running and not unmeasured)
+        self.measuring.measure_button.setToolTip(
+            unmeasured or "Measure; the numbers go into the layer's features."
         )
 
+    def _wanted(self) -> dict[str, bool]:
+        wanted = self.wanted.settings
+        return {"probabilities": wanted.probabilities, "uncertainty": wanted.uncertainty}
+
+    def _begin(self, what: str) -> None:
+        self.progress.setRange(0, 0)
+        self.status.setText(what)
+
     def _lay_out(self) -> None:
-        row = QHBoxLayout()
-        row.addWidget(self.models, stretch=1)
-        row.addWidget(self.browse_button)
-        form = QFormLayout()
-        form.addRow("Adapter", row)
-        form.addRow(self.card)
-        box = section("With")
-        box.layout().addLayout(form)
-        self.image.form.addRow("Segment", self.extent)
-        advanced = QCollapsible("Advanced", expandedIcon="▾", collapsedIcon="▸")
-        advanced.addWidget(self.settings)
+        advanced = _folded("Advanced", self.settings)
         self.buttons.addWidget(self.start_button)
         self.buttons.addWidget(self.cancel_button)
-        self.column.addWidget(box)
-        self.column.addWidget(section("Segment", self.image, advanced, self.device))
+        self.column.addWidget(section("With", self.adapter))
+        self.column.addWidget(
+            section("Segment", self.image, self.extent, self.wanted, advanced, self.device)
+        )
+        self.column.addWidget(section("Clean up", self.tidying))
+        self.column.addWidget(section("Measure", self.measuring))
         self.column.addStretch()
 
     def _connect(self) -> None:
-        self._watcher.directoryChanged.connect(lambda _: self.list_models())
-        self.models.currentIndexChanged.connect(lambda _: self._read_card())
-        self.image.changed.connect(self._fit_channels)
+        self.adapter.known.connect(self._take_header)
+        self.adapter.changed.connect(self.refresh)
+        self.image.changed.connect(self._fit_image)
+        self.extent.changed.connect(self.refresh)
+        self.tidying.applied.connect(self.apply)
+        self.measuring.asked.connect(self.measure)
+        self.measuring.changed.connect(self.refresh)
+        self.measuring.failed.connect(self.status.setText)
+        self.results.removed.connect(self._stop_without_layer)
         self.job.updated.connect(self._take_update)
         self.job.ended.connect(self._take_result)
         self.job.failed.connect(self.status.setText)
         self.job.state_changed.connect(self.refresh)
 
-    def _fit_channels(self) -> None:
+    def _fit_image(self) -> None:
         if self.header is not None:
             self.image.fit_channels(self.header.model.input_channels)
+        try:
+            picture = self.image.picture()
+        except ValueError:
+            picture = None
+        self.extent.fit(picture)
+        self.tidying.show_stack(picture is not None and "Z" in picture.axes)
         self.refresh()
 
-    def _read_card(self) -> None:
-        self.header = None
-        self.card.setText("")
-        if self.model is not None:
-            self.card.setText("Reading …")
-            worker = create_worker(_read_header, self.model, _start_thread=False)
-            worker.returned.connect(self._take_header)
-            worker.start()
-        self.refresh()
-
-    def _take_header(self, found: tuple[Path, AdapterHeader | str]) -> None:
-        path, header = found
-        if path != self.model:  # another one was chosen meanwhile
+    def _take_header(self) -> None:
+        if self.header is None:
             return
-        if isinstance(header, str):
-            self.card.setText(header)
-            return
-        self.header = header
-        self.card.setText(_card(header))
-        tiles = {"tile_size_px": header.tile_size_px}
+        tiles = {"tile_size_px": self.header.tile_size_px}
         self.settings.settings = self.settings.settings.model_copy(update=tiles)
-        self._fit_channels()
+        self.tidying.show_classes(self.header.classes)
+        self._fit_image()
 
-    def _take_update(self, tiled: Tiled) -> None:
-        self.progress.setRange(0, tiled.total)
-        self.progress.setValue(tiled.done)
-        self.status.setText(
-            f"Tile {tiled.done} of {tiled.total}, {duration(tiled.seconds_left)} left."
-        )
-        if tiled.notice:
-            show_warning(tiled.notice)
-        if self._layer is not None:
-            self._layer.refresh()
+    def _stop_without_layer(self) -> None:
+        if self.job.running:
+            self.job.stop()
 
-    def _take_result(self, result: Segmented) -> None:
-        if self._layer is not None:
-            self._layer.refresh()
-        whole = result.done == result.total
-        what = "Done" if whole else "Cancelled; what is done stays"
-        self.status.setText(
-            f"{what}: {result.done} of {result.total} tiles in {duration(result.seconds)}."
-        )
+    def _take_update(self, update: Prepared | Tiled | Tidying | Measuring) -> None:
+        if isinstance(update, Prepared):
+            if self._run is not None:
+                self.results.begin(self._run, update.arrays)
+            self.status.setText("Segmenting …")
+            return
+        self.progress.setRange(0, update.total)
+        self.progress.setValue(update.done)
+        if isinstance(update, Tiled):
+            left = duration(update.seconds_left)
+            self.status.setText(f"Tile {update.done} of {update.total}, {left} left.")
+            if update.notice:
+                show_warning(update.notice)
+            self.results.redraw(update.planes)
+        else:
+            what = "Tidied" if isinstance(update, Tidying) else "Measured"
+            self.status.setText(f"{what} {update.done} of {update.total}.")
+
+    def _take_result(self, result: Segmented | Tidied | MeasuredLayer) -> None:
+        if isinstance(result, MeasuredLayer):
+            if self._measured is not None:
+                self.measuring.show_table(self._measured, result.table)
+            whole = result.done == result.total
+            self.status.setText(
+                "Measured." if whole else "Cancelled; the table holds what is done."
+            )
+        elif self._run is not None:
+            gone = self.results.labels is None and isinstance(result, Segmented)
+            self.results.settle(self._run, result.arrays)
+            removed = "Stopped, because its layer was removed."
+            self.status.setText(removed if gone else result.sentence)
+            self.refresh()
 
 
-def _channels(picture: _layers.Picture) -> int:
-    from napari_sam2_adapters.data.axes import channel_count
-
-    found = channel_count(picture.array.shape, picture.axes)
-    return 3 if picture.rgb and found == 4 else found
-
-
-def _read_header(path: Path) -> tuple[Path, AdapterHeader | str]:
-    """Give the header of a model file, or in a sentence why it cannot be used."""
-    load_torch()
-    from napari_sam2_adapters.models.model_file import read_header
-
-    try:
-        return path, read_header(path)
-    except (ValueError, OSError) as error:
-        return path, str(error)
-
-
-def _card(header: AdapterHeader) -> str:
-    """An adapter in a few words."""
-    names = ", ".join(info.name for info in header.classes)
-    score = header.scores.get("mean_dice")
-    scored = f" Held-out mean Dice {score:.2f}." if isinstance(score, float) else ""
-    return f"{header.model.adapter.upper()} on {header.model.backbone}; {names}.{scored}"
+def _folded(title: str, content: Any) -> QCollapsible:
+    folded = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
+    folded.addWidget(content)
+    return folded

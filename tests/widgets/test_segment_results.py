@@ -1,0 +1,266 @@
+"""What comes of a run: layers, where they lie, what they say of themselves, and what is never touched."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from napari.layers import Layer
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QCheckBox
+from skimage.filters import gaussian
+
+from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.inference.postprocess import clean_block, label_objects
+from napari_sam2_adapters.inference.predict import predict
+from napari_sam2_adapters.models.model_file import load_adapter
+from napari_sam2_adapters.widgets import _arrays
+from napari_sam2_adapters.widgets._results import OURS, find_own
+
+WAIT_MS = 60_000
+TILES = PredictConfig(tile_size_px=64, probabilities=True, uncertainty=True)
+
+
+def expected_of(dock, image, axes):
+    segmenter, header = load_adapter(dock.model)
+    return predict(
+        segmenter.folded(), image, axes=axes, normalization=header.normalization, config=TILES
+    )
+
+
+def named(viewer, ending: str):
+    return next(layer for layer in viewer.layers if layer.name.endswith(ending))
+
+
+def set_rule(dock, row: int, smallest: int = 0, holes: int = 0, objects: bool = False) -> None:
+    table = dock.tidying.table
+    table.cellWidget(row, 1).setValue(smallest)
+    table.cellWidget(row, 2).setValue(holes)
+    table.cellWidget(row, 3).findChild(QCheckBox).setChecked(objects)
+
+
+def test_a_rectangle_of_some_slices_is_that_part_of_the_whole(
+    segment_dock, press, two_halves
+) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    viewer.add_image(two_halves[0], name="cells", scale=(2, 0.5, 0.5))
+    dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("range"))
+    dock.extent.first.setValue(1)
+    dock.extent.area.setCurrentIndex(dock.extent.area.findData("rectangle"))
+    assert not dock.start_button.isEnabled()
+    dock.extent.draw.click()
+    assert dock.extent.shapes.layer.mode == "add_rectangle"
+    dock.extent.shapes.layer.add_rectangles(np.array([[5, 10], [5, 40], [15, 40], [15, 10]]) - 0.25)
+    dock.refresh()
+    press(dock, dock.start_button)
+    expected = expected_of(dock, two_halves[0], "ZYX").labels
+    inside = np.zeros(expected.shape, bool)
+    inside[1:, 10:30, 20:80] = True
+    layer = named(viewer, "SAM2 adapters")
+    np.testing.assert_array_equal(layer.data, np.where(inside, expected, 0))
+    run = layer.metadata[OURS]["runs"][-1]
+    assert run["region"] == {"planes": [[1], [2]], "rows": [10, 30], "columns": [20, 80]}
+    assert run["settings"]["tile_size_px"] == 64
+    assert run["date"]
+    assert run["package_version"]
+    assert layer.metadata[OURS]["tensors_sha256"] == dock.header.tensors_sha256
+
+
+def test_channels_between_the_slices_and_the_rows_line_up_with_the_sliders(
+    segment_dock, press, qtbot, saved_adapter, monkeypatch
+) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    saved_adapter("two", input_channels=2)
+    qtbot.waitUntil(lambda: dock.adapter.models.currentText() == "two", timeout=WAIT_MS)
+    image = np.random.default_rng(0).integers(0, 255, (2, 2, 3, 64, 64), dtype=np.uint8)
+    viewer.add_image(image, scale=(1, 1, 3, 0.5, 0.5), name="cells")
+    for setting in dock.wanted.findChildren(QCheckBox):
+        setting.setChecked(True)
+    dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("all"))
+    monkeypatch.setattr(_arrays, "IN_MEMORY_BYTES", 1000)  # into zarr
+    press(dock, dock.start_button)
+    expected = expected_of(dock, image, "TCZYX")
+    layer = named(viewer, "SAM2 adapters")
+    np.testing.assert_array_equal(np.asarray(layer.data)[:, 0], expected.labels)
+    for time in (0, 1):
+        for channel in (0, 1):
+            for depth in (0, 2):
+                viewer.dims.set_point(range(3), (time, channel, depth * 3))
+                value = layer.get_value((time, channel, depth * 3, 7 / 2, 9 / 2), world=True)
+                assert value == expected.labels[time, depth, 7, 9]
+    first = named(viewer, "probability of class 1")
+    np.testing.assert_array_equal(np.asarray(first.data)[:, 0], expected.probabilities[0])
+    uncertainty = named(viewer, "uncertainty")
+    np.testing.assert_array_equal(np.asarray(uncertainty.data)[:, 0], expected.uncertainty)
+    assert not first.visible
+    for other in (first, uncertainty):
+        np.testing.assert_allclose(other.scale, layer.scale)
+        np.testing.assert_allclose(other.translate, layer.translate)
+        assert tuple(other.contrast_limits) == (0, 1)
+    dock.measuring.labels.layer = layer
+    press(dock, dock.measuring.measure_button)
+    pixels = [(expected.labels == value).sum() for value in layer.features["index"]]
+    assert list(layer.features["pixels"].fillna(0)) == pixels
+
+
+def test_cleaning_up_can_be_tried_and_taken_back(segment_dock, press, two_halves) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    image = viewer.add_image(two_halves[0], scale=(2, 0.5, 0.5), units=["um"] * 3)
+    dock.extent.planes.setCurrentIndex(1)
+    press(dock, dock.start_button)
+    layer = named(viewer, "SAM2 adapters")
+    rng = np.random.default_rng(0)
+    layer.data[:] = 1 + (
+        gaussian(rng.random(layer.data.shape), 2) > 0.5
+    )  # as if the network said so
+    raw = layer.data.copy()
+    set_rule(dock, 0, smallest=300, objects=True)
+    set_rule(dock, 1, holes=300, objects=True)
+    rules = dock.tidying.rules.rules
+    expected = np.stack([clean_block(plane, rules, [1, 2]) for plane in raw])
+    press(dock, dock.tidying.apply_button)
+    np.testing.assert_array_equal(layer.data, expected)
+    assert (expected != raw).any()
+    objects = named(viewer, "objects")
+    classes = np.concatenate([label_objects(plane, [1, 2])[1] for plane in expected])
+    assert list(objects.features["class"]) == [f"class {value}" for value in classes]
+    assert list(objects.features["index"]) == list(range(1, len(classes) + 1))
+    assert f"{len(classes)} objects" in dock.status.text()
+    np.testing.assert_allclose(objects.scale, image.scale)
+
+    set_rule(dock, 0)
+    set_rule(dock, 1)
+    press(dock, dock.tidying.apply_button)
+    np.testing.assert_array_equal(layer.data, raw)
+    assert find_own(viewer, "objects", image) is None
+
+
+def test_objects_of_other_slices_keep_their_numbers_and_all_are_measured(
+    segment_dock, press, qtbot, two_halves, tmp_path
+) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    viewer.add_image(two_halves[0], scale=(2, 0.5, 0.5), units=["um"] * 3)
+    qtbot.waitUntil(lambda: dock.header is not None, timeout=WAIT_MS)
+    set_rule(dock, 0, smallest=30, objects=True)
+    set_rule(dock, 1, objects=True)
+    dock.extent.planes.setCurrentIndex(1)
+    press(dock, dock.start_button)
+    layer, objects = named(viewer, "SAM2 adapters"), named(viewer, "objects")
+    expected, before = layer.data.copy(), objects.data.copy()
+    viewer.dims.set_point(0, 4)  # slice 2 anew: its objects get new numbers, the others keep theirs
+    dock.extent.planes.setCurrentIndex(0)
+    press(dock, dock.start_button)
+    np.testing.assert_array_equal(objects.data[:2], before[:2])
+    assert not set(np.unique(objects.data[2])) & set(np.unique(before))
+    assert sorted(objects.features["index"]) == sorted(np.unique(objects.data))
+    np.testing.assert_array_equal(layer.data, expected)
+
+    dock.measuring.labels.layer = objects
+    press(dock, dock.measuring.measure_button)
+    numbers, pixels = np.unique(objects.data, return_counts=True)
+    assert list(objects.features["index"]) == list(numbers)
+    np.testing.assert_allclose(objects.features["area_um2"], pixels / 4)
+    assert set(objects.features["class"]) <= {"class 1", "class 2"}
+    assert "µm²" in dock.measuring.summary.text()
+    dock.measuring.save_to(tmp_path / "table.csv")
+    qtbot.waitUntil(lambda: "Saved" in dock.measuring.summary.text(), timeout=WAIT_MS)
+    assert "area_um2" in (tmp_path / "table.csv").read_text()
+
+
+def test_what_somebody_painted_in_or_copied_is_theirs(segment_dock, press, two_halves) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    viewer.add_image(two_halves[0][0], name="cells")
+    press(dock, dock.start_button)
+    painted = named(viewer, "SAM2 adapters")
+    painted.selected_label = 9
+    painted.paint((20, 20), 9)
+    before = painted.data.copy()
+    press(dock, dock.start_button)
+    np.testing.assert_array_equal(painted.data, before)
+    ours = [layer for layer in viewer.layers if layer.metadata.get(OURS)]
+    assert len(ours) == 2
+    second = next(layer for layer in ours if layer.unique_id != painted.unique_id)
+    data, state, kind = second.as_layer_data_tuple()
+    copy = Layer.create(data.copy(), {**state, "name": "copy"}, kind)  # as napari duplicates
+    viewer.layers.insert(0, copy)
+    copy.data[:] = 0
+    press(dock, dock.start_button)
+    assert not copy.data.any()
+    assert len(viewer.layers) == 4
+
+
+def test_a_run_outlives_what_happens_to_the_layers(segment_dock, qtbot) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    rng = np.random.default_rng(0)
+    image = viewer.add_image(rng.integers(0, 255, (60, 96, 96), dtype=np.uint8), name="cells")
+    dock.extent.planes.setCurrentIndex(1)
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    dock.start_button.click()
+    dock.start()  # a second start does nothing
+    qtbot.waitUntil(lambda: dock.progress.value() > 0, timeout=WAIT_MS)
+    layer = named(viewer, "SAM2 adapters")
+    assert layer.data.any()  # while it runs
+    assert not dock.start_button.isEnabled()
+    layer.name, image.name = "renamed", "also"
+    viewer.layers.move(0, 2)
+    image.data = np.zeros((5, 7, 8, 9))
+    viewer.layers.remove(image)
+    viewer.dims.ndisplay = 3
+    done = dock.progress.value()
+    qtbot.waitUntil(lambda: dock.progress.value() > done, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        viewer.layers.remove(layer)
+    assert "its layer was removed" in dock.status.text()
+    assert not len(viewer.layers)
+
+
+def test_a_dock_that_is_closed_stops_and_keeps_what_is_done(
+    make_napari_viewer_proxy, qtbot, saved_adapter
+) -> None:
+    from napari_sam2_adapters.widgets.segment import Segment
+
+    saved_adapter()
+    viewer = make_napari_viewer_proxy()
+    dock = Segment(viewer)
+    viewer.window.add_dock_widget(dock, name="Segment")
+    rng = np.random.default_rng(0)
+    viewer.add_image(rng.integers(0, 255, (200, 96, 96), dtype=np.uint8))
+    dock.extent.planes.setCurrentIndex(1)
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    dock.start_button.click()
+    qtbot.waitUntil(lambda: dock.progress.value() > 0, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        viewer.window.remove_dock_widget(dock)
+    layer = named(viewer, "SAM2 adapters")
+    assert layer.data.any()
+    assert not layer.data[-1].any()
+
+
+def test_an_adapter_dropped_on_the_dock_is_chosen(segment_dock, qtbot, saved_adapter, tmp_path):
+    dock = segment_dock
+    elsewhere = tmp_path / "dropped.adapter.safetensors"
+    saved_adapter("third").rename(elsewhere)
+    content = QMimeData()
+    content.setUrls(
+        [QUrl.fromLocalFile(str(tmp_path / "x.tif")), QUrl.fromLocalFile(str(elsewhere))]
+    )
+    event = QDropEvent(
+        QPointF(5, 5), Qt.DropAction.CopyAction, content, Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )  # fmt: skip
+    dock.dropEvent(event)
+    assert dock.model == elsewhere
+    qtbot.waitUntil(lambda: dock.header is not None, timeout=WAIT_MS)
+    assert "class 1" in dock.adapter.card.text()
+
+
+@pytest.mark.parametrize("name", ["segment"])
+def test_a_dock_opens_without_pytorch(name: str) -> None:
+    code = f"import sys, napari_sam2_adapters.widgets.{name}; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "False"
