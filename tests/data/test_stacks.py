@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_sam2_adapters.data.matching import find_images
+from napari_sam2_adapters.data.stacks import open_stack, stack_axis
+
+
+def sections(folder: Path, number: int = 12, shape: tuple[int, ...] = (30, 40)) -> list[Path]:
+    rng = np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
+    for i in range(number):
+        tifffile.imwrite(
+            folder / f"s{i}.tif",
+            rng.integers(0, 255, shape, dtype=np.uint8),
+            imagej=True,
+            resolution=(4.0, 2.0),
+            metadata={"unit": "um"},
+        )
+    return find_images(folder)
+
+
+def test_sections_come_in_natural_order_with_their_pixel_size(tmp_path: Path) -> None:
+    paths = sections(tmp_path / "s")
+    stack = open_stack(paths, spacing=3)
+    assert stack.axes == "ZYX"
+    assert stack.array.shape == (12, 30, 40)
+    assert stack.pixel_size == (3, 0.5, 0.25)
+    assert stack.unit == "micrometer"
+    for i in (0, 2, 10):  # as text, 10 comes before 2
+        np.testing.assert_array_equal(
+            np.asarray(stack.array[i]), tifffile.imread(tmp_path / "s" / f"s{i}.tif")
+        )
+    whole = np.asarray(stack.array[1:4, 5:9, ::2])
+    np.testing.assert_array_equal(whole[2], tifffile.imread(paths[3])[5:9, ::2])
+    assert open_stack(paths).pixel_size == (0.5, 0.5, 0.25)
+
+
+def test_only_what_is_looked_at_is_read(tmp_path: Path) -> None:
+    paths = sections(tmp_path / "s")
+    stack = open_stack(paths)
+    for path in paths[3:]:
+        path.unlink()
+    assert np.asarray(stack.array[2]).any()
+    with pytest.raises(FileNotFoundError, match=r"s3\.tif"):
+        np.asarray(stack.array[3])
+
+
+def test_colours_and_volumes_can_be_stacked(tmp_path: Path) -> None:
+    for i in range(3):
+        Image.fromarray(np.full((20, 30, 3), i, np.uint8)).save(tmp_path / f"{i}.png")
+        tifffile.imwrite(
+            tmp_path / f"{i}.tif",
+            np.zeros((4, 20, 30), np.uint16),
+            imagej=True,
+            metadata={"axes": "ZYX"},
+        )
+    colours = open_stack(find_images(tmp_path, "*.png"))
+    assert (colours.axes, colours.array.shape, colours.rgb) == ("ZYXC", (3, 20, 30, 3), True)
+    assert np.asarray(colours.array[2]).max() == 2
+    volumes = open_stack(find_images(tmp_path, "*.tif"))
+    assert (volumes.axes, volumes.array.shape) == ("TZYX", (3, 4, 20, 30))
+    with pytest.raises(ValueError, match="no axis left"):
+        stack_axis("TZYX")
+
+
+def test_files_of_another_kind_are_named(tmp_path: Path) -> None:
+    paths = sections(tmp_path / "s")
+    tifffile.imwrite(paths[4], np.zeros((30, 41), np.uint8))
+    tifffile.imwrite(paths[0], np.zeros((30, 40), np.uint16))
+    with pytest.raises(
+        ValueError, match=r"30 × 40 px, uint8.*s0.tif \(.*uint16\), s4.tif \(30 × 41"
+    ):
+        open_stack(paths)
+    paths[4].write_bytes(b"broken")
+    with pytest.raises(ValueError, match=r"s4\.tif cannot be read"):
+        open_stack(paths)
+
+
+def test_a_file_that_changed_since_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    paths = sections(tmp_path / "s", 3)
+    stack = open_stack(paths)
+    tifffile.imwrite(paths[1], np.zeros((10, 10), np.uint8))
+    with pytest.raises(ValueError, match="Leave this file out"):
+        np.asarray(stack.array[1])
+
+
+def test_hundreds_of_sections_open_at_once(tmp_path: Path) -> None:
+    paths = sections(tmp_path / "s", 300)
+    best = 9.0
+    for _ in range(3):  # what else the machine does is not ours
+        started = time.perf_counter()
+        open_stack(paths)
+        best = min(best, time.perf_counter() - started)
+    assert best < 3
