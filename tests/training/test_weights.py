@@ -36,6 +36,29 @@ def test_the_average_is_shown_and_the_latest_come_back(tiny_segmenter) -> None:
     assert same(segmenter.trained_state(), latest)
 
 
+def test_an_interrupt_while_the_average_is_put_in_loses_nothing(
+    tiny_segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = tiny_segmenter().train()
+    weights = RunWeights(segmenter, averaged=True)
+    add(segmenter, 0.5)
+    latest = segmenter.trained_state()
+    load, calls = segmenter.load_trained_state, 0
+
+    def interrupted(state: dict[str, Tensor]) -> None:
+        nonlocal calls
+        calls += 1
+        load(state)
+        if calls == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(segmenter, "load_trained_state", interrupted)
+    with pytest.raises(KeyboardInterrupt), weights.average_in_segmenter():
+        pass
+    assert same(segmenter.trained_state(), latest)
+    assert segmenter.training
+
+
 def test_the_best_is_shown_then_the_latest_go_on(tiny_segmenter) -> None:
     segmenter = tiny_segmenter()
     weights = RunWeights(segmenter, averaged=False)
