@@ -10,7 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_sam2_adapters.cli import app
-from napari_sam2_adapters.config import ModelConfig, Normalization
+from napari_sam2_adapters.config import (
+    ClassInfo,
+    ModelConfig,
+    Normalization,
+    TrainConfig,
+    load_settings,
+)
 from napari_sam2_adapters.data.samples import load_sample
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.model_file import save_adapter
@@ -54,3 +60,13 @@ def test_files_that_the_readme_points_to_exist():
     root = Path(__file__).parents[1]
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (root / target).exists(), target
+
+
+def test_the_settings_file_is_one_that_is_read(tmp_path):
+    (snippet,) = snippets("yaml")
+    path = tmp_path / "settings.yaml"
+    path.write_text(snippet, encoding="utf-8")
+    sections = load_settings(path)
+    assert [ClassInfo(**c).name for c in sections["classes"]] == ["background", "membrane"]
+    assert TrainConfig(**sections["train"]).steps == 400
+    assert ModelConfig(**sections["model"]).adapter == "hp"
