@@ -91,3 +91,24 @@ def test_an_own_file_must_hold_the_backbone(server: Path, tmp_path: Path) -> Non
     unknown = CliRunner().invoke(app, ["backbones", "download", "huge", "--yes"])
     assert unknown.exit_code == 2
     assert "base_plus" in unknown.stderr
+
+
+def test_an_own_file_that_holds_the_backbone_is_taken_over(server: Path, tmp_path: Path) -> None:
+    import torch
+    from sam2.build_sam import build_sam2
+
+    state = build_sam2("configs/sam2.1/sam2.1_hiera_t.yaml", device="cpu").state_dict()
+    # one number repeated without memory: a file of 0.2 MB
+    hollow = {
+        n: t.reshape(-1)[:1].clone().expand(t.numel()).view(t.shape) for n, t in state.items()
+    }
+    own = tmp_path / "my weights.pt"
+    torch.save({"model": hollow}, own)
+    result = CliRunner().invoke(app, ["backbones", "download", "tiny", "--from", str(own)])
+    assert result.exit_code == 0, result.output
+    (kept,) = (tmp_path / "cache").iterdir()
+    assert result.stdout == f"tiny is ready: {kept}\n"
+    assert kept.read_bytes() == own.read_bytes()
+    listed = CliRunner().invoke(app, ["backbones", "list"]).stdout.splitlines()
+    assert any(line.startswith("tiny") and " own file " in line for line in listed)
+    assert listed[-1].endswith(f"lie in {tmp_path / 'cache'}.")  # whole, however long

@@ -23,26 +23,30 @@ __all__ = ["app", "backbone_table"]
 app = typer.Typer(no_args_is_help=True, help="List and download the pretrained backbones.")
 
 
-def backbone_table() -> Table:
-    """The backbones with their sizes, and where their files lie if they are here."""
-    from napari_sam2_adapters.models.backbone_files import BACKBONES, find_weights
+def backbone_table() -> tuple[Table, str]:
+    """The backbones with their sizes and whether they are here, and a line that says where."""
+    from napari_sam2_adapters.models.backbone_files import BACKBONES, cache_folder, find_weights
 
     table = Table(box=None, pad_edge=False)
     for heading in ("Backbone", "Size", "Here", "About"):
         table.add_column(heading, no_wrap=True)
     for name, entry in BACKBONES.items():
         try:
-            place = "built in" if entry.shape is None else str(find_weights(name))
+            official = find_weights(name).name == entry.file_name
+            place = "yes" if official else "own file"
         except FileNotFoundError:
             place = "no"
-        table.add_row(name, f"{entry.size_mb} MB", place, entry.about)
-    return table
+        # A path would be cut off at the edge of the screen: one line below says where they lie.
+        here = "built in" if entry.shape is None else place
+        table.add_row(name, f"{entry.size_mb} MB", here, entry.about)
+    return table, f"Those that are not built in lie in {cache_folder()}."
 
 
 @app.command("list")
 def list_backbones() -> None:
     """List the backbones, their sizes, and whether they are on this machine."""
-    output().print(backbone_table())
+    for part in backbone_table():
+        output().print(part)
 
 
 @app.command()

@@ -42,7 +42,8 @@ def info(
     console.print(f"Device    {describe_device(choose_device(device))}")
     console.print(f"System    Python {platform.python_version()} on {platform.platform()}")
     console.print("Versions  " + ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
-    console.print(backbone_table())
+    for part in backbone_table():
+        console.print(part)
 
 
 def _version(name: str) -> str:

@@ -139,8 +139,19 @@ def _receive_all(
             fruitless = fruitless + 1 if part.size <= before else 0
             if fruitless == _FRUITLESS_TRIES:
                 _drop_if_empty(part)
-                raise OSError(f"the connection failed: {error}") from error
+                raise OSError(f"the connection failed ({_reason(error)})") from error
             stop.wait(fruitless)
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said of a connection; the texts of requests above it repeat the address and name objects."""
+    below: BaseException | None = error
+    while below is not None:
+        said = getattr(below, "strerror", None)
+        if said:
+            return str(said)
+        below = below.__cause__ or below.__context__
+    return type(error).__name__
 
 
 def _receive(address: str, part: _Part, stop: threading.Event) -> Generator[Received, None, None]:
