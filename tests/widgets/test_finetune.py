@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2_adapters.config import TrainConfig
 from napari_sam2_adapters.models.model_file import read_header
+from napari_sam2_adapters.widgets._dock import frame_of
 from napari_sam2_adapters.widgets._results import OURS
 from napari_sam2_adapters.widgets._store import list_adapters
 from napari_sam2_adapters.widgets.finetune import FineTune
@@ -55,7 +56,7 @@ def test_it_says_what_is_missing_until_nothing_is(dock, viewer, qtbot, two_halve
     assert "image layer" in dock.reason.text()
     viewer.add_image(image)
     assert "labels layer" in dock.reason.text()
-    dock.data.add.click()
+    dock.data.rows[0].add_button.click()
     layer = viewer.layers[-1]
     qtbot.waitUntil(lambda: "Nothing is labelled" in dock.reason.text(), timeout=WAIT_MS)
     layer.data[strokes == 1] = 1
@@ -71,16 +72,16 @@ def test_strokes_become_an_adapter(dock, viewer, qtbot, two_halves) -> None:
     image, strokes = two_halves
     viewer.add_image(image, name="cells", scale=(2, 0.5, 0.5), units=["um"] * 3)
     viewer.add_labels(strokes, scale=(2, 0.5, 0.5), units=["um"] * 3)
-    qtbot.waitUntil(lambda: dock.data.table.rowCount() == 2, timeout=WAIT_MS)
-    dock.data.table.item(0, 1).setText("dark")
-    dock.data.table.item(1, 1).setText("bright")
+    qtbot.waitUntil(lambda: dock.data.book.table.rowCount() == 2, timeout=WAIT_MS)
+    dock.data.book.table.item(0, 1).setText("dark")
+    dock.data.book.table.item(1, 1).setText("bright")
     run(dock, qtbot)
     result = dock.fine_tuned
     assert result.training["steps"] == SMALL.steps
     assert set(result.verdict.after) == {"dark", "bright"}
-    assert dock.outcome.rowCount() == 3  # two classes and the mean
+    assert dock.course.outcome.rowCount() == 3  # two classes and the mean
     assert "held-out pixels" in dock.status.text()
-    assert len(dock.plot.loss_plot.listDataItems()[0].yData) == SMALL.steps
+    assert len(dock.course.plot.loss_plot.listDataItems()[0].yData) == SMALL.steps
     assert result.path == (list_adapters()[0] if result.verdict.keep else None)
 
 
@@ -125,7 +126,7 @@ def test_it_can_be_paused(dock, viewer, qtbot, two_halves) -> None:
     dock.start_button.click()
     qtbot.waitUntil(lambda: dock.progress.value() >= 1, timeout=WAIT_MS)
     dock.pause_button.click()
-    assert dock.pause_button.text() == "Go on"
+    assert dock.pause_button.text() == "Continue"
     qtbot.wait(1000)
     step = dock.progress.value()
     qtbot.wait(1000)
@@ -153,8 +154,13 @@ def test_the_preview_lies_on_the_slice_on_show(dock, viewer, qtbot, two_halves) 
     assert viewer.layers.selection.active == theirs
 
 
-def test_closing_the_dock_ends_the_work(viewer, qtbot, two_halves) -> None:
-    from napari_sam2_adapters.widgets import finetune
+@pytest.mark.parametrize("agree", [True, False])
+def test_closing_the_dock_asks_and_loses_nothing(
+    viewer, qtbot, two_halves, monkeypatch, adapters_home, agree
+) -> None:
+    from napari_sam2_adapters.widgets import _leaving, finetune
+
+    monkeypatch.setattr(_leaving, "agreed", lambda *_: agree)
 
     image, strokes = two_halves
     viewer.add_image(image)
@@ -166,8 +172,20 @@ def test_closing_the_dock_ends_the_work(viewer, qtbot, two_halves) -> None:
     qtbot.waitUntil(lambda: ready(dock), timeout=WAIT_MS)
     dock.start_button.click()
     qtbot.waitUntil(lambda: dock.progress.value() >= 1, timeout=WAIT_MS)
-    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
-        viewer.window.remove_dock_widget(frame)
+    viewer.window.remove_dock_widget(frame)
+    if not agree:
+        step = dock.progress.value()
+        qtbot.waitUntil(lambda: dock.progress.value() > step, timeout=WAIT_MS)
+        assert dock.isVisibleTo(dock.window())
+        assert frame_of(dock).windowTitle() == "Fine-tune (napari-sam2-adapters)"
+        monkeypatch.setattr(_leaving, "agreed", lambda *_: True)
+        viewer.window.remove_dock_widget(frame_of(dock))
+    qtbot.waitUntil(lambda: not dock.job.running, timeout=WAIT_MS)
+    assert dock.fine_tuned.resumable
+    assert list(adapters_home.glob("*")) == (
+        [dock.fine_tuned.path] if dock.fine_tuned.verdict.keep else []
+    )
+    assert list((adapters_home.parent / "runs").glob("*/checkpoint.safetensors"))
     dock.deleteLater()
 
 
@@ -220,7 +238,7 @@ def test_the_only_fitting_labels_are_chosen(dock, viewer, two_halves) -> None:
     viewer.add_labels(strokes, name="dense", visible=False)
     viewer.add_labels(strokes, name="strokes")
     viewer.add_image(image)
-    assert dock.data.labels.layer.name == "strokes"
+    assert dock.data.rows[0].labels.layer.name == "strokes"
 
 
 def test_a_backbone_that_is_not_here_is_named(dock, viewer, qtbot, two_halves, monkeypatch) -> None:

@@ -1,13 +1,9 @@
-"""The class table: value, name, colour and labelled pixels of each class of a labels layer."""
+"""The class table: value, name, colour and labelled pixels of each class."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
 
-import numpy as np
-from napari.layers import Labels
-from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
@@ -19,75 +15,45 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sam2_adapters.config import ClassInfo, default_classes
-from napari_sam2_adapters.data.axes import ArrayLike
-from napari_sam2_adapters.widgets._results import class_features
+from napari_sam2_adapters.config import ClassInfo
 
-__all__ = ["ClassTable", "classes_of_layer", "count_values", "name_classes"]
+__all__ = ["ClassTable"]
 
-ZeroIs = Literal["unlabelled", "background"]
-
-_VALUE, _NAME, _COLOR, _PIXELS = range(4)
-_NAME_COLUMNS = ("class", "name", "label")
-_MOST_ROWS = 255
-
-
-def count_values(labels: ArrayLike) -> dict[int, int]:
-    """Pixels of each value in a label array, read plane by plane; negative values are left out."""
-    counts: dict[int, int] = {}
-    for index in np.ndindex(*labels.shape[:-2]):
-        plane = np.asarray(labels[index])
-        values, pixels = np.unique(plane, return_counts=True)
-        for value, number in zip(values.tolist(), pixels.tolist(), strict=True):
-            if value >= 0:
-                counts[value] = counts.get(value, 0) + number
-    return counts
-
-
-def classes_of_layer(
-    layer: Labels, counts: Mapping[int, int], zero_is: ZeroIs
-) -> tuple[ClassInfo, ...]:
-    """Classes for the values that occur, with the names and colours that the layer has for them."""
-    values = [value for value in counts if value > 0 or zero_is == "background"][:_MOST_ROWS]
-    names = _names(layer)
-    return tuple(
-        info.model_copy(
-            update={
-                "name": names.get(info.value, info.name),
-                "color": _color(layer, info) if info.value else info.color,
-            }
-        )
-        for info in default_classes(values)
-    )
-
-
-def name_classes(layer: Labels, classes: tuple[ClassInfo, ...]) -> None:
-    """Give a layer these names and colours, so that its picture and napari's status bar show them."""
-    others = {value: name for value, name in _names(layer).items() if value >= 0}
-    own = {info.value for info in classes}
-    kept = [ClassInfo(value=value, name=name) for value, name in others.items() if value not in own]
-    layer.features = class_features(sorted([*classes, *kept], key=lambda info: info.value))
-    colors: dict[int | None, Any] = {None: "#ffffff", 0: "transparent"}
-    colors |= {info.value: info.color for info in classes if info.value > 0}
-    layer.colormap = DirectLabelColormap(color_dict=colors)
+_VALUE, _NAME, _COLOR, _ON_SLICE, _PIXELS = range(5)
+_HEADERS = (
+    ("Value", "In the label image; 1–9 are also the keys that pick the class while you paint."),
+    ("Name", "Double-click to change it."),
+    ("", "Colour; double-click to choose another."),
+    ("Slice", "Labelled pixels on the slice on show."),
+    ("In all", "Labelled pixels in all slices of all pairs."),
+)
 
 
 class ClassTable(QTableWidget):
-    """Table of classes whose names and colours can be edited."""
+    """Table of classes whose names and colours can be edited; the chosen row is the class to paint with."""
 
     classes_changed = Signal()
+    class_chosen = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, 4, parent)
+        super().__init__(0, len(_HEADERS), parent)
         self._classes: tuple[ClassInfo, ...] = ()
-        self.setHorizontalHeaderLabels(["Value", "Name", "Colour", "Pixels"])
+        for column, (title, tip) in enumerate(_HEADERS):
+            item = QTableWidgetItem(title)
+            item.setToolTip(tip)
+            self.setHorizontalHeaderItem(column, item)
         self.verticalHeader().hide()
-        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.setToolTip("Double-click a name to change it, or a colour to choose another.")
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setToolTip(
+            "Click a class to paint with it, or press 1–9 while painting. Double-click a name or a colour to change it."
+        )
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(24)
         self.itemChanged.connect(self._take_name)
+        self.itemSelectionChanged.connect(self._tell_chosen)
         self.cellDoubleClicked.connect(self._choose_color)
         self._fit()
 
@@ -96,26 +62,65 @@ class ClassTable(QTableWidget):
         """The classes with the names and colours in the table."""
         return self._classes
 
-    def show_classes(self, classes: tuple[ClassInfo, ...], counts: Mapping[int, int]) -> None:
-        """Fill the table."""
-        self._classes = classes
+    @property
+    def chosen(self) -> ClassInfo | None:
+        """The class of the chosen row."""
+        rows = self.selectionModel().selectedRows()
+        return self._classes[rows[0].row()] if rows else None
+
+    def show_classes(
+        self,
+        classes: tuple[ClassInfo, ...],
+        totals: Mapping[int, int],
+        on_slice: Mapping[int, int] | None = None,
+    ) -> None:
+        """Fill the table; while a name is being typed only the numbers are brought up to date.
+
+        Parameters
+        ----------
+        classes
+            In the order of the rows.
+        totals, on_slice
+            Labelled pixels by value.
+        """
+        editing = self.state() == QAbstractItemView.State.EditingState
+        if not editing and classes != self._classes:
+            self._set_rows(classes)
         self.blockSignals(True)
+        for row, info in enumerate(self._classes):
+            for column, counts in ((_ON_SLICE, on_slice or {}), (_PIXELS, totals)):
+                self.item(row, column).setText(f"{counts.get(info.value, 0):,}")
+        self.blockSignals(False)
+
+    def choose(self, value: int) -> None:
+        """Choose the row of a value, if there is one, without telling anybody."""
+        self.blockSignals(True)
+        self.clearSelection()
+        for row, info in enumerate(self._classes):
+            if info.value == value:
+                self.selectRow(row)
+        self.blockSignals(False)
+        self.viewport().update()
+
+    def edit_name(self, value: int) -> None:
+        """Let the user type the name of a class."""
+        for row, info in enumerate(self._classes):
+            if info.value == value:
+                self.setFocus()
+                self.editItem(self.item(row, _NAME))
+
+    def _set_rows(self, classes: tuple[ClassInfo, ...]) -> None:
+        chosen = self.chosen
+        self.blockSignals(True)
+        self._classes = classes
         self.setRowCount(len(classes))
         for row, info in enumerate(classes):
-            texts = (str(info.value), info.name, "", f"{counts.get(info.value, 0):,}")
-            for column, text in enumerate(texts):
-                item = QTableWidgetItem(text)
-                flags = Qt.ItemFlag.ItemIsEnabled
-                if column == _NAME:
-                    flags |= Qt.ItemFlag.ItemIsEditable
-                item.setFlags(flags)
-                if column in (_VALUE, _PIXELS):
-                    item.setTextAlignment(
-                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-                    )
-                self.setItem(row, column, item)
+            for column, text in enumerate((str(info.value), info.name, "", "", "")):
+                self.setItem(row, column, _cell(text, column))
             self.item(row, _COLOR).setBackground(QColor(info.color))
         self.blockSignals(False)
+        if chosen is not None:
+            self.choose(chosen.value)
         self._fit()
 
     def _take_name(self, item: QTableWidgetItem) -> None:
@@ -136,11 +141,19 @@ class ClassTable(QTableWidget):
         info = self._classes[row]
         color = QColorDialog.getColor(QColor(info.color), self, f"Colour of {info.name}")
         if color.isValid():
+            self.blockSignals(True)
             self.item(row, _COLOR).setBackground(color)
+            self.blockSignals(False)
             self._change(row, color=color.name())
+
+    def _tell_chosen(self) -> None:
+        if self.chosen is not None:
+            self.class_chosen.emit(self.chosen.value)
 
     def _change(self, row: int, **update: str) -> None:
         classes = list(self._classes)
+        if classes[row].model_copy(update=update) == classes[row]:
+            return
         classes[row] = classes[row].model_copy(update=update)
         self._classes = tuple(classes)
         self.classes_changed.emit()
@@ -152,21 +165,12 @@ class ClassTable(QTableWidget):
         self.setFixedHeight(height + rows * self.verticalHeader().defaultSectionSize())
 
 
-def _names(layer: Labels) -> dict[int, str]:
-    """Names by value from the layer's features, if it has any."""
-    features = layer.features
-    column = next((name for name in _NAME_COLUMNS if name in features.columns), None)
-    if column is None:
-        return {}
-    values = features["index"] if "index" in features.columns else range(len(features))
-    pairs = zip(values, features[column], strict=True)
-    return {int(value): str(name) for value, name in pairs if isinstance(name, str) and name}
-
-
-def _color(layer: Labels, info: ClassInfo) -> str:
-    """Colour that napari draws this value in; the class's own where it draws none."""
-    color = np.asarray(layer.colormap.map(info.value), dtype=float).ravel()
-    if color.size < 4 or color[3] == 0:
-        return info.color
-    red, green, blue = (round(255 * float(part)) for part in color[:3])
-    return f"#{red:02x}{green:02x}{blue:02x}"
+def _cell(text: str, column: int) -> QTableWidgetItem:
+    item = QTableWidgetItem(text)
+    flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+    if column == _NAME:
+        flags |= Qt.ItemFlag.ItemIsEditable
+    item.setFlags(flags)
+    if column in (_VALUE, _ON_SLICE, _PIXELS):
+        item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    return item

@@ -1,36 +1,33 @@
-"""Choice of what to learn from: image, labels, what label 0 means, and the class table."""
+"""Choice of what to learn from: pairs of image and labels, what label 0 means, and the classes."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-from napari.layers import Labels
-from napari.qt.threading import create_worker
+from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QVBoxLayout, QWidget
 
+from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.dataset import Pair
-from napari_sam2_adapters.widgets._classes import (
-    ClassTable,
-    classes_of_layer,
-    count_values,
-    name_classes,
-)
+from napari_sam2_adapters.widgets._class_book import ClassBook
+from napari_sam2_adapters.widgets._class_deletion import ClassDeletion
+from napari_sam2_adapters.widgets._class_names import MOST_CLASSES, ZeroIs, name_classes, next_class
 from napari_sam2_adapters.widgets._dock import button
-from napari_sam2_adapters.widgets._image_form import ImageForm
-from napari_sam2_adapters.widgets._layer_choice import LayerChoice
+from napari_sam2_adapters.widgets._drop_down import DropDown
+from napari_sam2_adapters.widgets._layers import Picture, current_plane
+from napari_sam2_adapters.widgets._pair_row import PairRow, describe_labels
+from napari_sam2_adapters.widgets._pairing import guess_pairs
 from napari_sam2_adapters.widgets._results import is_own
+from napari_sam2_adapters.widgets._snapshots import LabelsToSave
 
 __all__ = ["DataForm"]
 
-_EDITED = ("paint", "data", "labels_update", "set_data")
-_QUIET_MS = 300
-"""Labels are counted again when nobody has painted for this long."""
+_SOON_MS = 30
 
 
 class DataForm(QWidget):
-    """An image layer with a labels layer and its classes.
+    """Image layers with labels layers and their classes.
 
     Parameters
     ----------
@@ -41,206 +38,263 @@ class DataForm(QWidget):
     """
 
     changed = Signal()
+    edited = Signal()
 
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewer = viewer
-        self.counts: dict[int, int] | None = None
-        self._followed: Labels | None = None
-        self._counting: Any = None
-        self.image = ImageForm(viewer)
-        self.labels = LayerChoice(
-            viewer,
-            lambda layer: isinstance(layer, Labels) and not is_own(layer),
-            "choose a labels layer",
-            guess=False,  # only labels that fit the image are, by _guess_labels
-        )
-        self.labels.setToolTip("Labels layer with some painted pixels of each class.")
-        self.zero = QComboBox()
+        self.rows: list[PairRow] = []
+        self.zero = DropDown()
         self.zero.addItem("not labelled yet – ignored", "unlabelled")
         self.zero.addItem("background – a class of its own", "background")
         self.zero.setToolTip(
             "Whether pixels that you did not paint say nothing, or are background."
         )
-        self.table = ClassTable()
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_QUIET_MS)
-        self._timer.timeout.connect(self.count)
+        self.book = ClassBook(viewer, ClassDeletion(self.describe, self))
+        self.add_button = button("Add pair", "Learn from one more image.", self.add_row)
+        self.find_button = button(
+            "Find pairs", "Pair images with labels of a like name and shape.", self.find_pairs
+        )
+        self._rows_layout = QVBoxLayout()
         self._lay_out()
-        self.image.choice.layer_changed.connect(self._guess_labels)
-        self.labels.layer_changed.connect(self._take_labels)
-        self.image.changed.connect(self.changed)
-        self.zero.currentIndexChanged.connect(self._show_classes)
-        self.table.classes_changed.connect(self._name_classes)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_SOON_MS)
+        self._soon.timeout.connect(self.show_classes)
+        self.zero.currentIndexChanged.connect(lambda _: self.show_classes())
+        self.book.changed.connect(self.changed)
         viewer.layers.events.inserted.connect(self._guess_labels)
-        self._guess_labels()
-        self._take_labels()
+        viewer.dims.events.current_step.connect(self._look_soon)
+        viewer.layers.selection.events.active.connect(self._look_soon)
+        self.add_row()
 
     @property
-    def zero_is(self) -> Literal["unlabelled", "background"]:
+    def zero_is(self) -> ZeroIs:
         """What label 0 means."""
         return self.zero.currentData()  # type: ignore[no-any-return]
 
     @property
-    def pair(self) -> Pair:
-        """Arrays of the image and the labels.
+    def pairs(self) -> tuple[Pair, ...]:
+        """Arrays of the images and the labels.
 
         Raises
         ------
         ValueError
             When the layers cannot be taken.
         """
-        picture = self.image.picture()
-        if self.labels.layer is None:
-            raise ValueError("Choose a labels layer, or add one and paint.")
-        return Pair(picture.array, self.labels.layer.data, picture.axes, picture.name, picture.rgb)
+        return tuple(row.pair for row in self.rows)
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """The classes to learn: those that are labelled, and background where 0 means it."""
+        totals = self.totals
+        return tuple(
+            info
+            for info in self.book.classes
+            if totals.get(info.value, 0) or (info.value == 0 and self.zero_is == "background")
+        )
+
+    @property
+    def totals(self) -> dict[int, int]:
+        """Pixels by label value in all pairs."""
+        totals: dict[int, int] = {}
+        for counter in {id(row.labels.layer): row.counter for row in self.rows}.values():
+            for value, number in counter.totals.items():
+                totals[value] = totals.get(value, 0) + number
+        return totals
+
+    @property
+    def layers(self) -> list[Labels]:
+        """The labels layers of all pairs."""
+        chosen = [row.labels.layer for row in self.rows if row.labels.layer is not None]
+        return [layer for i, layer in enumerate(chosen) if layer not in chosen[:i]]
+
+    @property
+    def current_row(self) -> PairRow:
+        """The pair whose layer is active in the viewer; else the first one."""
+        active = self.viewer.layers.selection.active
+        for row in self.rows:
+            if active is not None and active in (row.image.layer, row.labels.layer):
+                return row
+        return self.rows[0]
 
     def missing(self) -> str:
-        """What stands in the way of a start, in words; empty when nothing does."""
-        try:
-            picture = self.image.picture()
-        except ValueError as error:
-            return str(error)
-        layer = self.labels.layer
-        if layer is None:
-            return "Choose a labels layer with painted pixels, or add one with + and paint some of each class."
-        if layer.multiscale:
-            return f"{layer.name} is multiscale; choose a labels layer of one resolution."
-        if tuple(layer.data.shape) != picture.label_shape:
-            return (
-                f"{layer.name} has the shape {tuple(layer.data.shape)}, but the image needs {picture.label_shape}. "
-                "Choose labels that belong to it, or another channel axis or level."
-            )
-        if self.counts is None:
+        """What stands in the way of a start, in words, marked at its pair; empty when nothing does."""
+        reasons = [self._check(number) for number in range(len(self.rows))]
+        for number, reason in enumerate(reasons):
+            if reason:
+                return f"Pair {number + 1}: {reason}" if len(self.rows) > 1 else reason
+        if not all(row.counter.complete for row in self.rows):
             return "Counting the labelled pixels …"
         return self._missing_classes()
 
+    def add_row(self) -> PairRow:
+        """Add a pair, and guess an image that is not yet used with its labels."""
+        row = PairRow(self.viewer)
+        taken = [known.image.layer for known in self.rows]
+        free = [layer for layer in row.image.choice.layers if layer not in taken]
+        if self.rows:
+            row.image.choice.layer = free[0] if free else None
+        self.rows.append(row)
+        self._rows_layout.addWidget(row)
+        # again, to come after the row's own lists
+        self.viewer.layers.events.inserted.disconnect(self._guess_labels)
+        self.viewer.layers.events.inserted.connect(self._guess_labels)
+        row.changed.connect(self.changed)
+        row.changed.connect(self._look_soon)
+        row.changed.connect(self._guess_labels)
+        row.counted.connect(self.show_classes)
+        row.edited.connect(self.edited)
+        row.add_button.clicked.connect(lambda _: self._name_new_layer(row))
+        row.removed.connect(lambda: self.remove_row(row))
+        self._guess_labels()
+        self._number_rows()
+        self.show_classes()
+        return row
+
+    def remove_row(self, row: PairRow) -> None:
+        """Take a pair out of the list; its layers stay in the viewer."""
+        if len(self.rows) > 1 and row in self.rows:
+            self.rows.remove(row)
+            row.stop()
+            self._rows_layout.removeWidget(row)
+            row.deleteLater()
+            self._number_rows()
+            self.show_classes()
+
+    def find_pairs(self) -> None:
+        """Pair every image with labels that fit by name and shape, beside the pairs that are complete."""
+        complete = [row for row in self.rows if row.image.layer and row.labels.layer]
+        used = {id(layer) for row in complete for layer in (row.image.layer, row.labels.layer)}
+        images = [la for la in self._layers_of(Image) if id(la) not in used]
+        labels = [la for la in self._layers_of(Labels) if id(la) not in used]
+        open_rows = [row for row in self.rows if row not in complete]
+        for image, layer in guess_pairs(images, labels):
+            row = open_rows.pop(0) if open_rows else self.add_row()
+            row.image.choice.layer = image
+            row.labels.layer = layer
+
+    def show_classes(self) -> None:
+        """Bring the class table up to date."""
+        self.book.show_counts(
+            self.layers, self.totals, self.current_row.counter.on_show, self.zero_is
+        )
+        self.changed.emit()
+
+    def place_on_show(self) -> tuple[Picture, tuple[int, ...]] | None:
+        """What was taken from the image of the pair in hand, and its plane on show; None when there is none."""
+        form = self.current_row.image
+        try:
+            picture = form.picture()
+        except ValueError:
+            return None
+        point = self.viewer.dims.point
+        return picture, current_plane(form.layer, point, picture, form.channel_axis)
+
+    def lock(self, locked: bool) -> None:
+        """Keep the choice of layers as it is; the classes can be painted and named all the same."""
+        for widget in (*self.rows, self.add_button, self.find_button, self.zero):
+            widget.setEnabled(not locked)
+
+    def to_save(self) -> list[LabelsToSave]:
+        """The labels layers as autosave takes them."""
+        return [self.describe(layer) for layer in self.layers if not layer.multiscale]
+
+    def stop_following(self) -> None:
+        """Listen to no layer any more."""
+        self._soon.stop()
+        self.book.release()
+        for row in self.rows:
+            row.stop()
+        self.viewer.layers.events.inserted.disconnect(self._guess_labels)
+        self.viewer.dims.events.current_step.disconnect(self._look_soon)
+        self.viewer.layers.selection.events.active.disconnect(self._look_soon)
+
+    def describe(self, layer: Labels) -> LabelsToSave:
+        """What is needed to save a labels layer and to restore it."""
+        images = [row.image.layer for row in self.rows if row.labels.layer is layer]
+        name = images[0].name if images and images[0] is not None else ""
+        return describe_labels(layer, self.book.classes, str(name))
+
+    def _lay_out(self) -> None:
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.add_button)
+        buttons.addWidget(self.find_button)
+        buttons.addStretch()
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Label 0 is", self.zero)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(self._rows_layout)
+        layout.addLayout(buttons)
+        layout.addLayout(form)
+        layout.addWidget(self.book)
+
+    def _check(self, number: int) -> str:
+        """What is wrong with a pair, also marked there."""
+        row = self.rows[number]
+        field, reason = row.problem()
+        if not reason:
+            field, reason = self._clash(number)
+        row.mark(field, reason, say=len(self.rows) > 1)  # one pair says it once, above the button
+        return reason
+
+    def _clash(self, number: int) -> tuple[QWidget | None, str]:
+        """What does not go with the pairs before."""
+        row = self.rows[number]
+        for earlier, other in enumerate(self.rows[:number], start=1):
+            if other.labels.layer is row.labels.layer:
+                return row.labels, (
+                    f"These labels are those of pair {earlier} already. Choose others, or remove one of the two."
+                )
+        first, own = self.rows[0].channels, row.channels
+        if first is not None and own != first:
+            return row.image.choice, (
+                f"This image has {own} channel(s), but that of pair 1 has {first}. One adapter learns from images "
+                "with the same channels."
+            )
+        return None, ""
+
     def _missing_classes(self) -> str:
-        counts = self.counts or {}
-        painted = [value for value in counts if value > 0]
+        painted = [value for value, number in self.totals.items() if value > 0 and number]
         if not painted:
             return "Nothing is labelled yet. Paint some pixels of each class with values 1, 2, …"
-        if len(painted) > 255:
+        if len(painted) > MOST_CLASSES:
             return (
                 f"The labels have {len(painted)} values. If they number single objects, give all objects of a class "
                 "one value."
             )
-        if len(self.table.classes) < 2:
+        if len(self.classes) < 2:
             return (
                 "Only one class is labelled, but it takes two to tell apart. Paint some background with another value, "
                 "or say that 0 is background."
             )
         return ""
 
-    def count(self) -> None:
-        """Count the labelled pixels in a worker."""
-        layer = self.labels.layer
-        if layer is None or layer.multiscale or self._counting is not None:
-            if self._counting is not None:
-                self._timer.start()
-            return
-        self._counting = create_worker(count_values, layer.data, _start_thread=False)
-        self._counting.returned.connect(self._take_counts)
-        self._counting.finished.connect(self._counted)
-        self._counting.start()
-
-    def stop_following(self) -> None:
-        """Listen to no layer any more."""
-        self._timer.stop()
-        self._follow(None)
-
-    def add_labels(self) -> None:
-        """Add an empty labels layer that lies on the image, and get the brush ready."""
-        picture = self.image.picture()
-        layer = self.viewer.add_labels(
-            np.zeros(picture.label_shape, np.uint8),
-            name=f"{picture.name} – strokes",
-            **picture.placement,
-        )
-        layer.brush_size = 6
-        layer.mode = "paint"
-        self.labels.layer = layer
-
-    def _lay_out(self) -> None:
-        row = QHBoxLayout()
-        row.addWidget(self.labels, stretch=1)
-        self.add = button(
-            "+", "Add an empty labels layer on this image, to paint in.", self.add_labels
-        )
-        self.add.setFixedWidth(28)
-        row.addWidget(self.add)
-        self.image.form.insertRow(1, "Labels", row)
-        self.image.form.addRow("Label 0 is", self.zero)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.image)
-        layout.addWidget(self.table)
-
     def _guess_labels(self, event: object = None) -> None:
-        """Choose the only labels that fit the image, hidden ones last, unless some were chosen."""
-        image = self.image.layer
-        self.add.setEnabled(image is not None)
-        if image is None or self.labels.layer is not None:
-            return
-        arrays = image.data if image.multiscale else [image.data]
-        shapes = {tuple(array.shape[: image.ndim]) for array in arrays}
-        fitting = [
-            layer
-            for layer in self.labels.layers
-            if not layer.multiscale
-            and any(_without_one(shape, tuple(layer.data.shape)) for shape in shapes)
-        ]
-        visible = [layer for layer in fitting if layer.visible]
-        for group in (fitting, visible):
-            if len(group) == 1:
-                self.labels.layer = group[0]
-                return
+        for row in self.rows:
+            others = [known.labels.layer for known in self.rows if known is not row]
+            row.guess_labels([layer for layer in others if layer is not None])
 
-    def _take_labels(self) -> None:
-        self.counts = None
-        layer = self.labels.layer
-        self._follow(layer)
-        self.table.show_classes((), {})
-        if layer is not None and not layer.multiscale:
-            self.image.fit_labels(tuple(layer.data.shape))
-            self.count()
-        self.changed.emit()
+    def _name_new_layer(self, row: PairRow) -> None:
+        """A fresh layer gets the classes of the others, or two to start with."""
+        classes = self.book.classes
+        while len([info for info in classes if info.value]) < 2:
+            classes = (*classes, next_class(classes))
+        if row.labels.layer is not None:
+            name_classes(row.labels.layer, classes)
+        self.show_classes()
 
-    def _follow(self, layer: Labels | None) -> None:
-        for followed, change in ((self._followed, "disconnect"), (layer, "connect")):
-            if followed is not None:
-                for name in _EDITED:
-                    getattr(getattr(followed.events, name), change)(self._edited)
-        self._followed = layer
+    def _number_rows(self) -> None:
+        several = len(self.rows) > 1
+        for number, row in enumerate(self.rows, start=1):
+            row.title.setText(f"Pair {number}")
+            row.title.setVisible(several)
+            row.remove_button.setVisible(several)
 
-    def _edited(self, event: object = None) -> None:
-        self._timer.start()
+    def _layers_of(self, kind: type) -> list[Any]:
+        return [la for la in self.viewer.layers if isinstance(la, kind) and not is_own(la)]
 
-    def _counted(self) -> None:
-        self._counting = None
-
-    def _take_counts(self, counts: dict[int, int]) -> None:
-        if counts == self.counts:
-            return
-        self.counts = counts
-        self._show_classes()
-
-    def _show_classes(self) -> None:
-        layer = self.labels.layer
-        if layer is not None and self.counts is not None:
-            classes = classes_of_layer(layer, self.counts, self.zero_is)
-            self.table.show_classes(classes, self.counts)
-        self.changed.emit()
-
-    def _name_classes(self) -> None:
-        if self.labels.layer is not None:
-            name_classes(self.labels.layer, self.table.classes)
-        self.changed.emit()
-
-
-def _without_one(shape: tuple[int, ...], labels: tuple[int, ...]) -> bool:
-    """Whether labels of this shape could go with an image, perhaps with channels on one axis."""
-    return shape == labels or any(
-        shape[:axis] + shape[axis + 1 :] == labels for axis in range(len(shape))
-    )
+    def _look_soon(self, event: object = None) -> None:
+        self._soon.start()

@@ -2,183 +2,55 @@
 
 from __future__ import annotations
 
+import copy
 import threading
-import time
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from napari_sam2_adapters.config import (
-    ClassInfo,
-    ModelConfig,
-    Normalization,
-    PredictConfig,
-    TrainConfig,
+from napari_sam2_adapters.config import ClassInfo, PredictConfig
+from napari_sam2_adapters.data.splitting import Split
+from napari_sam2_adapters.widgets._following import GUI_INTERVAL_S, Report, follow, preview
+from napari_sam2_adapters.widgets._runs import (
+    ImageOfRun,
+    RunCard,
+    SavedRun,
+    forget_run,
+    leave_run,
+    open_run,
+    pack_split,
+    read_labels,
+    take_run,
 )
-from napari_sam2_adapters.data.dataset import Pair
-from napari_sam2_adapters.widgets._jobs import Pulse
+from napari_sam2_adapters.widgets._speed import remember_speed
 from napari_sam2_adapters.widgets._store import new_adapter_path
+from napari_sam2_adapters.widgets._training_messages import (
+    FineTuned,
+    Previewed,
+    Said,
+    Start,
+    TrainingRequest,
+    Update,
+    Wish,
+)
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.data.dataset import Dataset
     from napari_sam2_adapters.models.segmenter import Segmenter
-    from napari_sam2_adapters.training.records import Record, StepRecord, ValidationRecord
-    from napari_sam2_adapters.training.verdict import Verdict
+    from napari_sam2_adapters.training.train import Trainer
 
-__all__ = [
-    "FineTuned",
-    "Learned",
-    "Place",
-    "Previewed",
-    "Said",
-    "TrainingRequest",
-    "Wish",
-    "fine_tune",
-    "save_fine_tuned",
-]
+__all__ = ["GUI_INTERVAL_S", "fine_tune", "save_fine_tuned"]
 
-GUI_INTERVAL_S = 0.1
-PREVIEW_INTERVAL_S = 2.0
-_PREVIEW_SHARE = 0.2
-"""Most of the time that previews may take."""
+Updates = Generator[Update, None, FineTuned]
 
 
-@dataclass(frozen=True)
-class TrainingRequest:
-    """What to learn from, and how.
-
-    Attributes
-    ----------
-    pair
-        Arrays as they were taken from the layers.
-    classes
-        Classes in the order of their indices.
-    model, train
-        Settings; the number of input channels is taken from the data.
-    title
-        What the adapter is called.
-    pixel_size, unit
-        Pixel size (Y, X) and its unit, if known.
-    device
-        As `choose_device` takes it.
-    """
-
-    pair: Pair
-    classes: tuple[ClassInfo, ...]
-    model: ModelConfig
-    train: TrainConfig
-    title: str
-    pixel_size: tuple[float, float] | None = None
-    unit: str | None = None
-    device: str = "auto"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Part of one plane of the image."""
-
-    plane: tuple[int, ...]
-    rows: slice
-    columns: slice
-
-
-@dataclass
-class Wish:
-    """What the viewer shows now and wants to see segmented; None for nothing. Set by the GUI, read by the worker."""
-
-    place: Place | None = None
-
-
-@dataclass(frozen=True)
-class Said:
-    """Something to tell the user."""
-
-    message: str
-
-
-@dataclass(frozen=True)
-class Learned:
-    """Steps and held-out checks since the last report."""
-
-    steps: tuple[StepRecord, ...]
-    checks: tuple[ValidationRecord, ...]
-    seconds_left: float | None
-
-
-@dataclass(frozen=True)
-class Previewed:
-    """Label values of a part of the image, with the weights of the moment."""
-
-    place: Place
-    labels: NDArray[np.unsignedinteger[Any]]
-
-
-@dataclass(frozen=True)
-class FineTuned:
-    """What came out.
-
-    Attributes
-    ----------
-    segmenter
-        With the best weights.
-    normalization
-        To be saved with it.
-    verdict
-        Before and after.
-    path
-        File that it was saved in; None when it was no better than before.
-    """
-
-    request: TrainingRequest
-    segmenter: Segmenter
-    normalization: Normalization
-    verdict: Verdict
-    training: dict[str, Any]
-    path: Path | None
-
-
-@dataclass
-class _Report:
-    """Collects records until the GUI can take them, and keeps the time without pauses."""
-
-    steps: list[StepRecord] = field(default_factory=list)
-    checks: list[ValidationRecord] = field(default_factory=list)
-    seconds: float = 0.0
-    last_step: int = 0
-    of_steps: int = 0
-
-    def take(self, record: Record) -> Said | None:
-        """Keep a record; a notice is given back to be shown at once."""
-        from napari_sam2_adapters.training.records import StepRecord, ValidationRecord
-
-        if isinstance(record, StepRecord):
-            self.steps.append(record)
-            self.last_step, self.of_steps = record.step, record.steps
-        elif isinstance(record, ValidationRecord):
-            self.checks.append(record)
-        else:
-            return Said(record.message)
-        return None
-
-    def send(self) -> Learned:
-        """Give what was collected, and start anew."""
-        left = None
-        if self.last_step:
-            left = self.seconds / self.last_step * (self.of_steps - self.last_step)
-        report = Learned(tuple(self.steps), tuple(self.checks), left)
-        self.steps, self.checks = [], []
-        return report
-
-
-def fine_tune(
-    stop: threading.Event, request: TrainingRequest, wish: Wish
-) -> Generator[Said | Learned | Previewed, None, FineTuned]:
+def fine_tune(stop: threading.Event, request: TrainingRequest, wish: Wish) -> Updates:
     """Train an adapter, and say how it goes at most ten times a second.
+
+    A copy of the labels and a checkpoint are kept on disk until the run has come to its end, so that one that was
+    stopped or killed can be resumed.
 
     Parameters
     ----------
@@ -189,45 +61,23 @@ def fine_tune(
     wish
         Where a preview is wanted.
     """
-    from napari_sam2_adapters.data.dataset import build_dataset
-    from napari_sam2_adapters.models.checkpoints import build_segmenter
-    from napari_sam2_adapters.models.device import choose_device, describe_device
-    from napari_sam2_adapters.training.train import Trainer
-    from napari_sam2_adapters.training.verdict import judge, training_summary
+    from napari_sam2_adapters.models.device import choose_device
 
-    train = request.train
-    yield Said("Reading image and labels …")
-    dataset = build_dataset(
-        [request.pair],
-        request.classes,
-        zero_is=train.zero_is,
-        held_out_fraction=train.held_out_fraction,
-        seed=train.seed,
-        crop_size_px=train.crop_size_px,
-    )
     device = choose_device(request.device)
-    yield Said(f"Building the network on {describe_device(device)} …")
-    model = request.model.model_copy(update={"input_channels": dataset.input_channels})
-    segmenter = build_segmenter(model, dataset.classes, device=device)
-    trainer = Trainer(segmenter, dataset, train)
-    yield Said(f"Learning; {dataset.split_description}.")
-    report = _Report()
-    with closing(trainer.run()) as records:
-        yield from _follow(stop, trainer, records, dataset, wish, report)
-    yield report.send()
-    if wish.place is not None:
-        yield Previewed(wish.place, _preview(segmenter, dataset, wish.place))
-    verdict = judge(trainer.history)
-    training = training_summary(
-        trainer.history, train, split=dataset.split_description, ended=trainer.stop_reason
-    )
-    training["image"] = request.pair.name
-    outcome = FineTuned(request, segmenter, dataset.normalization, verdict, training, None)
-    if not verdict.keep:
-        return outcome
-    path = new_adapter_path(request.title)
-    save_fine_tuned(outcome, path)
-    return FineTuned(request, segmenter, dataset.normalization, verdict, training, path)
+    segmenter: Segmenter | None = None
+    if request.start is not None:
+        yield Said(f"Reading the adapter {request.start.name} …")
+        segmenter, request = _go_on_from(request.start, request, device)
+    yield Said("Saving a copy of the labels …")
+    request, checkpoint = _open_or_take(request)
+    try:
+        result = yield from _train(stop, request, wish, segmenter, checkpoint, device)
+    finally:
+        if checkpoint.parent.is_dir():
+            leave_run(checkpoint)
+    if not result.resumable:
+        forget_run(checkpoint)
+    return result
 
 
 def save_fine_tuned(outcome: FineTuned, path: Path, *, overwrite: bool = False) -> None:
@@ -254,42 +104,170 @@ def save_fine_tuned(outcome: FineTuned, path: Path, *, overwrite: bool = False) 
     )
 
 
-def _follow(
+def _go_on_from(
+    start: Start, request: TrainingRequest, device: Any
+) -> tuple[Segmenter, TrainingRequest]:
+    """A network of its own with the weights of an adapter, and the request with its settings and classes."""
+    from napari_sam2_adapters.models.model_file import load_adapter
+
+    if start.segmenter is not None:
+        # the frozen weights are shared, what learns is copied: the earlier result stays as it was
+        shared: dict[int, object] = {
+            id(p): p for p in start.segmenter.parameters() if not p.requires_grad
+        }
+        segmenter = copy.deepcopy(start.segmenter, shared).to(device)
+        normalization = start.normalization
+    elif start.path is not None:
+        segmenter, header = load_adapter(start.path, device=device)
+        normalization = header.normalization
+    else:
+        raise ValueError("There is no adapter to go on from; choose its file, or start afresh.")
+    segmenter.classes = _named_classes(segmenter.classes, request.classes, start.name)
+    start = replace(start, normalization=normalization)
+    return segmenter, replace(
+        request, classes=segmenter.classes, model=segmenter.config, start=start
+    )
+
+
+def _named_classes(
+    known: tuple[ClassInfo, ...], painted: tuple[ClassInfo, ...], name: str
+) -> tuple[ClassInfo, ...]:
+    """The adapter's classes with the names and colours of now."""
+    now = {info.value: info for info in painted}
+    values = [info.value for info in known]
+    strange = [f"{info.value} ({info.name})" for info in painted if info.value not in values]
+    if strange:
+        raise ValueError(
+            f"The adapter {name} knows the classes {', '.join(f'{info.value} ({info.name})' for info in known)}, but "
+            f"{', '.join(strange)} is labelled too. Start with a fresh adapter to learn new classes."
+        )
+    return tuple(now.get(info.value, info) for info in known)
+
+
+def _open_or_take(request: TrainingRequest) -> tuple[TrainingRequest, Path]:
+    """The request with labels of its own, which nobody paints in, and the path of the run's checkpoint."""
+    if request.resume is not None:
+        take_run(request.resume)
+        return replace(request, pairs=read_labels(request.resume, request.pairs)), (
+            request.resume.checkpoint
+        )
+    start = request.start
+    card = RunCard(
+        title=request.title,
+        model=request.model,
+        train=request.train,
+        classes=request.classes,
+        images=tuple(
+            ImageOfRun(
+                name=pair.name,
+                shape=tuple(map(int, pair.image.shape)),
+                axes=pair.axes,
+                rgb=pair.rgb,
+            )
+            for pair in request.pairs
+        ),
+        normalization=None if start is None else start.normalization,
+        split=pack_split(None if start is None else start.split),
+        pixel_size=request.pixel_size,
+        unit=request.unit,
+        process=(0, 0.0),
+    )
+    checkpoint = open_run(card, request.labels)
+    run = SavedRun(checkpoint.parent, card, 0, 0.0)
+    return replace(request, pairs=read_labels(run, request.pairs)), checkpoint
+
+
+def _train(
     stop: threading.Event,
-    trainer: Any,
-    records: Generator[Record, None, None],
-    dataset: Dataset,
+    request: TrainingRequest,
     wish: Wish,
-    report: _Report,
-) -> Generator[Said | Learned | Previewed, None, None]:
-    gui, preview = Pulse(GUI_INTERVAL_S), Pulse(PREVIEW_INTERVAL_S)
-    since = time.perf_counter()
-    for record in records:
-        said: list[Said | Learned | Previewed | None] = [report.take(record)]
-        if wish.place is not None and report.last_step and preview.due():
-            started, place = time.perf_counter(), wish.place
-            with trainer.current_weights() as segmenter:
-                said.append(Previewed(place, _preview(segmenter, dataset, place)))
-            taken = time.perf_counter() - started
-            preview.wait(max(PREVIEW_INTERVAL_S, taken / _PREVIEW_SHARE))
-        report.seconds += time.perf_counter() - since
-        if gui.due():
-            said.append(report.send())
-        yield from (part for part in said if part is not None)
-        since = time.perf_counter()  # what passes at a yield is the user's pause
-        if stop.is_set():
-            return
+    segmenter: Segmenter | None,
+    checkpoint: Path,
+    device: Any,
+) -> Updates:
+    from napari_sam2_adapters.models.checkpoints import build_segmenter
+    from napari_sam2_adapters.models.device import describe_device
+    from napari_sam2_adapters.training.train import Trainer
+
+    report, described = Report(), describe_device(device)
+    yield Said("Reading images and labels …")
+    dataset = _read_dataset(request)
+    if segmenter is None:
+        yield Said(f"Building the network on {described} …")
+        model = request.model.model_copy(update={"input_channels": dataset.input_channels})
+        segmenter = build_segmenter(model, dataset.classes, device=device)
+    trainer = Trainer(segmenter, dataset, request.train, checkpoint=checkpoint)
+    if request.resume is not None:
+        trainer.resume()
+        for record in trainer.history:
+            report.take(record)
+        report.first_step = report.last_step
+        yield report.send()
+    yield Said(f"Learning; {dataset.split_description}.")
+    with closing(trainer.run()) as records:
+        yield from follow(stop, trainer, records, dataset, wish, report)
+    yield report.send()
+    if wish.place is not None:
+        yield Previewed(wish.place, preview(segmenter, dataset, wish.place))
+    remember_speed(
+        described,
+        segmenter.config,
+        request.train,
+        seconds=report.seconds,
+        steps=report.last_step - report.first_step,
+        memory=report.memory,
+    )
+    return _judge(request, trainer, segmenter, dataset)
 
 
-def _preview(
-    segmenter: Segmenter, dataset: Dataset, place: Place
-) -> NDArray[np.unsignedinteger[Any]]:
-    from napari_sam2_adapters.data.axes import read_plane
-    from napari_sam2_adapters.data.normalize import normalize_plane
-    from napari_sam2_adapters.inference.predict import predict
+def _read_dataset(request: TrainingRequest) -> Dataset:
+    from napari_sam2_adapters.data.dataset import build_dataset
 
-    pair = dataset.pairs[0]
-    plane = read_plane(pair.image, pair.axes, place.plane, place.rows, place.columns)
-    image = normalize_plane(plane, dataset.limits(0))
-    unchanged = Normalization(mode="range", low=0, high=1)
-    return predict(segmenter, image, axes="CYX", normalization=unchanged).labels
+    train, start, resume = request.train, request.start, request.resume
+    normalization, before = None, None
+    if resume is not None:
+        normalization, before = resume.card.normalization, resume.before
+    elif start is not None:
+        normalization, before = start.normalization, start.split
+    return build_dataset(
+        request.pairs,
+        request.classes,
+        zero_is=train.zero_is,
+        normalization=normalization,
+        held_out_fraction=train.held_out_fraction,
+        seed=train.seed,
+        crop_size_px=train.crop_size_px,
+        before=before,
+    )
+
+
+def _judge(
+    request: TrainingRequest, trainer: Trainer, segmenter: Segmenter, dataset: Dataset
+) -> FineTuned:
+    """Before and after; what is better, or was never scored, is saved."""
+    from napari_sam2_adapters.training.verdict import judge, training_summary
+
+    verdict = judge(trainer.history)
+    training = training_summary(
+        trainer.history,
+        request.train,
+        split=dataset.split_description,
+        ended=trainer.stop_reason,
+    )
+    training["image"] = ", ".join(pair.name for pair in request.pairs)
+    if request.start is not None:
+        training["went_on_from"] = request.start.name
+    outcome = FineTuned(
+        request,
+        segmenter,
+        dataset.normalization,
+        verdict,
+        training,
+        Split(tuple(dataset.train), tuple(dataset.held_out), dataset.split_description),
+        resumable=not trainer.stop_reason and training["steps"] > 0,
+    )
+    if not verdict.keep:
+        return outcome
+    path = new_adapter_path(request.title)
+    save_fine_tuned(outcome, path)
+    return replace(outcome, path=path)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import get_args
 
 from pydantic import ValidationError
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_sam2_adapters.config import AdapterKind, ModelConfig, TrainConfig, describe_errors
+from napari_sam2_adapters.config import (
+    AdapterKind,
+    ClassInfo,
+    ModelConfig,
+    TrainConfig,
+    describe_errors,
+)
 from napari_sam2_adapters.widgets._dock import sentence
+from napari_sam2_adapters.widgets._drop_down import DropDown
 from napari_sam2_adapters.widgets._form import SettingsForm
 from napari_sam2_adapters.widgets._machine import BackboneOffer, Machine
+from napari_sam2_adapters.widgets._pair_row import WRONG
+from napari_sam2_adapters.widgets._plan_line import PlanLine
+from napari_sam2_adapters.widgets._start_choice import StartChoice
 
 __all__ = ["TrainingForm"]
 
@@ -59,10 +70,12 @@ class TrainingForm(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._offers: dict[str, BackboneOffer] = {}
-        self.adapter, self.adapter_line = QComboBox(), sentence()
+        self.start = StartChoice()
+        self.plan = PlanLine(self)
+        self.adapter, self.adapter_line = DropDown(), sentence()
         for kind in get_args(AdapterKind):
             self.adapter.addItem(ADAPTERS[kind][0], kind)
-        self.backbone, self.backbone_line = QComboBox(), sentence("Looking for backbones …")
+        self.backbone, self.backbone_line = DropDown(), sentence("Looking for backbones …")
         self.backbone.addItem(ModelConfig().backbone, ModelConfig().backbone)
         self.plain = SettingsForm(TrainConfig(), ("recipe", "steps"))
         self.advanced_train = SettingsForm(TrainConfig(), _ADVANCED_TRAIN)
@@ -71,6 +84,7 @@ class TrainingForm(QWidget):
         self.advanced.addWidget(self.advanced_train)
         self.advanced.addWidget(self.advanced_model)
         self._lay_out()
+        self.start.changed.connect(self._take_start)
         self.adapter.currentIndexChanged.connect(self._say_adapter)
         self.backbone.currentIndexChanged.connect(self._say_backbone)
         for form in (self.plain, self.advanced_train, self.advanced_model):
@@ -79,7 +93,9 @@ class TrainingForm(QWidget):
 
     @property
     def model(self) -> ModelConfig:
-        """Settings of the network."""
+        """Settings of the network; those of the adapter that it goes on from, if any."""
+        if self.start.known is not None:
+            return self.start.known.model
         chosen = {
             "adapter": self.adapter.currentData(),
             "backbone": self.backbone.currentData(),
@@ -94,6 +110,10 @@ class TrainingForm(QWidget):
             update={"recipe": plain.recipe, "steps": plain.steps}
         )
 
+    def show_plan(self) -> None:
+        """Say what the chosen settings will take."""
+        self.plan.show_plan(self.model, self.train)
+
     def take_machine(self, machine: Machine) -> None:
         """List the backbones of this machine."""
         chosen = self.backbone.currentData()
@@ -107,12 +127,30 @@ class TrainingForm(QWidget):
         self.backbone.blockSignals(False)
         self._say_backbone()
 
-    def missing(self) -> str:
-        """What stands in the way of a start, in words; empty when nothing does."""
+    def missing(self, painted: Sequence[ClassInfo] = (), channels: int | None = None) -> str:
+        """What stands in the way of a start, in words, marked at its field; empty when nothing does.
+
+        Parameters
+        ----------
+        painted
+            Classes that are labelled.
+        channels
+            Channels of the images, if known.
+        """
+        for box, reason in (
+            (self.start.box, self.start.problem(painted, channels)),
+            (self.backbone, self._missing_weights()),
+        ):
+            box.setStyleSheet(WRONG if reason else "")
+            if reason:
+                return reason
         try:
             self.model, self.train  # noqa: B018
         except ValidationError as error:
             return describe_errors(error)
+        return ""
+
+    def _missing_weights(self) -> str:
         offer = self._offers.get(self.backbone.currentData())
         if offer is not None and not offer.here:
             return (
@@ -124,6 +162,7 @@ class TrainingForm(QWidget):
     def _lay_out(self) -> None:
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Start from", self.start)
         form.addRow("Adapter", self.adapter)
         form.addRow(self.adapter_line)
         form.addRow("Backbone", self.backbone)
@@ -132,7 +171,21 @@ class TrainingForm(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
         layout.addWidget(self.plain)
+        layout.addWidget(self.plan.label)
         layout.addWidget(self.advanced)
+
+    def _take_start(self) -> None:
+        """The network of an adapter that is trained further is as it is."""
+        known = self.start.known
+        for field in (self.adapter, self.backbone, self.advanced_model):
+            field.setEnabled(known is None)
+        if known is not None:
+            self.adapter.setCurrentIndex(self.adapter.findData(known.model.adapter))
+            if self.backbone.findData(known.model.backbone) < 0:
+                self.backbone.addItem(known.model.backbone, known.model.backbone)
+            self.backbone.setCurrentIndex(self.backbone.findData(known.model.backbone))
+            self.advanced_model.settings = known.model
+        self.changed.emit()
 
     def _say_adapter(self) -> None:
         self.adapter_line.setText(ADAPTERS[self.adapter.currentData()][1])

@@ -6,34 +6,47 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout
+from qtpy.QtCore import QEvent
+from qtpy.QtGui import QCloseEvent, QShowEvent
+from qtpy.QtWidgets import QDockWidget, QFileDialog, QHBoxLayout
 
-from napari_sam2_adapters.widgets import _layers
+from napari_sam2_adapters.config import Normalization
+from napari_sam2_adapters.widgets._autosave import Autosave
+from napari_sam2_adapters.widgets._course import Course
 from napari_sam2_adapters.widgets._data_form import DataForm
-from napari_sam2_adapters.widgets._dock import Dock, button, frame_of, section
-from napari_sam2_adapters.widgets._outcome import OutcomeTable
-from napari_sam2_adapters.widgets._plot import LearningPlot
-from napari_sam2_adapters.widgets._preview import PreviewLayer
+from napari_sam2_adapters.widgets._dock import (
+    Dock,
+    button,
+    section,
+    show_dock,
+)
+from napari_sam2_adapters.widgets._leaving import Leaving
+from napari_sam2_adapters.widgets._one_at_a_time import TRAININGS
+from napari_sam2_adapters.widgets._restore import RestoreBanner
+from napari_sam2_adapters.widgets._resume import OpenImage, ResumeBanner
+from napari_sam2_adapters.widgets._runs import SavedRun
+from napari_sam2_adapters.widgets._seen import SeenPicture
 from napari_sam2_adapters.widgets._store import SUFFIX, new_adapter_path
-from napari_sam2_adapters.widgets._training import (
+from napari_sam2_adapters.widgets._training import fine_tune, save_fine_tuned
+from napari_sam2_adapters.widgets._training_form import TrainingForm
+from napari_sam2_adapters.widgets._training_messages import (
     FineTuned,
     Learned,
     Previewed,
     Said,
     TrainingRequest,
-    Wish,
-    fine_tune,
-    save_fine_tuned,
+    Update,
 )
-from napari_sam2_adapters.widgets._training_form import TrainingForm
+from napari_sam2_adapters.widgets._training_requests import new_request, resumed_request
 from napari_sam2_adapters.widgets._words import duration
-from napari_sam2_adapters.widgets.segment import Segment
 
 __all__ = ["FineTune"]
 
+_START_TIP = "Train an adapter on the painted pixels."
+
 
 class FineTune(Dock):
-    """Dock that trains an adapter from an image layer and a labels layer.
+    """Dock that trains an adapter from image layers and labels layers.
 
     Parameters
     ----------
@@ -41,62 +54,68 @@ class FineTune(Dock):
         The napari viewer.
     """
 
+    closing_question = (
+        "An adapter is being trained. Stop it, keep the best so far, and close napari?"
+    )
+
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.data = DataForm(napari_viewer)
         self.training = TrainingForm()
-        self.start_button = button(
-            "Fine-tune", "Train an adapter on the painted pixels.", self.start
-        )
-        self.pause_button = button("Pause", "Pause, or go on.", self.job.toggle_pause)
-        self.stop_button = button(
-            "Stop", "End now and keep the best weights so far.", self.job.stop
-        )
-        self.preview = QCheckBox("Show what it has learnt on the current slice")
-        self.preview.setChecked(True)
-        self.plot = LearningPlot(napari_viewer)
-        self.outcome = OutcomeTable()
-        self.save_button = button("Save adapter as …", "Save the adapter to a file.", self.save)
-        self.segment_button = button(
-            "Segment with it", "Open the Segment dock with this adapter.", self.segment
-        )
+        self.course = Course(napari_viewer)
+        self.seen = SeenPicture()
+        self.autosave = Autosave(self.data.to_save, self)
+        self.restore = RestoreBanner(napari_viewer)
+        self.resume = ResumeBanner(napari_viewer)
         self.fine_tuned: FineTuned | None = None
-        self._wish = Wish()
-        self._previewed: PreviewLayer | None = None
+        self._released = False
+        self._leaving = Leaving(
+            self,
+            napari_viewer,
+            self.job,
+            question="An adapter is being trained. Stop it and keep the best so far?",
+            answer="Stop and close",
+            release=self._release,
+        )
+        self._make_buttons()
         self._lay_out()
         self._connect()
+        TRAININGS.add(self.job)
+        self.restore.look()
         self.refresh()
+        self._look_at_image()
 
     def missing(self) -> str:
         """What stands in the way of a start, in words; empty when nothing does."""
-        return self.data.missing() or self.training.missing()
+        if TRAININGS.in_the_way_of(self.job):
+            return "Another Fine-tune dock is training; stop that one or wait for it."
+        channels = self.data.rows[0].channels
+        reasons = (self.data.missing(), self.training.missing(self.data.classes, channels))
+        return reasons[0] or reasons[1]
 
     def start(self) -> None:
         """Train with what is chosen."""
-        picture, classes = self.data.image.picture(), self.data.table.classes
-        train = self.training.train.model_copy(update={"zero_is": self.data.zero_is})
-        size, unit = _layers.pixel_size(picture)
-        request = TrainingRequest(
-            pair=self.data.pair,
-            classes=classes,
-            model=self.training.model,
-            train=train,
-            title=f"{picture.name}-{self.training.model.adapter}",
-            pixel_size=size,
-            unit=unit,
-        )
-        self._previewed = PreviewLayer(
-            self.viewer, self.data.image.layer, picture, self.data.image.channel_axis, classes
-        )
-        self.plot.clear(classes, train.steps)
-        self.plot.show()
-        self.outcome.clear_scores(classes)
-        self.fine_tuned = None
-        self.progress.setRange(0, train.steps)
-        self.progress.setValue(0)
-        self._wish = Wish()
-        self._look()
-        self.job.start(fine_tune, request, self._wish)
+        request = new_request(self.data, self.training)
+        self.autosave.touch()
+        self.autosave.save()
+        images = [
+            (row.image.layer, row.image.picture(), row.image.channel_axis) for row in self.data.rows
+        ]
+        self._begin(request, images)
+
+    def resume_run(self, run: SavedRun) -> None:
+        """Finish a run that was stopped or killed."""
+        if self.job.running or TRAININGS.in_the_way_of(self.job):
+            show_info("A training is at work; stop it or wait for it before another is resumed.")
+            return
+        images = self.resume.images(run)
+        self.resume.hide()
+        self._begin(resumed_request(run, images), images)
+
+    def go_on(self) -> None:
+        """Train further from the adapter just trained, with the strokes of now."""
+        self.training.start.choose_trained()
+        self.start_button.click()
 
     def save(self) -> None:
         """Ask for a place and save the adapter there."""
@@ -116,95 +135,165 @@ class FineTune(Dock):
 
     def segment(self) -> None:
         """Bring the Segment dock to the front, opened if need be; it chooses the newest adapter itself."""
-        opened = frame_of(self).parentWidget().findChildren(Segment)
-        if not opened:
-            _, dock = self.viewer.window.add_plugin_dock_widget("napari-sam2-adapters", "Segment")
-            opened = [dock]
-        frame = frame_of(opened[0])
-        frame.show()
-        frame.raise_()
+        show_dock(self.viewer, "Segment")
+
+    def open_saved(self) -> None:
+        """List the saved copies of labels."""
+        self.restore.open_menu(self.saved_button)
 
     def refresh(self) -> None:
         """Enable what can be used now, and say why the rest cannot."""
         running = self.job.running
         missing = "" if running else self.missing()
-        self.start_button.setEnabled(not running and not missing)
-        self.start_button.setToolTip(missing or "Train an adapter on the painted pixels.")
+        ready = not running and not missing
+        self.start_button.setEnabled(ready)
+        self.start_button.setToolTip(
+            "This dock is training; stop that first." if running else missing or _START_TIP
+        )
         self.reason.setText(missing)
         self.reason.setVisible(bool(missing))
-        self.data.setEnabled(not running)
+        self.data.lock(running)
         self.training.setEnabled(not running)
         self.pause_button.setEnabled(running and not self.job.stopping)
-        self.pause_button.setText("Go on" if self.job.paused else "Pause")
+        self.pause_button.setText("Continue" if self.job.paused else "Pause")
         self.stop_button.setEnabled(running and not self.job.stopping)
-        self.save_button.setVisible(self.fine_tuned is not None)
-        self.segment_button.setVisible(self.fine_tuned is not None and bool(self.fine_tuned.path))
+        trained = self.fine_tuned is not None and not running
+        self.save_button.setVisible(trained)
+        self.go_on_button.setVisible(trained)
+        self.go_on_button.setEnabled(ready)
+        self.segment_button.setVisible(
+            trained and self.fine_tuned is not None and bool(self.fine_tuned.path)
+        )
         self.progress.setVisible(running)
         if self.job.stopping:
             self.status.setText("Stopping after this step …")
+        if not running:
+            self.training.show_plan()
+
+    def taken_out(self) -> None:
+        """Leave, when napari has taken the dock out of its window."""
+        self._leaving.taken_out()
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 (Qt's name)
+        """Know the window that the dock is in."""
+        super().showEvent(event)
+        self._leaving.watch(self.window())
+
+    def event(self, event: QEvent) -> bool:
+        """Know the name under which napari has the dock."""
+        if event.type() == QEvent.Type.ParentChange and isinstance(self.parent(), QDockWidget):
+            self._leaving.title = self.parent().windowTitle()
+        return bool(super().event(event))
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 (Qt's name)
+        """Clean up when the dock is closed on its own."""
+        self._leaving.go()
+        super().closeEvent(event)
+
+    def _begin(self, request: TrainingRequest, images: list[OpenImage]) -> None:
+        self.fine_tuned = None
+        self.course.begin(images, request.classes, request.train.steps)
+        self.progress.setRange(0, request.train.steps)
+        self.progress.setValue(0)
+        self.progress.setFormat("getting ready …")
+        self.job.start(fine_tune, request, self.course.wish)
+
+    def _release(self) -> None:
+        """Follow the viewer no more, give its keys back, and save what is not yet saved."""
+        self.autosave.end()
+        self.seen.stop()
+        if self._released:
+            return
+        self._released = True
+        self.data.stop_following()
+        self.resume.stop()
+
+    def _make_buttons(self) -> None:
+        self.start_button = button("Fine-tune", _START_TIP, self.start)
+        self.pause_button = button("Pause", "Pause, or continue.", self.job.toggle_pause)
+        self.stop_button = button(
+            "Stop", "End now and keep the best weights so far; it can be resumed.", self.job.stop
+        )
+        self.segment_button = button(
+            "Segment with it", "Open the Segment dock with this adapter.", self.segment
+        )
+        self.go_on_button = button(
+            "Go on", "Train this adapter further, with the strokes added since.", self.go_on
+        )
+        self.save_button = button("Save as …", "Save the adapter to a file.", self.save)
+        self.saved_button = button(
+            "Saved labels …",
+            "Copies of the labels, saved every minute and before each run: put one back as a new layer.",
+            self.open_saved,
+        )
+        self.saved_button.setFlat(True)
 
     def _lay_out(self) -> None:
         for push in (self.start_button, self.pause_button, self.stop_button):
             self.buttons.addWidget(push)
-        self.column.addWidget(section("Learn from", self.data))
+        self.column.addWidget(self.restore)
+        self.column.addWidget(self.resume)
+        self.column.addWidget(section("Learn from", self.data, self.seen, self.saved_button))
         self.column.addWidget(section("Train", self.training, self.device))
-        self.column.addWidget(self.preview)
-        self.column.addWidget(self.plot)
-        self.column.addWidget(self.outcome)
+        self.column.addWidget(self.course)
         after = QHBoxLayout()
-        after.addWidget(self.segment_button)
-        after.addWidget(self.save_button)
+        for push in (self.segment_button, self.go_on_button, self.save_button):
+            after.addWidget(push)
         self.column.addLayout(after)
         self.column.addStretch()
-        self.plot.hide()
 
     def _connect(self) -> None:
         self.data.changed.connect(self.refresh)
+        self.data.changed.connect(self._look_at_image)
+        self.data.edited.connect(self.autosave.touch)
         self.training.changed.connect(self.refresh)
+        self.resume.wanted.connect(self.resume_run)
         # what is new while it learns comes at the bottom
         bar = self.scroll.verticalScrollBar()
-        bar.rangeChanged.connect(lambda low, high: self.plot.isVisible() and bar.setValue(high))
+        bar.rangeChanged.connect(lambda low, high: self.job.running and bar.setValue(high))
         self.machine_known.connect(self.training.take_machine)
+        self.machine_known.connect(self._look_ahead)
         self.job.updated.connect(self._take_update)
         self.job.ended.connect(self._take_result)
         self.job.failed.connect(self.status.setText)
-        self.job.state_changed.connect(self.refresh)
-        self.preview.toggled.connect(lambda _: self._look())
+        TRAININGS.changed.connect(self.refresh)
 
-    def _look(self) -> None:
-        """Tell the worker what is on show; done with each report, so it follows slider and camera."""
-        if self._previewed is not None:
-            wanted = self.preview.isChecked()
-            self._wish.place = self._previewed.place_on_show() if wanted else None
+    def _look_ahead(self, _: object) -> None:
+        """When the machine is known, or the work has ended: measured speeds, and runs to resume."""
+        self.training.plan.look()
+        if not self.job.running:
+            self.resume.look()
 
-    def _take_update(self, update: Said | Learned | Previewed) -> None:
-        self._look()
+    def _look_at_image(self) -> None:
+        """Show what the network sees of the plane on show."""
+        known = self.training.start.known
+        normalization = None if known is None else known.start.normalization
+        self.seen.look(self.data.place_on_show(), normalization or Normalization())
+
+    def _take_update(self, update: Update) -> None:
+        self.course.look()
         if isinstance(update, Said):
             self.status.setText(update.message)
         elif isinstance(update, Learned):
             self._take_progress(update)
-        elif self._previewed is not None and self.preview.isChecked():
-            self._previewed.show(update, below=self.data.labels.layer)
+        elif isinstance(update, Previewed):
+            self.course.take_preview(update, below=self.data.layers)
 
     def _take_progress(self, learned: Learned) -> None:
-        for check in learned.checks:
-            self.plot.add_check(check.step, check.dice)
-            self.outcome.show_check(check)
+        self.course.take_progress(learned)
         if not learned.steps:
             return
         last = learned.steps[-1]
-        self.plot.add_loss(
-            [step.step for step in learned.steps], [step.loss for step in learned.steps]
-        )
         self.progress.setValue(last.step)
         left = "" if learned.seconds_left is None else f", {duration(learned.seconds_left)} left"
         self.progress.setFormat(f"step {last.step} of {last.steps}{left}")
         if not self.job.stopping:
-            score = self.outcome.mean_sentence()
+            score = self.course.outcome.mean_sentence()
             self.status.setText(f"Loss {last.loss:.3f}{score}.")
 
     def _take_result(self, result: FineTuned) -> None:
         self.fine_tuned = result
-        self.outcome.show_verdict(result.verdict)
+        self.training.start.offer_trained(result)
+        self.course.take_result(result)
         kept = f" Kept as {result.path.name}: Segment has it now." if result.path else ""
         self.status.setText(result.verdict.sentence + kept)

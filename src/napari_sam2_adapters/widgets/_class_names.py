@@ -1,0 +1,145 @@
+"""Names and colours of classes on a labels layer: read from it, and written so that napari's status bar says the class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_sam2_adapters.config import ClassInfo, default_classes
+
+__all__ = [
+    "MOST_CLASSES",
+    "ZeroIs",
+    "classes_of_layer",
+    "join_classes",
+    "name_classes",
+    "next_class",
+]
+
+ZeroIs = Literal["unlabelled", "background"]
+
+MOST_CLASSES = 255
+_NAME_COLUMNS = ("class", "name", "label")
+
+
+def classes_of_layer(
+    layer: Labels, values: Iterable[int], zero_is: ZeroIs
+) -> tuple[ClassInfo, ...]:
+    """Classes for the values that occur and those that the layer has a name for.
+
+    Parameters
+    ----------
+    layer
+        Gives names and colours.
+    values
+        Label values that occur.
+    zero_is
+        0 is a class only when it means background.
+    """
+    names = _names(layer)
+    first = 0 if zero_is == "background" else 1
+    found = {value for value in (*values, *names) if value >= first}
+    if zero_is == "background":
+        found.add(0)
+    return tuple(
+        info.model_copy(
+            update={
+                "name": names.get(info.value, info.name),
+                "color": _color(layer, info) if info.value else info.color,
+            }
+        )
+        for info in _unnamed(sorted(found)[:MOST_CLASSES])
+    )
+
+
+def join_classes(parts: Sequence[Sequence[ClassInfo]]) -> tuple[ClassInfo, ...]:
+    """Classes of several layers as one list by value; the first layer that knows a value names it, and names stay unique."""
+    joined: dict[int, ClassInfo] = {}
+    for info in (info for part in parts for info in part):
+        known = joined.get(info.value)
+        if known is None or (known.name == _plain_name(known.value) and info.name != known.name):
+            joined[info.value] = info
+    classes: list[ClassInfo] = []
+    for value in sorted(joined)[:MOST_CLASSES]:
+        info = joined[value]
+        if info.name in {other.name for other in classes}:
+            info = info.model_copy(update={"name": f"{info.name[:70]} ({value})"})
+        classes.append(info)
+    return tuple(classes)
+
+
+def next_class(classes: Sequence[ClassInfo]) -> ClassInfo:
+    """A new class with the smallest free value above 0 and a colour that no other class has, while there are such."""
+    taken = {info.value for info in classes}
+    value = next(value for value in range(1, MOST_CLASSES + 2) if value not in taken)
+    palette = [info.color for info in default_classes(list(range(1, 9)))]
+    colors = {info.color.lower() for info in classes}
+    color = next((c for c in palette if c not in colors), palette[value % len(palette)])
+    return ClassInfo(value=value, name=_plain_name(value), color=color)
+
+
+def name_classes(layer: Labels, classes: Sequence[ClassInfo]) -> None:
+    """Give a layer these names and colours; other columns of its features stay.
+
+    Parameters
+    ----------
+    layer
+        A labels layer.
+    classes
+        All classes of it: a name that it has for another value is taken away.
+    """
+    features = layer.features
+    column = _name_column(layer) or "class"
+    values = [info.value for info in classes]
+    table: dict[str, Any] = {"index": values, column: [info.name for info in classes]}
+    if "index" in features.columns and len(features):
+        rows = features.drop_duplicates("index").set_index("index").reindex(values)
+        table |= {str(name): list(rows[name]) for name in rows.columns if name != column}
+    layer.features = table
+    colors: dict[int | None, Any] = {None: "#ffffff", 0: "transparent"}
+    colors |= {info.value: info.color for info in classes if info.value > 0}
+    layer.colormap = DirectLabelColormap(color_dict=colors)
+
+
+def _unnamed(values: list[int]) -> tuple[ClassInfo, ...]:
+    """Classes with colours by value, so that a new one does not recolour the others."""
+    palette = [info.color for info in default_classes(list(range(1, 9)))]
+    return tuple(
+        ClassInfo(value=value, name=_plain_name(value), color=palette[(value - 1) % len(palette)])
+        for value in values
+        if value <= 65535
+    )
+
+
+def _plain_name(value: int) -> str:
+    return "background" if value == 0 else f"class {value}"
+
+
+def _name_column(layer: Labels) -> str | None:
+    return next((name for name in _NAME_COLUMNS if name in layer.features.columns), None)
+
+
+def _names(layer: Labels) -> Mapping[int, str]:
+    """Names by value from the layer's features, if it has any."""
+    features, column = layer.features, _name_column(layer)
+    if column is None or len(features) > 4 * MOST_CLASSES:  # so long a table is one of objects
+        return {}
+    values = features["index"] if "index" in features.columns else range(len(features))
+    pairs = zip(values, features[column], strict=True)
+    return {int(value): name[:80] for value, name in pairs if isinstance(name, str) and name}
+
+
+def _color(layer: Labels, info: ClassInfo) -> str:
+    """Colour that napari draws this value in; the class's own where it draws none or one for all unknown values."""
+    colormap = layer.colormap
+    if isinstance(colormap, DirectLabelColormap) and info.value not in colormap.color_dict:
+        return info.color
+    color = np.asarray(colormap.map(info.value), dtype=float).ravel()
+    if color.size < 4 or color[3] == 0:
+        return info.color
+    red, green, blue = (round(255 * float(part)) for part in color[:3])
+    return f"#{red:02x}{green:02x}{blue:02x}"
