@@ -192,17 +192,29 @@ class AdapterList(QWidget):
     def _make_buttons(self) -> dict[str, QPushButton]:
         return {
             "segment": button(
-                "Segment with it", "Open the Segment dock with this adapter (Return).", self.segment
+                "Segment with it",
+                "Open the Segment dock with this adapter (Return).",
+                self.segment,
+                "layers",
             ),
-            "rename": button("Rename …", "Give this adapter another name (F2).", self.rename),
-            "copy": button("Copy", "Keep a second copy of it in this list.", self.duplicate),
-            "export": button("Export …", "Copy the file to a place of your choice.", self.export),
-            "delete": button("Delete …", "Move the file to the bin (Delete).", self.delete),
-            "add": button("Add file …", "Copy adapter files into this list.", self.add),
+            "rename": button(
+                "Rename …", "Give this adapter another name (F2).", self.rename, "edit"
+            ),
+            "copy": button(
+                "Copy", "Keep a second copy of it in this list.", self.duplicate, "copy"
+            ),
+            "export": button(
+                "Export …", "Copy the file to a place of your choice.", self.export, "export"
+            ),
+            "delete": button(
+                "Delete …", "Move the file to the bin (Delete).", self.delete, "delete"
+            ),
+            "add": button("Add file …", "Copy adapter files into this list.", self.add, "add"),
             "folder": button(
                 "Open folder",
                 "Show the files of this list on the desktop.",
                 lambda: open_path(adapters_folder()),
+                "folder",
             ),
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QColor, QPainter, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem
 
 from napari_sam2_adapters.config import ClassInfo
@@ -29,7 +29,7 @@ class AdapterRow(QTreeWidgetItem):
         dice = "" if score is None else f"{score:.2f}"
         super().__init__([adapter_title(adapter.path), "" if header else classes, dice])
         if header:
-            self.setData(1, Qt.ItemDataRole.DecorationRole, _swatches(header.classes))
+            self.setIcon(1, _swatches(header.classes))
         self.setData(0, Qt.ItemDataRole.UserRole, adapter)
         for column, text in enumerate((str(adapter.path), classes, "Held-out mean Dice")):
             self.setToolTip(column, text)
@@ -55,7 +55,7 @@ def adapter_tree() -> QTreeWidget:
     return tree
 
 
-def _swatches(classes: Sequence[ClassInfo]) -> QPixmap:
+def _swatches(classes: Sequence[ClassInfo]) -> QIcon:
     """The colours of the classes side by side."""
     shown = classes[:_MOST_SWATCHES]
     picture = QPixmap(len(shown) * _SWATCH_PX, _SWATCH_PX)
@@ -65,4 +65,7 @@ def _swatches(classes: Sequence[ClassInfo]) -> QPixmap:
         side = _SWATCH_PX - 2
         painter.fillRect(place * _SWATCH_PX, 1, side, side, QColor(info.color))
     painter.end()
-    return picture
+    made = QIcon()
+    for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected):  # Qt would tint what is selected
+        made.addPixmap(picture, mode)
+    return made

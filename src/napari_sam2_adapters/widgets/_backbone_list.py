@@ -74,13 +74,14 @@ class BackboneList(QWidget):
         self.tree = _tree()
         self.details = sentence("Looking for backbones …")
         self.details.setTextFormat(Qt.TextFormat.RichText)
-        self.download_button = button("Download …", "", self.download)
+        self.download_button = button("Download …", "", self.download, "download")
         self.file_button = button(
             "Use a file …",
             "Check a SAM2.1 file that you have and copy it to the others; needs no network.",
             self.use_file,
+            "file",
         )
-        self.delete_button = button("Delete …", "Move the file to the bin.", self.delete)
+        self.delete_button = button("Delete …", "Move the file to the bin.", self.delete, "delete")
         self._lay_out()
         self.tree.currentItemChanged.connect(lambda *_: self.refresh())
         self.tree.itemActivated.connect(lambda *_: self.download())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QDockWidget,
     QFrame,
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QShortcut,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -21,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam2_adapters.widgets._closing import ClosingGuard
+from napari_sam2_adapters.widgets._icons import IconButton
 from napari_sam2_adapters.widgets._jobs import Job, Question
 from napari_sam2_adapters.widgets._log import log_path, logger, open_log, show_failure
 from napari_sam2_adapters.widgets._machine import Machine, describe_machine
@@ -57,6 +60,8 @@ class _Column(QScrollArea):
 class Dock(QWidget):
     """A dock whose long work is one `Job`: a scrolled column above a foot that is always in sight.
 
+    Ctrl+Return anywhere in it presses its ``start_button``.
+
     Parameters
     ----------
     viewer
@@ -90,12 +95,20 @@ class Dock(QWidget):
         self._soon.timeout.connect(self._look_at_machine)
         self._soon.start(_SOON_MS)
         self.job.state_changed.connect(self._soon.start)
+        start_key = QShortcut(QKeySequence("Ctrl+Return"), self)
+        start_key.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        start_key.activated.connect(self._press_start)
         self._known = preferences()
         watch_preferences(self._follow_preferences)
 
     def look_again(self) -> None:
         """Look at device, memory and backbones anew, in a moment."""
         self._soon.start()
+
+    def _press_start(self) -> None:
+        start: QPushButton | None = getattr(self, "start_button", None)  # Models starts nothing
+        if start is not None:
+            start.click()
 
     def _lay_out_frame(self) -> None:
         content = QWidget()
@@ -219,9 +232,9 @@ def sentence(text: str = "") -> QLabel:
     return label
 
 
-def button(text: str, tooltip: str, action: Any) -> QPushButton:
-    """A push button that calls ``action()``."""
-    push = QPushButton(text)
+def button(text: str, tooltip: str, action: Any, icon: str = "") -> QPushButton:
+    """A push button that calls ``action()``, with one of `_icons.ICONS` if it is named."""
+    push = IconButton(text, icon) if icon else QPushButton(text)
     push.setToolTip(tooltip)
     push.clicked.connect(lambda _: action())
     return push

@@ -44,11 +44,17 @@ class Models(Dock):
         self.backbones = BackboneList(self.job)
         self.place = sentence()
         self.open_button = button(
-            "Open folder", "Show the files of the backbones on the desktop.", self.open_folder
+            "Open folder",
+            "Show the files of the backbones on the desktop.",
+            self.open_folder,
+            "folder",
         )
-        self.change_button = button("Change …", "", self.change_folder)
+        self.change_button = button("Change …", "", self.change_folder, "edit")
         self.cancel_button = button(
-            "Cancel", "Stop; what has come stays, and the download can go on later.", self.job.stop
+            "Cancel",
+            "Stop; what has come stays, and the download can go on later.",
+            self.job.stop,
+            "stop",
         )
         self.folder: Path | None = None
         self._sizes = Question(self)
