@@ -11,105 +11,22 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import napari
 import numpy as np
-from qtpy.QtCore import QPoint, Qt, QTimer
-from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QMenu, QWidget
+from gaps import GapWatch
+from person import Person, frame_of, layer_ending
 from skimage.measure import find_contours, label, regionprops
 
 RESOURCES = Path(__file__).parents[1] / "resources"
 UNSTROKED_SLICE = 4
 
 
-class Person:
-    """Mouse, menus and patience at napari's window."""
-
-    def __init__(self, viewer: Any, pictures: Path) -> None:
-        self.viewer, self.pictures = viewer, pictures
-        self.window = next(
-            w
-            for w in QApplication.topLevelWidgets()
-            if isinstance(w, QMainWindow) and w.isVisible()
-        )
-        self.canvas = next(
-            w for w in self.window.findChildren(QWidget) if "Canvas" in type(w).__name__
-        )
-        self.gaps_ms: list[float] = []
-        self._last = time.perf_counter()
-        self._timer = QTimer()
-        self._timer.timeout.connect(self._tick)
-        self._timer.start(5)
-
-    def wait(self, seconds: float) -> None:
-        """Let the window live for some time."""
-        QTest.qWait(round(seconds * 1000))
-
-    def wait_until(self, done: Callable[[], bool], what: str, seconds: float = 600) -> None:
-        """Wait for something to happen."""
-        end = time.monotonic() + seconds
-        while not done():
-            if time.monotonic() > end:
-                sys.exit(f"Waited {seconds:.0f} s in vain: {what}.")
-            self.wait(0.02)
-
-    def choose(self, *path: str) -> None:
-        """Choose an item of the menus by its texts, and let the window draw what comes of it."""
-        menu: Any = self.window.menuBar()
-        for text in path:
-            actions = {action.text().replace("&", ""): action for action in menu.actions()}
-            if text not in actions:
-                sys.exit(f"There is no {text!r} in the menu; it has {sorted(actions)}.")
-            if actions[text].menu() is None:
-                actions[text].trigger()
-            else:
-                menu = actions[text].menu()
-                if isinstance(menu, QMenu):
-                    menu.aboutToShow.emit()
-        QApplication.processEvents()
-
-    def paint(self, points: Sequence[tuple[float, float]]) -> None:
-        """Drag the left button along points (row, column) of the slice on show."""
-        places = [self._on_canvas(point) for point in points]
-        button = Qt.MouseButton.LeftButton
-        QTest.mouseMove(self.canvas, places[0])
-        QTest.mousePress(self.canvas, button, Qt.KeyboardModifier.NoModifier, places[0])
-        for place in places[1:]:
-            QTest.mouseMove(self.canvas, place)
-            self.wait(0.01)
-        QTest.mouseRelease(self.canvas, button, Qt.KeyboardModifier.NoModifier, places[-1])
-        self.wait(0.05)
-
-    def screenshot(self, name: str) -> None:
-        """Save a picture of the whole window."""
-        self.wait(0.3)
-        self.pictures.mkdir(parents=True, exist_ok=True)
-        self.window.grab().save(str(self.pictures / name))
-
-    def _on_canvas(self, point: tuple[float, float]) -> QPoint:
-        # napari 0.9 moved the camera into the scene
-        camera = getattr(self.viewer, "scene", self.viewer).camera
-        rows, columns = camera.center[-2:]
-        x = (point[1] - columns) * camera.zoom + self.canvas.width() / 2
-        y = (point[0] - rows) * camera.zoom + self.canvas.height() / 2
-        return QPoint(round(x), round(y))
-
-    def _tick(self) -> None:
-        now = time.perf_counter()
-        self.gaps_ms.append((now - self._last) * 1000)
-        self._last = now
-
-
 def paint_a_slice(person: Person) -> None:
     """Paint strokes of each class on a slice that has none, guided by the hidden truth."""
-    truth, strokes = (
-        next(layer for layer in person.viewer.layers if layer.name.endswith(ending))
-        for ending in ("truth", "strokes")
-    )
+    truth, strokes = (layer_ending(person.viewer, ending) for ending in ("truth", "strokes"))
     person.viewer.layers.selection.active = strokes
     person.viewer.dims.set_point(0, UNSTROKED_SLICE)
     strokes.brush_size, strokes.mode = 3, "paint"
@@ -138,17 +55,17 @@ def fine_tune(person: Person, dock: Any, steps: int) -> None:
     checks = dock.training.advanced_train
     checks.settings = checks.settings.model_copy(update={"validate_every": max(2, steps // 6)})
     person.wait_until(dock.start_button.isEnabled, f"Fine-tune is disabled: {dock.reason.text()}")
-    person.gaps_ms.clear()
+    watch = GapWatch()
+    watch.start()
     started = time.monotonic()
     dock.start_button.click()
     person.wait_until(lambda: dock.progress.value() > steps * 0.6, "the middle of the training")
     person.screenshot("fine-tune-running.png")
+    watch.skip()
     person.wait_until(lambda: not dock.job.running, "the end of the training")
-    gaps = np.array(person.gaps_ms)
+    watch.stop()
     print(f"trained {steps} steps in {time.monotonic() - started:.0f} s: {dock.status.text()}")
-    print(
-        f"event loop while training: 95 % of gaps ≤ {np.percentile(gaps, 95):.0f} ms, worst {gaps.max():.0f} ms"
-    )
+    print(watch.report())
     person.screenshot("fine-tune.png")
     if dock.fine_tuned is None or not dock.fine_tuned.verdict.keep:
         sys.exit("The adapter did not get better.")
@@ -159,14 +76,13 @@ def segment(person: Person, dock: Any) -> None:
     for layer in person.viewer.layers:
         if layer.name.endswith(("preview", "strokes")):
             layer.visible = False
-    dock.extent.setCurrentIndex(1)
+    dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("all"))
     person.wait_until(dock.start_button.isEnabled, f"Segment is disabled: {dock.reason.text()}")
     dock.start_button.click()
     person.wait_until(lambda: not dock.job.running, "the segmentation")
     print(dock.status.text())
     result, truth = (
-        next(layer for layer in person.viewer.layers if layer.name.endswith(ending)).data
-        for ending in ("SAM2 adapters", "truth")
+        layer_ending(person.viewer, ending).data for ending in ("SAM2 adapters", "truth")
     )
     for value, name in ((1, "background"), (2, "nucleus"), (3, "border")):
         ours, theirs = (data[UNSTROKED_SLICE + 1 :] == value for data in (result, truth))
@@ -183,11 +99,7 @@ def open_docks(person: Person) -> dict[str, Any]:
         started = time.perf_counter()
         person.choose("Layers", "Segment", f"{name} (SAM2 adapters)")
         print(f"{name} opened in {time.perf_counter() - started:.2f} s")
-        docks[name] = next(
-            widget
-            for widget in person.window.findChildren(QWidget)
-            if type(widget).__name__ == kind
-        )
+        docks[name] = person.dock(kind)
     frames = {name: frame_of(dock) for name, dock in docks.items()}
     person.window.tabifyDockWidget(frames["Segment"], frames["Fine-tune"])
     frames["Fine-tune"].raise_()
@@ -195,13 +107,6 @@ def open_docks(person: Person) -> dict[str, Any]:
         lambda: docks["Fine-tune"].device.text().startswith("Device"), "the device", 60
     )
     return docks
-
-
-def frame_of(widget: QWidget) -> QDockWidget:
-    """The dock frame that a widget is in."""
-    while not isinstance(widget, QDockWidget):
-        widget = widget.parent()
-    return widget
 
 
 def main() -> None:

@@ -1,0 +1,116 @@
+"""How long the window does not answer, and whose code it waits for."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+from qtpy.QtCore import QTimer
+
+TICK_MS = 5
+SAMPLED_AFTER_MS = 20
+PACKAGE = "napari_sam2_adapters"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A time without an answer: milliseconds, and the function that ran in it, ours if one of ours did."""
+
+    ms: float
+    culprit: str
+    ours: bool
+
+
+class GapWatch:
+    """Counts the gaps between turns of the event loop, and looks at the GUI thread while one lasts."""
+
+    def __init__(self) -> None:
+        self.gaps: list[Gap] = []
+        self._main = threading.main_thread().ident
+        self._last = time.perf_counter()
+        self._seen: Counter[tuple[str, bool]] = Counter()
+        self._timer = QTimer()
+        self._timer.timeout.connect(self._tick)
+        self._running = False
+
+    def start(self) -> None:
+        """Begin anew."""
+        self.gaps.clear()
+        self._last, self._running = time.perf_counter(), True
+        self._timer.start(TICK_MS)
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def skip(self) -> None:
+        """Do not count what has passed since the last turn."""
+        self._last, self._seen = time.perf_counter(), Counter()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._running = False
+        self._timer.stop()
+
+    def report(self) -> str:
+        """95 % and worst of all gaps, and the worst of ours by name."""
+        if not self.gaps:
+            return "the event loop was not watched"
+        lengths = np.array([gap.ms for gap in self.gaps])
+        lines = [
+            f"event loop: 95 % of {len(lengths)} gaps ≤ {np.percentile(lengths, 95):.0f} ms, worst {lengths.max():.0f} ms"
+        ]
+        worst: dict[tuple[str, bool], float] = {}
+        for gap in self.gaps:
+            if gap.culprit:
+                key = (gap.culprit, gap.ours)
+                worst[key] = max(worst.get(key, 0), gap.ms)
+        for ours, title in ((True, "slowest of ours"), (False, "slowest of others")):
+            named = sorted(
+                ((ms, name) for (name, o), ms in worst.items() if o is ours), reverse=True
+            )
+            lines += [f"  {title}: {ms:.0f} ms {name}" for ms, name in named[:4]]
+        return "\n".join(lines)
+
+    def worst_of_ours_ms(self) -> float:
+        """The longest gap in which our code ran on the GUI thread."""
+        return max((gap.ms for gap in self.gaps if gap.ours), default=0.0)
+
+    def percentile_ms(self, share: float) -> float:
+        """Length that this share of the gaps does not exceed, in per cent."""
+        return float(np.percentile([gap.ms for gap in self.gaps], share))
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        gap = (now - self._last) * 1000
+        seen, self._seen, self._last = self._seen, Counter(), now
+        (name, ours), _ = seen.most_common(1)[0] if seen else (("", False), 0)
+        self.gaps.append(Gap(gap, name, ours))
+
+    def _look(self) -> None:
+        """Note, from a thread of its own, where the GUI thread is while it does not answer."""
+        while self._running:
+            time.sleep(TICK_MS / 1000)
+            if (time.perf_counter() - self._last) * 1000 < SAMPLED_AFTER_MS:
+                continue
+            frame = sys._current_frames().get(self._main)
+            if frame is not None:
+                self._seen[_culprit(frame)] += 1
+
+
+def _culprit(frame: FrameType | None) -> tuple[str, bool]:
+    """The innermost function of ours on a stack, else the innermost function."""
+    innermost = frame
+    while frame is not None:
+        if PACKAGE in Path(frame.f_code.co_filename).parts:
+            return _named(frame), True
+        frame = frame.f_back
+    return (_named(innermost), False) if innermost else ("", False)
+
+
+def _named(frame: FrameType) -> str:
+    code = frame.f_code
+    return f"{Path(code.co_filename).name}:{code.co_qualname}"
