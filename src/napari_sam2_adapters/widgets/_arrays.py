@@ -48,9 +48,9 @@ class ResultArrays:
     object_classes
         Class value of each object.
     probabilities
-        One array (float16) per class, or None.
+        One array per class, or None; float32, for napari would turn narrower numbers into it with every drawing.
     uncertainty
-        Normalised entropy (float16), or None.
+        Normalised entropy (float32), or None.
     """
 
     labels: Any

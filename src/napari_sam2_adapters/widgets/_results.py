@@ -97,7 +97,7 @@ def put_labels(
         Where the labels come from, for the layer's metadata.
     """
     look = {"colormap": class_colormap(classes), "features": class_features(classes)}
-    layer: Labels = _put(viewer, image, data, Labels, role, name, place, provenance, look, look)
+    layer: Labels = _put(viewer, image, data, Labels, role, name, place, provenance, look)
     return layer
 
 
@@ -114,7 +114,7 @@ def put_objects(
 ) -> Labels:
     """Show numbered objects in napari's changing colours; arguments as `put_labels`, features with a column ``index``."""
     look = {"features": features}
-    layer: Labels = _put(viewer, image, data, Labels, role, name, place, provenance, look, look)
+    layer: Labels = _put(viewer, image, data, Labels, role, name, place, provenance, look)
     return layer
 
 
@@ -125,12 +125,16 @@ def put_image(
     *,
     colormap: str | Colormap,
     visible: bool,
+    below: Layer,
     role: str,
     name: str,
     place: Mapping[str, Any],
     provenance: Mapping[str, Any] | None = None,
 ) -> Image:
-    """Show numbers from 0 to 1 over their image; arguments as `put_labels`, the look only for a new layer."""
+    """Show numbers from 0 to 1 over their image, a new layer below another one and without becoming the active one.
+
+    Other arguments as `put_labels`; colormap and visibility are for a new layer.
+    """
     look = {
         "colormap": colormap,
         "visible": visible,
@@ -138,7 +142,7 @@ def put_image(
         "blending": "additive",
         "rgb": False,
     }
-    layer: Image = _put(viewer, image, data, Image, role, name, place, provenance, look, {})
+    layer: Image = _put(viewer, image, data, Image, role, name, place, provenance, look, below)
     return layer
 
 
@@ -151,26 +155,29 @@ def _put(
     name: str,
     place: Mapping[str, Any],
     provenance: Mapping[str, Any] | None,
-    new_look: Mapping[str, Any],
     look: Mapping[str, Any],
+    below: Layer | None = None,
 ) -> Any:
-    """Our layer of a role with these data, taken from earlier or new."""
+    """Our layer of a role with these data, from earlier or new; an image's look is left as the user has set it."""
     layer = find_own(viewer, role, image)
     if layer is not None and layer.ndim != len(place["scale"]):
         viewer.layers.remove(layer)
         layer = None
     known = layer is not None
     if layer is None:  # it says whose it is before anybody hears of it
-        layer = kind(data, name=name, **new_look, **place)
+        layer = kind(data, name=name, **look, **place)
         if isinstance(layer, Labels):
             layer.events.paint.connect(_take_edit)
     entry = {"role": role, "image": str(image.unique_id), **(provenance or {})}
     layer.metadata = {**layer.metadata, OURS: {**entry, "layer": str(layer.unique_id)}}
     if not known:
-        return viewer.add_layer(layer)
+        top = len(viewer.layers)
+        viewer.layers.insert(top if below is None else viewer.layers.index(below), layer)
+        return layer
     if layer.data is not data:
         layer.data = data
-    for key, value in {**look, **place}.items():
+    changes = {**look, **place} if isinstance(layer, Labels) else place
+    for key, value in changes.items():
         setattr(layer, key, value)
     layer.refresh()
     return layer

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam2_adapters.data.axes import label_axes, plane_indices
 from napari_sam2_adapters.inference.region import Region, settle_region
@@ -123,6 +123,10 @@ class ResultLayers(QObject):
         self._layers: list[Layer] = []
         self._next_drawing = 0.0
         self._owed = False
+        self._waiting: list[dict[str, Any]] = []
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self._show_next)
         viewer.layers.events.removed.connect(self._forget)
 
     def earlier(
@@ -143,13 +147,16 @@ class ResultLayers(QObject):
         return entry, ResultArrays(labels, labels, frozenset(planes))
 
     def begin(self, run: Run, arrays: ResultArrays) -> None:
-        """Show arrays that are about to be written into: labels above, what else there is below them."""
-        self.run, self.labels = run, None
-        self._layers = self._show_numbers(run, arrays)
+        """Show arrays that are about to be written into: labels at once, what else there is one by one below them."""
+        self.run, self.labels, self._layers = run, None, []
         self._show_labels(run, arrays)
+        self._waiting = self._numbers(run, arrays)
+        self._later.start(0)
 
     def settle(self, run: Run, arrays: ResultArrays) -> None:
         """Show what came of a run, drawn anew with thumbnails; layers that were removed meanwhile stay away."""
+        while self._waiting:
+            self._show_next()
         if find_own(self._viewer, ROLE, run.image) is not None:
             self._show_labels(run, arrays)
             self._show_objects(run, arrays)
@@ -192,37 +199,42 @@ class ResultLayers(QObject):
         provenance = {**run.entry, "channel_axis": run.spread}
         return {"place": run.place, "provenance": provenance}
 
-    def _show_numbers(self, run: Run, arrays: ResultArrays) -> list[Layer]:
-        """Layers of probabilities and of uncertainty, the former hidden: several of them over each other say nothing."""
-        layers: list[Layer] = []
-        name, common = run.picture.name, self._common(run)
-        for info, array in zip(run.header.classes, arrays.probabilities or (), strict=False):
-            layers.append(
-                put_image(
-                    self._viewer,
-                    run.image,
-                    with_axis(array, run.spread),
-                    colormap=Colormap(["#000000", info.color], name=f"{info.color} of a class"),
-                    visible=False,
-                    role=f"probability {info.value}",
-                    name=f"{name} – probability of {info.name}",
-                    **common,
-                )
-            )
+    def _numbers(self, run: Run, arrays: ResultArrays) -> list[dict[str, Any]]:
+        """What `put_image` needs for probabilities and uncertainty; the former hidden, for over each other they say nothing."""
+        name, common = run.picture.name, {"image": run.image, **self._common(run)}
+        numbers = [
+            {
+                "data": with_axis(array, run.spread),
+                "colormap": Colormap(["#000000", info.color], name=f"{info.color} of a class"),
+                "visible": False,
+                "role": f"probability {info.value}",
+                "name": f"{name} – probability of {info.name}",
+                **common,
+            }
+            for info, array in zip(run.header.classes, arrays.probabilities or (), strict=False)
+        ]
         if arrays.uncertainty is not None:
-            layers.append(
-                put_image(
-                    self._viewer,
-                    run.image,
-                    with_axis(arrays.uncertainty, run.spread),
-                    colormap="inferno",
-                    visible=True,
-                    role="uncertainty",
-                    name=f"{name} – uncertainty",
+            numbers.append(
+                {
+                    "data": with_axis(arrays.uncertainty, run.spread),
+                    "colormap": "inferno",
+                    "visible": True,
+                    "role": "uncertainty",
+                    "name": f"{name} – uncertainty",
                     **common,
-                )
+                }
             )
-        return layers
+        return numbers
+
+    def _show_next(self) -> None:
+        """Add one waiting layer: napari takes a tenth of a second for each, and the window is to stay smooth."""
+        if self._waiting and self.labels is not None:
+            wanted = self._waiting.pop(0)
+            self._layers.append(put_image(self._viewer, below=self.labels, **wanted))
+        else:
+            self._waiting = []
+        if self._waiting:
+            self._later.start(0)
 
     def _show_labels(self, run: Run, arrays: ResultArrays) -> None:
         known = self._held.get(str(self.labels.unique_id)) if self.labels else None

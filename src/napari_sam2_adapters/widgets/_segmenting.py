@@ -238,10 +238,10 @@ def _arrays(request: SegmentRequest, header: AdapterHeader) -> ResultArrays:
     if request.rules.cleans and arrays.shown is arrays.labels:
         arrays = _part(arrays)
     if request.config.probabilities and arrays.probabilities is None:
-        probabilities = tuple(new_array(shape, np.float16) for _ in header.classes)
+        probabilities = tuple(new_array(shape, np.float32) for _ in header.classes)
         arrays = replace(arrays, probabilities=probabilities)
     if request.config.uncertainty and arrays.uncertainty is None:
-        arrays = replace(arrays, uncertainty=new_array(shape, np.float16))
+        arrays = replace(arrays, uncertainty=new_array(shape, np.float32))
     return arrays
 
 
