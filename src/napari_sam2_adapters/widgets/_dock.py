@@ -69,6 +69,8 @@ class Dock(QWidget):
     """
 
     machine_known = Signal(object)
+    uses_torch = True
+    """Whether the work needs PyTorch; a dock without it opens faster and does not look at the device."""
     closing_question = "This dock is still at work. Stop it, keep what is done, and close napari?"
 
     def __init__(self, viewer: Any) -> None:
@@ -76,7 +78,7 @@ class Dock(QWidget):
         self.viewer = viewer
         logger()  # from now on it takes what goes wrong
         apply_preferences()
-        self.job = Job(self)
+        self.job = Job(self, uses_torch=self.uses_torch)
         self.job.failed.connect(show_failure)
         self._guard = ClosingGuard(self, self.job, self.closing_question)
         self._machine_question = Question(self)
@@ -147,7 +149,8 @@ class Dock(QWidget):
 
     def _look_at_machine(self) -> None:
         """Ask, in a worker, for the device and its free memory; also again after each piece of work."""
-        self._machine_question.ask(describe_machine)
+        if self.uses_torch:
+            self._machine_question.ask(describe_machine)
 
     def _take_machine(self, machine: Machine) -> None:
         self.device.setText(f"Device: {machine.device}.")

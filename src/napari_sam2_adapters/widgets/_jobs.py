@@ -54,6 +54,13 @@ class Job(QObject):
 
     The generator is called with a `threading.Event` before its own arguments. When that is set it should return early,
     with what it has; its return value then arrives as ever. An error arrives as a sentence; the log has its traceback.
+
+    Parameters
+    ----------
+    parent
+        Qt parent.
+    uses_torch
+        Whether PyTorch is loaded before the generator begins.
     """
 
     updated = Signal(object)
@@ -61,8 +68,9 @@ class Job(QObject):
     failed = Signal(str)
     state_changed = Signal()
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, *, uses_torch: bool = True) -> None:
         super().__init__(parent)
+        self._uses_torch = uses_torch
         self._stop = threading.Event()
         self._worker: Any = None
         self.paused = False
@@ -88,7 +96,9 @@ class Job(QObject):
         if self.running:
             raise ValueError("This dock is still at work; stop that first.")
         self._stop, self.paused = threading.Event(), False
-        worker = create_worker(_run, generate, self._stop, *arguments, _start_thread=False)
+        worker = create_worker(
+            _run, self._uses_torch, generate, self._stop, *arguments, _start_thread=False
+        )
         worker.yielded.connect(self.updated)
         worker.returned.connect(self._end)
         # A paused generator holds its network, so a dock that goes away stops it.
@@ -165,13 +175,17 @@ def thread_count() -> int:
 
 
 def _run(
-    generate: Callable[..., Generator[Any, None, Any]], stop: threading.Event, *arguments: Any
+    uses_torch: bool,
+    generate: Callable[..., Generator[Any, None, Any]],
+    stop: threading.Event,
+    *arguments: Any,
 ) -> Generator[Any, None, Any]:
     """Run the work with one core left to the GUI."""
-    load_torch()
-    import torch
+    if uses_torch:
+        load_torch()
+        import torch
 
-    torch.set_num_threads(thread_count())
+        torch.set_num_threads(thread_count())
     name, started = generate.__name__.lstrip("_").replace("_", " "), time.monotonic()
     logger().info("Start of %s", name)
     try:
