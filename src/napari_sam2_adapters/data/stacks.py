@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -35,7 +35,12 @@ def stack_axis(axes: str) -> str:
     return free[0]
 
 
-def open_stack(paths: Sequence[Path], *, spacing: float | None = None) -> ImageFile:
+def open_stack(
+    paths: Sequence[Path],
+    *,
+    spacing: float | None = None,
+    read: Callable[[Path], ImageFile] = read_image,
+) -> ImageFile:
     """Open files of one kind as a lazy stack; a plane is read when it is looked at.
 
     Parameters
@@ -44,6 +49,8 @@ def open_stack(paths: Sequence[Path], *, spacing: float | None = None) -> ImageF
         The files, in the order of the stack.
     spacing
         Distance between two files along Z, in the unit of the pixel size; that of the rows when None.
+    read
+        `read_image`, or `read_labels` for labels.
 
     Returns
     -------
@@ -57,10 +64,10 @@ def open_stack(paths: Sequence[Path], *, spacing: float | None = None) -> ImageF
     """
     if not paths:
         raise ValueError("There is no file to open. Choose some.")
-    first = read_image(paths[0])
+    first = read(paths[0])
     axis = stack_axis(first.axes)
     check_alike(paths)
-    files = _Files(paths, first)
+    files = _Files(paths, first, read)
     import dask.array
 
     array = dask.array.from_array(
@@ -104,8 +111,10 @@ def check_alike(paths: Sequence[Path]) -> None:
 class _Files:
     """Files as one array-like for dask; the first axis counts the files."""
 
-    def __init__(self, paths: Sequence[Path], first: ImageFile) -> None:
-        self._paths, self._axes = list(paths), first.axes
+    def __init__(
+        self, paths: Sequence[Path], first: ImageFile, read: Callable[[Path], ImageFile]
+    ) -> None:
+        self._paths, self._axes, self._open = list(paths), first.axes, read
         self.shape = (len(self._paths), *(int(n) for n in first.array.shape))
         self.dtype = np.dtype(first.array.dtype)
         self.ndim = len(self.shape)
@@ -117,7 +126,7 @@ class _Files:
         return np.stack([self._read(number)[key[1:]] for number in numbers])
 
     def _read(self, number: int) -> NDArray[Any]:
-        found = read_image(self._paths[number])
+        found = self._open(self._paths[number])
         if (
             found.axes != self._axes
             or tuple(found.array.shape) != self.shape[1:]

@@ -1,0 +1,257 @@
+"""The Batch folder dock: an adapter on many images, with a report, to be stopped and continued at any time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QSizePolicy
+
+from napari_sam2_adapters.batch.job import BatchJob
+from napari_sam2_adapters.batch.records import ItemRecord
+from napari_sam2_adapters.data.io import read_image, read_labels
+from napari_sam2_adapters.widgets._batch_form import BatchForm
+from napari_sam2_adapters.widgets._batch_table import BatchTable
+from napari_sam2_adapters.widgets._batch_work import (
+    BatchEnd,
+    BatchState,
+    list_batch,
+    segment_batch,
+    survey,
+)
+from napari_sam2_adapters.widgets._dock import Dock, button
+from napari_sam2_adapters.widgets._file_layers import (
+    FileLayer,
+    classes_beside,
+    find_loaded,
+    image_layer,
+    labels_layer,
+)
+from napari_sam2_adapters.widgets._jobs import Question
+from napari_sam2_adapters.widgets._log import open_path, show_failure
+from napari_sam2_adapters.widgets._words import duration
+
+__all__ = ["BatchFolder"]
+
+_QUIET_MS = 300
+"""The folder is looked at when nothing was typed for this long."""
+_STEPS = 1000
+
+
+class BatchFolder(Dock):
+    """Dock that segments the images of a folder.
+
+    Parameters
+    ----------
+    napari_viewer
+        The napari viewer.
+    """
+
+    closing_question = (
+        "A batch is at work. Stop it and close napari? The next start goes on where it ended."
+    )
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self.form = BatchForm(self.device)
+        self.table = BatchTable()
+        self.start_button = button("Start", "", self.start)
+        self.cancel_button = button(
+            "Cancel", "Stop after the tile in work; what is done stays.", self.job.stop
+        )
+        self.open_button = button(
+            "Open folder", "Show the results and report.csv in the file manager.", self.open_folder
+        )
+        self.conflict = ""
+        self._survey = Question(self)
+        self._opening = Question(self)
+        self._quiet = QTimer(self)
+        self._quiet.setSingleShot(True)
+        self._quiet.setInterval(_QUIET_MS)
+        self._lay_out()
+        self._connect()
+        self.look()
+
+    def missing(self) -> str:
+        """What stands in the way of a start, in words; empty when nothing does."""
+        if self.form.folder.path is None:
+            return "Choose a folder of images."
+        if self._quiet.isActive() or self._survey.waiting:
+            return "Looking at the images …"
+        if not self.table.records.records:
+            return "There is no image to segment."
+        return self.form.adapter.missing() or self.conflict or self._nothing_left()
+
+    def _nothing_left(self) -> str:
+        counts = self.table.records.counts()
+        if counts["pending"]:
+            return ""
+        if not counts["failed"]:
+            return f"All {counts['done']} images are done."
+        again = (
+            ""
+            if self.form.options.settings.retry_failed
+            else " Tick “Retry failed” to try those again."
+        )
+        return f"Nothing is left to do: {counts['done']} done, {counts['failed']} failed.{again}"
+
+    def look(self) -> None:
+        """Look at the folder anew, in a moment."""
+        if not self.job.running:
+            self._quiet.start()
+            self.refresh()
+
+    def start(self) -> None:
+        """Segment what is to be done."""
+        job = self.form.job()
+        if self.job.running or job is None or self.missing():
+            return
+        self.progress.setRange(0, 0)
+        self.status.setText("Loading the network …")
+        self.job.start(segment_batch, job, self.form.options.settings)
+
+    def open_folder(self) -> None:
+        """Show the folder of the results in the file manager."""
+        if self.form.results is not None:
+            open_path(self.form.results)
+
+    def open_result(self, record: ItemRecord) -> None:
+        """Open an image with its labels, or bring forward the layers that show them."""
+        shown = find_loaded(self.viewer, record.item.source)
+        labels = record.item.outputs.get("labels") if record.status == "done" else None
+        result = None if labels is None else find_loaded(self.viewer, labels)
+        if shown is not None and (labels is None or result is not None):
+            self.viewer.layers.selection = {layer for layer in (shown, result) if layer is not None}
+            self.viewer.reset_view()
+            return
+        self._opening.ask(_read_result, record, shown is None)
+
+    def refresh(self) -> None:
+        """Enable what can be used now, and say why the rest cannot."""
+        running = self.job.running
+        missing = "" if running else self.missing()
+        counts = self.table.records.counts()
+        begun = counts["done"] and counts["pending"]
+        self.start_button.setText("Continue" if begun and not running else "Start")
+        self.start_button.setEnabled(not running and not missing)
+        self.start_button.setToolTip(missing or f"Segment {counts['pending']} images.")
+        self.cancel_button.setEnabled(running and not self.job.stopping)
+        self.open_button.setEnabled(self.form.results is not None and self.form.results.is_dir())
+        self.reason.setText(missing)
+        self.reason.setVisible(bool(missing))
+        self.progress.setVisible(running)
+        self.form.setEnabled(not running)
+
+    def _lay_out(self) -> None:
+        self.form.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.column.addWidget(self.form)
+        self.column.addWidget(self.table, stretch=1)
+        for push in (self.start_button, self.cancel_button, self.open_button):
+            self.buttons.addWidget(push)
+
+    def _connect(self) -> None:
+        self.form.changed.connect(self.look)
+        self._quiet.timeout.connect(self._ask)
+        self._survey.answered.connect(self._take_survey)
+        self._survey.failed.connect(self._miss_survey)
+        self._opening.answered.connect(self._take_result)
+        self._opening.failed.connect(show_failure)
+        self.table.chosen.connect(self.open_result)
+        self.job.updated.connect(self._take_state)
+        self.job.ended.connect(self._take_end)
+        self.job.failed.connect(self._take_failure)
+        self.job.state_changed.connect(self.refresh)
+
+    def _ask(self) -> None:
+        job = self.form.job()
+        if job is None:
+            self._show((), "")
+        elif self.form.adapter.header is None:
+            self._survey.ask(_listed, job)
+        else:
+            self._survey.ask(survey, job, self.form.options.settings)
+        self.refresh()
+
+    def _take_survey(self, found: tuple[tuple[ItemRecord, ...], str]) -> None:
+        if not self.job.running:
+            self._show(*found)
+
+    def _miss_survey(self, reason: str) -> None:
+        self._show((), "")
+        self.form.found.setText(reason)
+        self.refresh()
+
+    def _show(self, records: tuple[ItemRecord, ...], conflict: str) -> None:
+        self.table.records.show_all(records)
+        self.conflict = conflict
+        self.form.found.setText(_summary(records) if records else "")
+        self.refresh()
+
+    def _take_state(self, state: BatchState) -> None:
+        if state.first:
+            self.table.records.show_all(state.records)
+        for record in state.records:
+            self.table.take(record)
+        self.progress.setRange(0, _STEPS)
+        self.progress.setValue(round(_STEPS * state.share))
+        counts = self.table.records.counts()
+        left = "" if state.seconds_left is None else f", {duration(state.seconds_left)} left"
+        failed = f", {counts['failed']} failed" if counts["failed"] else ""
+        total = len(self.table.records.records)
+        self.status.setText(f"{counts['done']} of {total} images done{failed}{left}.")
+        self.form.found.setText(_summary(self.table.records.records))
+
+    def _take_end(self, end: BatchEnd) -> None:
+        counts = self.table.records.counts()
+        total = len(self.table.records.records)
+        failed = f", {counts['failed']} failed" if counts["failed"] else ""
+        what = "Cancelled" if end.stopped else "Finished"
+        on = " Continue goes on from here." if end.stopped else ""
+        self.status.setText(
+            f"{what} after {duration(end.seconds)}: {counts['done']} of {total} images done{failed}.{on}"
+        )
+        self.look()
+
+    def _take_failure(self, reason: str) -> None:
+        self.status.setText(reason)
+        self.look()
+
+    def _take_result(self, layers: tuple[FileLayer, ...]) -> None:
+        for layer in layers:
+            layer.add_to(self.viewer)
+        if len(layers) == 1 and layers[0].kind == "image":
+            show_info("This image has no result yet.")
+
+
+def _summary(records: tuple[ItemRecord, ...] | list[ItemRecord]) -> str:
+    """How many images there are, and how many of them are done or have failed."""
+    parts = [f"{len(records)} image{'' if len(records) == 1 else 's'}"]
+    for status in ("done", "failed"):
+        number = sum(record.status == status for record in records)
+        if number:
+            parts.append(f"{number} {status}")
+    return ", ".join(parts) + "."
+
+
+def _listed(job: BatchJob) -> tuple[tuple[ItemRecord, ...], str]:
+    return list_batch(job), ""
+
+
+def _read_result(record: ItemRecord, with_image: bool) -> tuple[FileLayer, ...]:
+    """The layers of an image and its labels."""
+    layers = []
+    image = read_image(record.item.source)
+    if with_image:
+        layers.append(image_layer(image, channels="rgb" if image.rgb else "axis"))
+    labels = record.item.outputs.get("labels")
+    if record.status == "done" and labels is not None:
+        layers.append(
+            labels_layer(
+                read_labels(labels),
+                classes_beside(labels),
+                name=f"{labels.name} – labels",
+                show_background=False,
+            )
+        )
+    return tuple(layers)

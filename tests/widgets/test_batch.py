@@ -1,0 +1,187 @@
+"""The Batch folder dock as a person uses it, with fresh adapters on the built-in backbone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtCore import Qt
+
+from napari_sam2_adapters.widgets.batch import BatchFolder
+
+WAIT_MS = 120_000
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Five images of 0.5 µm pixels and a broken one."""
+    folder = tmp_path / "screen 7"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        image = rng.integers(0, 60, (40, 48), dtype=np.uint8)
+        image[:, 24:] += 150
+        size = {"resolution": (2.0, 2.0), "metadata": {"unit": "um"}}
+        tifffile.imwrite(folder / f"cell {number}.tif", image, imagej=True, **size)
+    (folder / "broken.tif").write_bytes(b"broken")
+    return folder
+
+
+@pytest.fixture
+def dock(viewer, qtbot, saved_adapter):
+    """A dock that finds one adapter."""
+    saved_adapter()
+    made = BatchFolder(viewer)
+    yield made
+    made.job.stop()
+    qtbot.waitUntil(lambda: not made.job.running, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: made.start_button.isEnabled() or bool(made.missing()), timeout=WAIT_MS)
+    made.close()
+    made.deleteLater()
+
+
+def ready(dock: BatchFolder, qtbot) -> None:
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+
+
+def settled(dock: BatchFolder, qtbot) -> str:
+    """What the dock says when it has looked at the folder."""
+    qtbot.waitUntil(
+        lambda: not dock.job.running and "Looking" not in dock.missing(), timeout=WAIT_MS
+    )
+    return dock.reason.text()
+
+
+def run(dock: BatchFolder, qtbot) -> None:
+    ready(dock, qtbot)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.start_button.click()
+    settled(dock, qtbot)
+
+
+def column(dock: BatchFolder, number: int) -> list[str]:
+    model = dock.table.model()
+    return [model.index(row, number).data() for row in range(model.rowCount())]
+
+
+def test_a_folder_from_its_preview_to_a_result_in_the_viewer(dock, viewer, qtbot, images) -> None:
+    assert "Choose a folder" in dock.reason.text()
+    dock.form.folder.path = images
+    ready(dock, qtbot)
+    assert column(dock, 0) == ["broken.tif", *(f"cell {n}.tif" for n in range(5))]
+    assert set(column(dock, 1)) == {"waiting"}
+    assert dock.form.found.text() == "6 images."
+    assert not dock.open_button.isEnabled()
+    run(dock, qtbot)
+    assert "5 of 6 images done, 1 failed" in dock.status.text()
+    assert column(dock, 1) == ["failed earlier", *["done earlier"] * 5]
+    assert "cannot be read" in column(dock, 3)[0]
+    assert "class 1" in column(dock, 3)[1]
+    assert "Retry failed" in dock.reason.text()
+    assert dock.open_button.isEnabled()
+    assert (images / "segmented" / "report.csv").is_file()
+
+    dock.table.activated.emit(dock.table.model().index(2, 0))
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=WAIT_MS)
+    image, labels = viewer.layers
+    assert image.name == "cell 1.tif"
+    assert labels.data.shape == (40, 48)
+    np.testing.assert_allclose(labels.scale, (0.5, 0.5))
+    np.testing.assert_allclose(labels.scale, image.scale)
+    assert str(labels.units[0]) == "micrometer"
+    assert list(labels.features["class"]) == ["class 1", "class 2"]
+    dock.table.activated.emit(dock.table.model().index(2, 0))
+    qtbot.wait(200)
+    assert len(viewer.layers) == 2  # shown once
+    assert set(viewer.layers.selection) == {image, labels}
+
+
+def test_cancel_and_continue(dock, qtbot, images) -> None:
+    dock.form.folder.path = images
+    ready(dock, qtbot)
+    dock.start_button.click()
+    assert not dock.form.isEnabled()
+    qtbot.waitUntil(lambda: dock.table.records.counts()["done"] >= 1, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.cancel_button.click()
+    assert "Cancelled" in dock.status.text()
+    settled(dock, qtbot)
+    counts = dock.table.records.counts()
+    assert counts["done"] >= 1
+    assert counts["pending"] >= 1
+    assert dock.start_button.text() == "Continue"
+    before = {p.name: p.stat().st_mtime_ns for p in (images / "segmented").glob("*.tif")}
+    run(dock, qtbot)
+    assert dock.table.records.counts()["done"] == 5
+    after = {p.name: p.stat().st_mtime_ns for p in (images / "segmented").glob("*.tif")}
+    assert before.items() < after.items()  # nothing was done twice
+
+
+def test_other_settings_need_consent(dock, qtbot, images) -> None:
+    dock.form.pattern.setText("cell [01]*")
+    dock.form.folder.path = images
+    run(dock, qtbot)
+    assert dock.reason.text() == "All 2 images are done."
+    dock.form.wanted.boxes["uncertainty"].setChecked(True)
+    assert "with other settings" in settled(dock, qtbot)
+    assert not dock.start_button.isEnabled()
+    dock.form.options.boxes["overwrite"].setChecked(True)
+    run(dock, qtbot)
+    assert (images / "segmented" / "cell 0_uncertainty.tif").is_file()
+
+
+def test_what_is_wrong_is_said_and_disables_the_start(dock, qtbot, images, tmp_path) -> None:
+    dock.form.folder.path = tmp_path / "nowhere"
+    settled(dock, qtbot)
+    assert "is not a folder" in dock.form.found.text()
+    assert not dock.start_button.isEnabled()
+    dock.form.folder.path = images
+    dock.form.pattern.setText("*.png")
+    qtbot.waitUntil(lambda: "No image fits" in dock.form.found.text(), timeout=WAIT_MS)
+    dock.form.pattern.setText("*")
+    dock.form.output.path = images
+    qtbot.waitUntil(lambda: "among the images" in dock.form.found.text(), timeout=WAIT_MS)
+    dock.form.output.path = tmp_path / "results"
+    ready(dock, qtbot)
+
+
+def test_a_folder_in_use_is_said(dock, viewer, qtbot, images) -> None:
+    from napari_sam2_adapters.batch.lock import locked_folder
+
+    dock.form.folder.path = images
+    ready(dock, qtbot)
+    (images / "segmented").mkdir()
+    with (
+        locked_folder(images / "segmented"),
+        qtbot.waitSignal(dock.job.failed, timeout=WAIT_MS),
+    ):
+        dock.start_button.click()
+    assert "Another run is at work" in dock.status.text()
+    ready(dock, qtbot)
+
+
+def test_images_can_be_looked_at_without_an_adapter(viewer, qtbot, images) -> None:
+    dock = BatchFolder(viewer)
+    qtbot.addWidget(dock)
+    dock.form.folder.path = images
+    qtbot.waitUntil(lambda: dock.form.found.text() == "6 images.", timeout=WAIT_MS)
+    assert "Fine-tune" in settled(dock, qtbot)
+    dock.table.activated.emit(dock.table.model().index(1, 0))
+    qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=WAIT_MS)
+    dock.close()
+
+
+def test_the_table_sorts_by_what_is_meant(dock, qtbot, images) -> None:
+    for number in range(9, 12):
+        (images / f"cell {number}.tif").write_bytes((images / "cell 0.tif").read_bytes())
+    dock.form.folder.path = images
+    ready(dock, qtbot)
+    dock.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+    assert column(dock, 0)[:4] == ["cell 11.tif", "cell 10.tif", "cell 9.tif", "cell 4.tif"]
