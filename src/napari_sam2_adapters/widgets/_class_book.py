@@ -46,6 +46,7 @@ class ClassBook(QWidget):
         self._viewer, self._deletion = viewer, deletion
         self._layers: list[Labels] = []
         self._totals: dict[int, int] = {}
+        self._on_slice: dict[int, int] = {}
         self._zero_is: ZeroIs = "unlabelled"
         self.table = ClassTable()
         self.keys = NumberKeys(self._key_values)
@@ -85,7 +86,7 @@ class ClassBook(QWidget):
             What label 0 means.
         """
         self._follow(layers)
-        self._totals, self._zero_is = dict(totals), zero_is
+        self._totals, self._on_slice, self._zero_is = dict(totals), dict(on_slice), zero_is
         # few layers have many values; those that have number objects, which the dock refuses
         values = [value for value in sorted(totals) if totals[value]][: MOST_CLASSES + 1]
         classes = join_classes([classes_of_layer(layer, (), zero_is) for layer in layers])
@@ -175,7 +176,7 @@ class ClassBook(QWidget):
     def _write_classes(self, classes: tuple[ClassInfo, ...]) -> None:
         for layer in self._layers:
             name_classes(layer, classes)
-        self.table.show_classes(classes, self._totals)
+        self.table.show_classes(classes, self._totals, self._on_slice, at_once=True)
         self.keys.refresh()
         self._refresh_buttons()
         self.changed.emit()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_sam2_adapters.config import ClassInfo, default_classes
+from napari_sam2_adapters.data.pairs import MOST_CLASSES, ZeroIs
 
 __all__ = [
     "MOST_CLASSES",
@@ -20,9 +21,6 @@ __all__ = [
     "next_class",
 ]
 
-ZeroIs = Literal["unlabelled", "background"]
-
-MOST_CLASSES = 255
 _NAME_COLUMNS = ("class", "name", "label")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor
+from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtGui import QColor, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
@@ -19,6 +19,7 @@ from napari_sam2_adapters.config import ClassInfo
 
 __all__ = ["ClassTable"]
 
+_MOST_SHOWN = 8
 _VALUE, _NAME, _COLOR, _ON_SLICE, _PIXELS = range(5)
 _HEADERS = (
     ("Value", "In the label image; 1–9 are also the keys that pick the class while you paint."),
@@ -73,6 +74,8 @@ class ClassTable(QTableWidget):
         classes: tuple[ClassInfo, ...],
         totals: Mapping[int, int],
         on_slice: Mapping[int, int] | None = None,
+        *,
+        at_once: bool = False,
     ) -> None:
         """Fill the table; while a name is being typed only the numbers are brought up to date.
 
@@ -82,8 +85,10 @@ class ClassTable(QTableWidget):
             In the order of the rows.
         totals, on_slice
             Labelled pixels by value.
+        at_once
+            Do not wait for the end of typing.
         """
-        editing = self.state() == QAbstractItemView.State.EditingState
+        editing = not at_once and self.state() == QAbstractItemView.State.EditingState
         if not editing and classes != self._classes:
             self._set_rows(classes)
         self.blockSignals(True)
@@ -108,6 +113,17 @@ class ClassTable(QTableWidget):
             if info.value == value:
                 self.setFocus()
                 self.editItem(self.item(row, _NAME))
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 (Qt's name)
+        """Fit anew when the theme gives the rows another height."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange:
+            self._fit()
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 (Qt's name)
+        """Fit when the heights are known."""
+        super().showEvent(event)
+        self._fit()
 
     def _set_rows(self, classes: tuple[ClassInfo, ...]) -> None:
         chosen = self.chosen
@@ -160,9 +176,10 @@ class ClassTable(QTableWidget):
 
     def _fit(self) -> None:
         """As tall as its rows, up to eight of them."""
-        rows = min(max(self.rowCount(), 2), 8)
+        rows = min(max(self.rowCount(), 2), _MOST_SHOWN)
+        row = self.rowHeight(0) if self.rowCount() else self.verticalHeader().defaultSectionSize()
         height = self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth()
-        self.setFixedHeight(height + rows * self.verticalHeader().defaultSectionSize())
+        self.setFixedHeight(height + rows * row + 2)
 
 
 def _cell(text: str, column: int) -> QTableWidgetItem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -223,25 +224,19 @@ def _count_block(block: NDArray[Any]) -> Iterator[tuple[int, int]]:
 
 
 def _painted_planes(atoms: Sequence[Any]) -> set[Index] | None:
-    """Planes that a paint event touched; None when it does not say."""
+    """Planes that a paint event touched, and perhaps some between them; None when it does not say."""
     planes: set[Index] = set()
     for atom in atoms:
         places = atom[0]
-        if not isinstance(places, tuple) or not places:
+        if not isinstance(places, tuple) or len(places) < 2:
             return None
-        leading = [
-            np.arange(place.start, place.stop)
-            if isinstance(place, slice)
-            else np.atleast_1d(np.asarray(place))
-            for place in places[:-2]
-        ]
-        if any(isinstance(place, slice) for place in places):
-            grid = np.meshgrid(*leading, indexing="ij") if leading else []
-            leading = [part.ravel() for part in grid]
-        columns = np.broadcast_arrays(*leading) if leading else []
-        if not columns:
-            planes.add(())
-            continue
-        rows = np.unique(np.stack(columns, axis=1), axis=0)
-        planes |= {tuple(map(int, row)) for row in rows}
+        planes.update(product(*(_span(place) for place in places[:-2])))
     return planes
+
+
+def _span(place: Any) -> range:
+    """Positions along an axis, from the first to the last that is touched."""
+    if isinstance(place, slice):
+        return range(place.start, place.stop)
+    where = np.asarray(place)
+    return range(int(where.min()), int(where.max()) + 1) if where.size else range(0)

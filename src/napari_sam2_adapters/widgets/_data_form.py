@@ -45,17 +45,17 @@ class DataForm(QWidget):
         self.viewer = viewer
         self.rows: list[PairRow] = []
         self.zero = DropDown()
-        self.zero.addItem("not labelled yet – ignored", "unlabelled")
-        self.zero.addItem("background – a class of its own", "background")
+        self.zero.addItem("not labelled yet", "unlabelled")
+        self.zero.addItem("background", "background")
         self.zero.setToolTip(
-            "Whether pixels that you did not paint say nothing, or are background."
+            "Not labelled yet: pixels that you did not paint say nothing. Background: they are a class of their own."
         )
         self.book = ClassBook(viewer, ClassDeletion(self.describe, self))
         self.add_button = button("Add pair", "Learn from one more image.", self.add_row)
         self.find_button = button(
             "Find pairs", "Pair images with labels of a like name and shape.", self.find_pairs
         )
-        self._rows_layout = QVBoxLayout()
+        self._rows_layout, self.buttons = QVBoxLayout(), QHBoxLayout()
         self._lay_out()
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -164,15 +164,14 @@ class DataForm(QWidget):
 
     def find_pairs(self) -> None:
         """Pair every image with labels that fit by name and shape, beside the pairs that are complete."""
-        complete = [row for row in self.rows if row.image.layer and row.labels.layer]
+        complete = [row for row in self.rows if row.labels.layer and not row.guessed]
         used = {id(layer) for row in complete for layer in (row.image.layer, row.labels.layer)}
         images = [la for la in self._layers_of(Image) if id(la) not in used]
         labels = [la for la in self._layers_of(Labels) if id(la) not in used]
         open_rows = [row for row in self.rows if row not in complete]
         for image, layer in guess_pairs(images, labels):
             row = open_rows.pop(0) if open_rows else self.add_row()
-            row.image.choice.layer = image
-            row.labels.layer = layer
+            row.choose(image, layer)
 
     def show_classes(self) -> None:
         """Bring the class table up to date."""
@@ -217,17 +216,15 @@ class DataForm(QWidget):
         return describe_labels(layer, self.book.classes, str(name))
 
     def _lay_out(self) -> None:
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.add_button)
-        buttons.addWidget(self.find_button)
-        buttons.addStretch()
+        self.buttons.addWidget(self.add_button)
+        self.buttons.addWidget(self.find_button)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Label 0 is", self.zero)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._rows_layout)
-        layout.addLayout(buttons)
+        layout.addLayout(self.buttons)
         layout.addLayout(form)
         layout.addWidget(self.book)
 
@@ -275,7 +272,8 @@ class DataForm(QWidget):
     def _guess_labels(self, event: object = None) -> None:
         for row in self.rows:
             others = [known.labels.layer for known in self.rows if known is not row]
-            row.guess_labels([layer for layer in others if layer is not None])
+            taken = [layer for layer in others if layer is not None]
+            row.guess_labels(taken, again=event is not None)
 
     def _name_new_layer(self, row: PairRow) -> None:
         """A fresh layer gets the classes of the others, or two to start with."""

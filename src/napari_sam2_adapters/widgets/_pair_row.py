@@ -47,6 +47,7 @@ class PairRow(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._watched: Image | None = None
+        self.guessed = False
         self.image = ImageForm(viewer)
         self.labels = LayerChoice(
             viewer,
@@ -73,7 +74,8 @@ class PairRow(QWidget):
         self.image.changed.connect(self.changed)
         self.labels.layer_changed.connect(self._take_labels)
         self.counter.counted.connect(self.counted)
-        self.counter.edited.connect(self.edited)
+        self.counter.edited.connect(self._take_edit)
+        self.labels.activated.connect(self._settle)
         self._take_image()
 
     @property
@@ -132,15 +134,31 @@ class PairRow(QWidget):
         self.problem_line.setText(reason)
         self.problem_line.setVisible(say and bool(reason))
 
-    def guess_labels(self, taken: Sequence[Labels]) -> None:
-        """Choose the labels that fit best, unless some were chosen; none of those that are taken."""
+    def guess_labels(self, taken: Sequence[Labels], *, again: bool) -> None:
+        """Choose the labels that fit best, unless the user has chosen or painted in some.
+
+        Parameters
+        ----------
+        taken
+            Labels of other pairs.
+        again
+            Whether an earlier guess may be changed.
+        """
         image = self.image.layer
         self.add_button.setEnabled(image is not None)
-        if image is None or self.labels.layer is not None:
+        free = self.labels.layer is None or (again and self.guessed)
+        if image is None or not free:
             return
         best = best_labels(image, [layer for layer in self.labels.layers if layer not in taken])
-        if best is not None:
+        if best is not None and best is not self.labels.layer:
             self.labels.layer = best
+            self.guessed = True
+
+    def choose(self, image: Image, labels: Labels) -> None:
+        """Choose both layers."""
+        self.image.choice.layer = image
+        self.labels.layer = labels
+        self.guessed = False
 
     def add_labels(self) -> None:
         """Add an empty labels layer that lies on the image, and get the brush ready."""
@@ -153,6 +171,7 @@ class PairRow(QWidget):
         layer.brush_size = 6
         layer.mode = "paint"
         self.labels.layer = layer
+        self.guessed = False
 
     def stop(self) -> None:
         """Listen to no layer any more."""
@@ -182,6 +201,14 @@ class PairRow(QWidget):
         self.counter.follow(self.labels.layer)
         self._fit()
         self.changed.emit()
+
+    def _take_edit(self) -> None:
+        self._settle()
+        self.edited.emit()
+
+    def _settle(self, index: int = 0) -> None:
+        """What the user chose or painted in is no guess any more."""
+        self.guessed = False
 
     def _fit(self) -> None:
         layer = self.labels.layer

@@ -226,14 +226,14 @@ class FineTune(Dock):
             "Copies of the labels, saved every minute and before each run: put one back as a new layer.",
             self.open_saved,
         )
-        self.saved_button.setFlat(True)
 
     def _lay_out(self) -> None:
         for push in (self.start_button, self.pause_button, self.stop_button):
             self.buttons.addWidget(push)
+        self.data.buttons.addWidget(self.saved_button)
         self.column.addWidget(self.restore)
         self.column.addWidget(self.resume)
-        self.column.addWidget(section("Learn from", self.data, self.seen, self.saved_button))
+        self.column.addWidget(section("Learn from", self.data, self.seen))
         self.column.addWidget(section("Train", self.training, self.device))
         self.column.addWidget(self.course)
         after = QHBoxLayout()
