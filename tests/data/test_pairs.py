@@ -6,7 +6,14 @@ import pytest
 import zarr
 
 from napari_sam2_adapters.config import ClassInfo, default_classes
-from napari_sam2_adapters.data.pairs import Pair, find_classes, labelled_planes, plane_name
+from napari_sam2_adapters.data.pairs import (
+    MOST_CLASSES,
+    Pair,
+    check_classes,
+    find_classes,
+    labelled_planes,
+    plane_name,
+)
 
 
 def pair_of(labels, axes="YX", dtype=np.uint8):
@@ -79,9 +86,28 @@ def test_what_does_not_fit_is_refused_in_a_sentence():
         find_classes([pair_of(LABELS * 0)], "background")
     with pytest.raises(ValueError, match="Nothing is labelled"):
         find_classes([pair_of(np.full((3, 3), -1))], "unlabelled")
-    with pytest.raises(ValueError, match=r"more than 255 label values.*single objects"):
-        find_classes([pair_of(np.arange(1, 401).reshape(20, 20))], "unlabelled")
     with pytest.raises(ValueError, match="70000 occurs"):
         find_classes([pair_of(LABELS.astype(np.int64) * 14000)], "unlabelled")
     with pytest.raises(ValueError, match=r"values \[5\], which are in no class"):
         labelled_planes([pair_of(LABELS)], default_classes([1, 2]), "unlabelled")
+
+
+@pytest.mark.parametrize("zero_is", ["unlabelled", "background"])
+def test_grey_values_are_not_taken_for_classes(zero_is):
+    first = 0 if zero_is == "background" else 1
+    most = np.arange(first, MOST_CLASSES + first).reshape(4, 8)
+    assert len(find_classes([pair_of(most)], zero_is)) == MOST_CLASSES
+    grey = np.arange(first, MOST_CLASSES + first + 1).reshape(3, 11)
+    with pytest.raises(ValueError, match=r"33 label values.*look like grey values.*settings file"):
+        find_classes([pair_of(grey)], zero_is)
+    with pytest.raises(ValueError, match=r"33 label values"):  # of two images together
+        find_classes([pair_of(most), pair_of(most + 1)], zero_is)
+
+
+def test_classes_that_are_named_may_be_more():
+    named = default_classes(list(range(1, 256)))
+    check_classes(named, "unlabelled")
+    planes = labelled_planes([pair_of(np.arange(1, 101).reshape(10, 10))], named, "unlabelled")
+    assert planes[0, ()].max() == 99
+    with pytest.raises(ValueError, match="at most 255"):
+        check_classes(default_classes(list(range(1, 257))), "unlabelled")

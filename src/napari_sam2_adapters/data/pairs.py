@@ -23,6 +23,7 @@ from napari_sam2_adapters.metrics import UNLABELLED
 
 __all__ = [
     "MOST_CLASSES",
+    "MOST_NAMED_CLASSES",
     "NOTHING_LABELLED",
     "Pair",
     "ZeroIs",
@@ -36,7 +37,9 @@ __all__ = [
 ]
 
 ZeroIs = Literal["unlabelled", "background"]
-MOST_CLASSES = 255
+MOST_CLASSES = 32
+"""Label values that are taken for classes without being named one by one; more are grey values or numbered objects."""
+MOST_NAMED_CLASSES = 255
 NOTHING_LABELLED = (
     "Nothing is labelled. Paint some pixels of each class into the labels, with a value above 0."
 )
@@ -75,8 +78,9 @@ def find_classes(pairs: Sequence[Pair], zero_is: ZeroIs) -> tuple[ClassInfo, ...
     Raises
     ------
     ValueError
-        When nothing is labelled, there are more than 255 values, or the labels are not whole numbers.
+        When nothing is labelled, there are more than `MOST_CLASSES` values, or the labels are not whole numbers.
     """
+    first = 0 if zero_is == "background" else 1
     values: set[int] = set()
     for pair in pairs:
         _check_pair(pair)
@@ -84,8 +88,7 @@ def find_classes(pairs: Sequence[Pair], zero_is: ZeroIs) -> tuple[ClassInfo, ...
             values |= set(
                 map(int, np.unique(read_plane(pair.labels, label_axes(pair.axes), index)))
             )
-            _check_number_of_classes(len(values), pair.name)
-    first = 0 if zero_is == "background" else 1
+            _check_number_of_classes({value for value in values if value >= first}, pair.name)
     found = sorted(value for value in values if value >= first)
     if not any(value > 0 for value in values):
         raise ValueError(NOTHING_LABELLED)
@@ -184,11 +187,13 @@ def common_channels(pairs: Sequence[Pair]) -> int:
     return first
 
 
-def _check_number_of_classes(number: int, name: str) -> None:
-    if number > MOST_CLASSES + 1:
+def _check_number_of_classes(values: set[int], name: str) -> None:
+    if len(values) > MOST_CLASSES:
         raise ValueError(
-            f"{name} has more than {MOST_CLASSES} label values. If they number single objects, give all "
-            "objects of a class one value, for example (labels > 0) + 1."
+            f"With {name} there are {len(values)} label values from {min(values)} to {max(values)}, but at most "
+            f"{MOST_CLASSES} are taken for classes: these look like grey values, or like numbers of single objects. "
+            "Give label images with one value per class, for example (labels > 0) + 1, or name the classes that are "
+            "meant in the settings file."
         )
 
 
@@ -202,9 +207,9 @@ def check_classes(classes: Sequence[ClassInfo], zero_is: ZeroIs) -> None:
     """
     check_zero_is(zero_is)
     values = [info.value for info in classes]
-    if len(set(values)) != len(values) or len(values) > MOST_CLASSES:
+    if len(set(values)) != len(values) or len(values) > MOST_NAMED_CLASSES:
         raise ValueError(
-            f"Classes need different values and are at most {MOST_CLASSES}; got the values {values}."
+            f"Classes need different values and are at most {MOST_NAMED_CLASSES}; got the values {values}."
         )
     if zero_is == "unlabelled" and 0 in values:
         raise ValueError(
