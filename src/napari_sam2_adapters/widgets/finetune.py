@@ -209,18 +209,21 @@ class FineTune(Dock):
         self.resume.stop()
 
     def _make_buttons(self) -> None:
-        self.start_button = button("Fine-tune", _START_TIP, self.start)
+        self.start_button = button("Fine-tune", _START_TIP, self.start, "play")
         self.pause_button = button("Pause", "Pause, or continue.", self.job.toggle_pause)
         self.stop_button = button(
-            "Stop", "End now and keep the best weights so far; it can be resumed.", self.job.stop
+            "Stop",
+            "End now and keep the best weights so far; it can be resumed.",
+            self.job.stop,
+            "stop",
         )
         self.segment_button = button(
-            "Segment with it", "Open the Segment dock with this adapter.", self.segment
+            "Segment with it", "Open the Segment dock with this adapter.", self.segment, "layers"
         )
         self.go_on_button = button(
             "Go on", "Train this adapter further, with the strokes added since.", self.go_on
         )
-        self.save_button = button("Save as …", "Save the adapter to a file.", self.save)
+        self.save_button = button("Save as …", "Save the adapter to a file.", self.save, "export")
         self.saved_button = button(
             "Saved labels …",
             "Copies of the labels, saved every minute and before each run: put one back as a new layer.",
