@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_sam2_adapters.config import Settings
 
-__all__ = ["SettingsForm"]
+__all__ = ["RealSpinBox", "SettingsForm"]
 
 S = TypeVar("S", bound=Settings)
 
@@ -84,7 +84,7 @@ class SettingsForm(QWidget, Generic[S]):
             editor.set(getattr(settings, name))
 
 
-class _RealSpinBox(QDoubleSpinBox):
+class RealSpinBox(QDoubleSpinBox):
     """Shows a number without idle zeros."""
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 (Qt's name)
@@ -127,7 +127,7 @@ def _choice(options: tuple[str, ...]) -> _Editor:
 
 
 def _number(field: FieldInfo, *, whole: bool, optional: bool) -> _Editor:
-    box: QSpinBox | QDoubleSpinBox = QSpinBox() if whole else _RealSpinBox()
+    box: QSpinBox | QDoubleSpinBox = QSpinBox() if whole else RealSpinBox()
     box.setKeyboardTracking(False)
     step = 1 if whole else 1e-5
     low, high = _bounds(field, step)

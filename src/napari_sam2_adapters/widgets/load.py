@@ -1,0 +1,102 @@
+"""The Load dock: files and folders as layers, with their axes, pixel sizes and labels."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from typing import Any
+
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+
+from napari_sam2_adapters.widgets._dock import Dock, button
+from napari_sam2_adapters.widgets._file_layers import FileLayer
+from napari_sam2_adapters.widgets._load_form import LoadForm
+from napari_sam2_adapters.widgets._loading import LoadRequest, load_layers
+from napari_sam2_adapters.widgets._path_line import dropped_paths
+
+__all__ = ["Load"]
+
+
+class Load(Dock):
+    """Dock that opens images, and folders of them, as layers.
+
+    Parameters
+    ----------
+    napari_viewer
+        The napari viewer.
+    """
+
+    uses_torch = False
+    closing_question = "Images are still being loaded. Stop that, and close napari?"
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self.form = LoadForm()
+        self.load_button = button("Load", "Add the layers.", self.start)
+        self.cancel_button = button("Cancel", "Stop; layers that are there stay.", self.job.stop)
+        self._layers = 0
+        self.setAcceptDrops(True)
+        self.column.addWidget(self.form)
+        self.column.addStretch()
+        self.buttons.addWidget(self.load_button)
+        self.buttons.addWidget(self.cancel_button)
+        self.form.changed.connect(self.refresh)
+        self.job.updated.connect(self._take_layers)
+        self.job.ended.connect(self._take_end)
+        self.job.failed.connect(self.status.setText)
+        self.job.state_changed.connect(self.refresh)
+        self.refresh()
+
+    def start(self) -> None:
+        """Read the files and add their layers, one image after the other."""
+        request = self.form.request()
+        if self.job.running or request is None or self.form.missing():
+            return
+        self._layers = 0
+        self.progress.setRange(0, 1 if request.stack is not None else len(request.paths))
+        self.progress.setValue(0)
+        self.status.setText("Reading …")
+        self.job.start(_load, request)
+
+    def refresh(self) -> None:
+        """Enable what can be used now, and say why the rest cannot."""
+        running = self.job.running
+        missing = "" if running else self.form.missing()
+        self.load_button.setEnabled(not running and not missing)
+        self.load_button.setToolTip(missing or "Add the layers.")
+        self.cancel_button.setEnabled(running and not self.job.stopping)
+        self.reason.setText(missing)
+        self.reason.setVisible(bool(missing))
+        self.progress.setVisible(running)
+        self.form.setEnabled(not running)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 (Qt's name)
+        """Take files and folders of this machine."""
+        if dropped_paths(event.mimeData()):
+            event.acceptProposedAction()
+        else:
+            event.ignore()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 (Qt's name)
+        """Choose what was dropped; it is loaded on a click, after a look at its axes."""
+        self.form.folder.take(dropped_paths(event.mimeData()))
+        event.acceptProposedAction()
+
+    def _take_layers(self, layers: list[FileLayer]) -> None:
+        for layer in layers:
+            self._layers += len(layer.add_to(self.viewer))
+        self.progress.setValue(self.progress.value() + 1)
+        self.status.setText(f"{self._layers} layers added.")
+
+    def _take_end(self, stopped: bool) -> None:
+        many = "1 layer" if self._layers == 1 else f"{self._layers} layers"
+        self.status.setText(f"{'Cancelled; ' if stopped else ''}{many} added.")
+
+
+def _load(stop: threading.Event, request: LoadRequest) -> Generator[list[FileLayer], None, bool]:
+    """Read images until all are there or it is stopped; gives whether it was."""
+    for layers in load_layers(request):
+        yield layers
+        if stop.is_set():
+            return True
+    return False

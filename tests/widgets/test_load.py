@@ -1,0 +1,249 @@
+"""The Load dock as a person uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+
+from napari_sam2_adapters.batch.job import BatchJob, JobFile, write_job_file
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.widgets.load import Load
+
+WAIT_MS = 60_000
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def dock(viewer, qtbot):
+    made = Load(viewer)
+    yield made
+    qtbot.waitUntil(lambda: not made.job.running and not made.form.waiting, timeout=WAIT_MS)
+    made.close()
+    made.deleteLater()
+
+
+def write_sections(folder: Path, number: int = 11, dtype: str = "uint8") -> Path:
+    folder.mkdir(parents=True)
+    for i in range(number):
+        tifffile.imwrite(
+            folder / f"section_{i}.tif",
+            np.full((30, 40), i, dtype),
+            imagej=True,
+            resolution=(100.0, 100.0),
+            metadata={"unit": "um"},
+        )
+    return folder
+
+
+def settled(dock: Load, qtbot) -> str:
+    """What the dock says when it has looked at the files."""
+    qtbot.waitUntil(lambda: not dock.form.waiting, timeout=WAIT_MS)
+    return dock.reason.text()
+
+
+def load(dock: Load, qtbot) -> None:
+    assert settled(dock, qtbot) == ""
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.load_button.click()
+
+
+def test_sections_become_one_lazy_stack_with_what_is_set(dock, viewer, qtbot, tmp_path) -> None:
+    assert "Choose images" in dock.reason.text()
+    assert not dock.load_button.isEnabled()
+    dock.form.folder.path = write_sections(tmp_path / "block")
+    settled(dock, qtbot)
+    axes = dock.form.axes
+    assert axes.axes == "ZYX"
+    assert [size.value() for size in axes.sizes] == pytest.approx([0.01] * 3)
+    assert axes.unit.currentText() == "micrometer"
+    assert dock.form.list.item(2).text() == "section_2.tif"
+    axes.sizes[0].setValue(0.05)
+    load(dock, qtbot)
+    (layer,) = viewer.layers
+    assert layer.name == "block"
+    assert layer.data.shape == (11, 30, 40)
+    assert not isinstance(layer.data, np.ndarray)
+    np.testing.assert_allclose(layer.scale, (0.05, 0.01, 0.01))
+    assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
+    assert layer.axis_labels == ("z", "y", "x")
+    assert np.asarray(layer.data[10]).max() == 10
+    assert dock.status.text() == "1 layer added."
+
+
+def test_files_without_a_tick_stay_out(dock, viewer, qtbot, tmp_path) -> None:
+    folder = write_sections(tmp_path / "block")
+    (folder / "section_3.tif").write_bytes(b"broken")
+    dock.form.folder.path = folder
+    qtbot.waitUntil(lambda: "section_3.tif cannot be read" in dock.reason.text(), timeout=WAIT_MS)
+    assert not dock.load_button.isEnabled()
+    dock.form.list.item(3).setCheckState(Qt.CheckState.Unchecked)
+    settled(dock, qtbot)
+    assert dock.form.found.text() == "10 of 11 files."
+    load(dock, qtbot)
+    assert viewer.layers[0].data.shape == (10, 30, 40)
+    dock.form.none_button.click()
+    assert "Tick the files" in settled(dock, qtbot)
+    dock.form.all_button.click()
+    qtbot.waitUntil(lambda: "section_3.tif" in dock.reason.text(), timeout=WAIT_MS)
+
+
+def test_separate_images_keep_their_own_sizes_unless_one_is_set(
+    dock, viewer, qtbot, tmp_path
+) -> None:
+    folder = write_sections(tmp_path / "images", 2)
+    coarse = {"imagej": True, "resolution": (1.0, 1.0), "metadata": {"unit": "um"}}
+    tifffile.imwrite(folder / "coarse.tif", np.zeros((20, 20), np.uint16), **coarse)
+    dock.form.folder.path = folder
+    qtbot.waitUntil(lambda: "of one kind" in dock.reason.text(), timeout=WAIT_MS)
+    dock.form.kind.setCurrentIndex(1)
+    load(dock, qtbot)
+    assert [layer.scale[0] for layer in viewer.layers] == pytest.approx([1, 0.01, 0.01])
+    viewer.layers.clear()
+    for size in dock.form.axes.sizes:
+        size.setValue(7)
+    load(dock, qtbot)
+    assert [layer.scale[0] for layer in viewer.layers] == [7, 7, 7]
+
+
+def test_axes_that_make_no_sense_are_refused(dock, qtbot, tmp_path) -> None:
+    dock.form.folder.path = write_sections(tmp_path / "block")
+    settled(dock, qtbot)
+    box = dock.form.axes.letters[0]
+    box.setCurrentIndex(box.findData("Y"))
+    assert "each at most once" in dock.reason.text()
+    assert not dock.load_button.isEnabled()
+    box.setCurrentIndex(box.findData("T"))
+    assert dock.load_button.isEnabled()
+
+
+def test_channels_are_colours_layers_or_an_axis(dock, viewer, qtbot, tmp_path) -> None:
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "tissue.png")
+    dock.form.folder.path = tmp_path / "tissue.png"
+    settled(dock, qtbot)
+    assert dock.form.axes.channel_choice == "rgb"
+    load(dock, qtbot)
+    assert viewer.layers[0].rgb
+
+    rng = np.random.default_rng(0)
+    array = rng.integers(0, 4000, (2, 20, 30), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "two.tif", array, imagej=True, metadata={"axes": "CYX"})
+    dock.form.folder.path = tmp_path / "two.tif"
+    settled(dock, qtbot)
+    assert dock.form.axes.axes == "CYX"
+    assert dock.form.axes.channel_choice == "layers"
+    load(dock, qtbot)
+    assert [layer.name for layer in viewer.layers[1:]] == [
+        "two.tif – channel 1",
+        "two.tif – channel 2",
+    ]
+    low, high = viewer.layers[1].contrast_limits
+    assert 0 <= low < 100
+    assert 3900 < high <= 4000
+    choice = dock.form.axes.channels
+    choice.setCurrentIndex(choice.findData("axis"))
+    load(dock, qtbot)
+    assert viewer.layers[-1].axis_labels == ("c", "y", "x")
+
+
+def test_grey_stacks_of_three_planes_can_be_called_what_they_are(
+    dock, viewer, qtbot, tmp_path
+) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((3, 20, 30), np.uint8), photometric="minisblack")
+    dock.form.folder.path = tmp_path / "x.tif"
+    settled(dock, qtbot)
+    box = dock.form.axes.letters[0]
+    box.setCurrentIndex(box.findData("Z"))
+    load(dock, qtbot)
+    assert not viewer.layers[0].rgb
+    assert viewer.layers[0].axis_labels == ("z", "y", "x")
+
+
+def test_labels_lie_on_their_image_with_their_classes(dock, viewer, qtbot, tmp_path) -> None:
+    folder = write_sections(tmp_path / "block")
+    labels = np.zeros((11, 30, 40), np.uint8)
+    labels[:, 5:10] = 1
+    labels[:, 15:20] = 4
+    (tmp_path / "done").mkdir()
+    tifffile.imwrite(tmp_path / "done" / "labels.tif", labels)
+    job = BatchJob(model=Path("m"), folder=folder, output=tmp_path / "done")
+    known = ClassInfo(value=4, name="membrane", color="#ff0000")
+    write_job_file(
+        JobFile(job=job, model_sha256="", settings_sha256="", classes=(known,), package_version="0")
+    )
+    dock.form.folder.path = folder
+    dock.form.labels.path = tmp_path / "done" / "labels.tif"
+    settled(dock, qtbot)
+    dock.form.axes.sizes[0].setValue(0.05)
+    load(dock, qtbot)
+    image, layer = viewer.layers
+    np.testing.assert_array_equal(layer.data, labels)
+    np.testing.assert_allclose(layer.scale, image.scale)
+    assert list(layer.features["index"]) == [1, 4]
+    assert list(layer.features["class"]) == ["class 1", "membrane"]
+    np.testing.assert_allclose(layer.colormap.map(4)[:3], (1, 0, 0))
+    layer.data_setitem((np.array([0]), np.array([0]), np.array([0])), 1)  # it can be painted in
+    assert layer.data[0, 0, 0] == 1
+
+
+def test_label_files_of_a_folder_are_found_by_name(dock, viewer, qtbot, tmp_path) -> None:
+    folder = write_sections(tmp_path / "block", 3)
+    for i in range(3):
+        path = tmp_path / "labels" / f"section_{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((30, 40), i + 1, np.uint8)).save(path)
+    dock.form.folder.path = folder
+    dock.form.labels.path = tmp_path / "labels"
+    load(dock, qtbot)
+    assert viewer.layers[1].data[:, 0, 0].tolist() == [1, 2, 3]
+    viewer.layers.clear()
+    dock.form.kind.setCurrentIndex(1)
+    load(dock, qtbot)
+    assert [type(layer).__name__ for layer in viewer.layers] == ["Image", "Labels"] * 3
+
+
+def test_labels_that_do_not_fit_are_refused(dock, viewer, qtbot, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "labels.tif", np.zeros((5, 5), np.uint8))
+    dock.form.folder.path = write_sections(tmp_path / "block", 3)
+    dock.form.labels.path = tmp_path / "labels.tif"
+    settled(dock, qtbot)
+    with qtbot.waitSignal(dock.job.failed, timeout=WAIT_MS):
+        dock.load_button.click()
+    assert "needs (3, 30, 40)" in dock.status.text()
+    assert len(viewer.layers) == 0
+    dock.form.labels.path = tmp_path / "nowhere.tif"
+    assert "There are no labels" in dock.reason.text()
+
+
+def test_several_files_dropped_on_the_dock_are_ticked(dock, qtbot, tmp_path) -> None:
+    folder = write_sections(tmp_path / "block", 4)
+    content = QMimeData()
+    content.setUrls([QUrl.fromLocalFile(str(folder / f"section_{i}.tif")) for i in (1, 3)])
+    dock.dropEvent(
+        QDropEvent(
+            QPoint(5, 5).toPointF(),
+            Qt.DropAction.CopyAction,
+            content,
+            Qt.MouseButton.LeftButton,
+            Qt.KeyboardModifier.NoModifier,
+        )
+    )
+    settled(dock, qtbot)
+    assert [path.name for path in dock.form.paths] == ["section_1.tif", "section_3.tif"]
+
+
+def test_what_is_no_image_is_said(dock, qtbot, tmp_path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    dock.form.folder.path = tmp_path / "notes.txt"
+    assert "no image that can be read" in settled(dock, qtbot)
+    dock.form.folder.path = tmp_path
+    qtbot.waitUntil(lambda: "No image fits" in dock.reason.text(), timeout=WAIT_MS)
