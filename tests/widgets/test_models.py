@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,8 +224,14 @@ class TestBackbones:
         answers: list[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        append = download._Part.append
+
+        def slowly(part: download._Part, piece: bytes) -> None:
+            time.sleep(0.01)
+            append(part, piece)
+
+        monkeypatch.setattr(download._Part, "append", slowly)
         monkeypatch.setattr(download, "_PIECE_BYTES", 1000)
-        monkeypatch.setattr(_backbone_list, "_REPORTS_PER_S", 1e9)
         expects(WEIGHTS)
         dock.backbones.choose("tiny")
         dock.job.updated.connect(lambda _: dock.cancel_button.click())
