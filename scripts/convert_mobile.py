@@ -30,6 +30,8 @@ from mobile_network import expected_shapes
 from safetensors.torch import load_file
 from torch import Tensor
 
+from napari_sam2_adapters.atomic import write_atomically
+
 __all__ = ["convert", "encode", "expected_shapes", "read_checkpoint"]
 
 FORMAT_VERSION = "1"
@@ -265,7 +267,7 @@ def main(
         typer.echo(f"Nothing was written. {error}", err=True)
         raise typer.Exit(1) from error
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(content)
+    write_atomically(output, lambda file: file.write(content), overwrite=True)
     typer.echo(
         f"{output.name}: {len(content):,} bytes, sha256 {hashlib.sha256(content).hexdigest()}"
     )

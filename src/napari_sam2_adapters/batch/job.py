@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.config import ClassInfo, PredictConfig, Settings, describe_errors
-from napari_sam2_adapters.data.atomic import write_atomically
 
 __all__ = [
     "JOB_FILE",

@@ -12,10 +12,10 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.batch.plan import REPORT_CSV, REPORT_JSONL
 from napari_sam2_adapters.batch.stamps import FileStamp
 from napari_sam2_adapters.config import Settings
-from napari_sam2_adapters.data.atomic import write_atomically
 
 __all__ = ["Entry", "Report"]
 

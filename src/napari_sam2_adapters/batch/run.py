@@ -9,6 +9,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from napari_sam2_adapters.atomic import remove_partial_files
 from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, JobFile, write_job_file
 from napari_sam2_adapters.batch.lock import results_folder
 from napari_sam2_adapters.batch.plan import Item, printable
@@ -23,7 +24,6 @@ from napari_sam2_adapters.batch.segment_file import (
 )
 from napari_sam2_adapters.batch.stamps import FileStamp
 from napari_sam2_adapters.batch.standing import Standing, judge
-from napari_sam2_adapters.data.atomic import remove_partial_files
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.inference.tiled_run import TileProgress

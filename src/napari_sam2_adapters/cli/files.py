@@ -107,7 +107,7 @@ def write_json(path: Path, content: dict[str, Any], *, overwrite: bool) -> None:
     FileExistsError
         When the file exists and ``overwrite`` is not set.
     """
-    from napari_sam2_adapters.data.atomic import write_atomically
+    from napari_sam2_adapters.atomic import write_atomically
 
     text = json.dumps(content, indent=2) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.config import ClassInfo
-from napari_sam2_adapters.data.atomic import write_atomically
 
 __all__ = ["draw_overlay"]
 

@@ -15,7 +15,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from napari_sam2_adapters.data.atomic import write_atomically
+from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.data.axes import (
     ArrayLike,
     check_axes,

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam2_adapters.data.atomic import write_atomically
+from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.data.axes import ArrayLike, check_axes
 from napari_sam2_adapters.data.units import file_symbol, unit_name
 from napari_sam2_adapters.inference.postprocess import Block, block_keys

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.config import ClassInfo, ModelConfig
 from napari_sam2_adapters.models.backbone import HieraBackbone
 from napari_sam2_adapters.models.backbone_files import (
@@ -206,6 +207,8 @@ def install_backbone(name: str, source: Path) -> Path:
         When there is no such file.
     ValueError
         When it does not hold this backbone.
+    OSError
+        When the cache cannot be written; what was there before is still there then.
     """
     entry = backbone_file(name)
     if entry.shape is None:
@@ -213,10 +216,7 @@ def install_backbone(name: str, source: Path) -> Path:
     _, _, sha256 = load_backbone(name, source)
     target = cached_path(name, sha256)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(".part")
-    try:
-        shutil.copyfile(source, part)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-    return target
+    with source.open("rb") as content:
+        return write_atomically(
+            target, lambda file: shutil.copyfileobj(content, file), overwrite=True
+        )

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save
 from torch import Tensor
 
+from napari_sam2_adapters.atomic import write_atomically
+
 __all__ = ["write_tensors"]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write beside the target, force it to the disk, and only then give it its name.
+    """Write them as `write_atomically` does.
 
     Parameters
     ----------
@@ -30,19 +30,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     OSError
         When it cannot be written; what was there before is still there then.
     """
-    # Short and free of the target's name, which may be as long as a file system allows.
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as stream:
-                stream.write(save(dict(tensors), dict(metadata)))
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        content = save(dict(tensors), dict(metadata))
+        write_atomically(path, lambda file: file.write(content), overwrite=True)
     except OSError as error:
         raise OSError(
-            f"{path} could not be written: {error}. Make room on the disk or choose another folder."
+            f"{path} could not be written: {error.strerror or error}. Make room on the disk or choose another folder."
         ) from error

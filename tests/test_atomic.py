@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+
+import pytest
+
+from napari_sam2_adapters.atomic import check_writable, remove_partial_files, write_atomically
+
+
+def test_a_failure_leaves_neither_a_new_nor_a_damaged_file(tmp_path: Path) -> None:
+    target = tmp_path / "mask.tif"
+    target.write_bytes(b"precious")
+
+    def fill(file) -> None:
+        file.write(b"half")
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_atomically(target, fill, overwrite=True)
+    assert target.read_bytes() == b"precious"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_is_there_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    target = tmp_path / "mask.tif"
+    write_atomically(target, lambda file: file.write(b"first"))
+    with pytest.raises(FileExistsError, match="Choose another name"):
+        write_atomically(target, lambda file: file.write(b"second"))
+    assert target.read_bytes() == b"first"
+    write_atomically(target, lambda file: file.write(b"second"), overwrite=True)
+    assert target.read_bytes() == b"second"
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    target = tmp_path / ("n" * 251 + ".tif")
+    assert write_atomically(target, lambda file: file.write(b"x")).read_bytes() == b"x"
+
+
+def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".0123456789abcdef.partial").write_bytes(b"half")
+    theirs = [tmp_path / ".notes.partial", tmp_path / "0123456789abcdef.partial"]
+    for path in theirs:
+        path.write_bytes(b"precious")
+    remove_partial_files(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(theirs)
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_target(tmp_path: Path) -> None:
+    def full(file) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: .*mask.tif") as caught:
+        write_atomically(tmp_path / "mask.tif", full)
+    assert caught.value.errno == errno.ENOSPC
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as no_folder:
+        write_atomically(tmp_path / "file" / "mask.tif", lambda file: file.write(b"x"))
+    assert no_folder.value.filename == str(tmp_path / "file" / "mask.tif")
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_the_target(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(
+            tmp_path / "copy.tif", lambda file: file.write((tmp_path / "source").read_bytes())
+        )
+    assert caught.value.filename == str(tmp_path / "source")
+
+
+def test_a_folder_is_made_and_tried(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "folder")
+    assert not list((tmp_path / "new" / "folder").iterdir())
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(OSError, match=r"written into the folder .*file.*Choose another folder"):
+        check_writable(tmp_path / "file" / "folder")
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="a file system that takes no files"
+)
+def test_a_folder_that_takes_no_files_is_refused() -> None:
+    with pytest.raises(OSError, match="Nothing can be written into the folder /proc/self"):
+        check_writable(Path("/proc/self"))
