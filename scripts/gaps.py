@@ -20,9 +20,14 @@ PACKAGE = "napari_sam2_adapters"
 
 @dataclass(frozen=True)
 class Gap:
-    """A time without an answer: milliseconds, and the function that ran in it, ours if one of ours did."""
+    """A time without an answer: milliseconds, how many of them the GUI thread computed, and in which function.
+
+    The function is one of ours if one was on the stack. Where the GUI thread computed much less than it took, it waited: for Python's
+    lock, for a file, or for other programs on this machine.
+    """
 
     ms: float
+    computed_ms: float
     culprit: str
     ours: bool
 
@@ -33,7 +38,7 @@ class GapWatch:
     def __init__(self) -> None:
         self.gaps: list[Gap] = []
         self._main = threading.main_thread().ident
-        self._last = time.perf_counter()
+        self._last, self._computed = time.perf_counter(), time.thread_time()
         self._seen: Counter[tuple[str, bool]] = Counter()
         self._timer = QTimer()
         self._timer.timeout.connect(self._tick)
@@ -42,13 +47,15 @@ class GapWatch:
     def start(self) -> None:
         """Begin anew."""
         self.gaps.clear()
-        self._last, self._running = time.perf_counter(), True
+        self._running = True
+        self.skip()
         self._timer.start(TICK_MS)
         threading.Thread(target=self._look, daemon=True).start()
 
     def skip(self) -> None:
         """Do not count what has passed since the last turn."""
-        self._last, self._seen = time.perf_counter(), Counter()
+        self._last, self._computed = time.perf_counter(), time.thread_time()
+        self._seen = Counter()
 
     def stop(self) -> None:
         """Stop looking."""
@@ -63,16 +70,16 @@ class GapWatch:
         lines = [
             f"event loop: 95 % of {len(lengths)} gaps ≤ {np.percentile(lengths, 95):.0f} ms, worst {lengths.max():.0f} ms"
         ]
-        worst: dict[tuple[str, bool], float] = {}
-        for gap in self.gaps:
+        worst: dict[str, Gap] = {}
+        for gap in sorted(self.gaps, key=lambda gap: gap.ms):
             if gap.culprit:
-                key = (gap.culprit, gap.ours)
-                worst[key] = max(worst.get(key, 0), gap.ms)
+                worst[gap.culprit] = gap
         for ours, title in ((True, "slowest of ours"), (False, "slowest of others")):
-            named = sorted(
-                ((ms, name) for (name, o), ms in worst.items() if o is ours), reverse=True
-            )
-            lines += [f"  {title}: {ms:.0f} ms {name}" for ms, name in named[:4]]
+            named = sorted((g for g in worst.values() if g.ours is ours), key=lambda gap: -gap.ms)
+            lines += [
+                f"  {title}: {gap.ms:.0f} ms, {gap.computed_ms:.0f} of them computing, {gap.culprit}"
+                for gap in named[:5]
+            ]
         return "\n".join(lines)
 
     def worst_of_ours_ms(self) -> float:
@@ -88,7 +95,9 @@ class GapWatch:
         gap = (now - self._last) * 1000
         seen, self._seen, self._last = self._seen, Counter(), now
         (name, ours), _ = seen.most_common(1)[0] if seen else (("", False), 0)
-        self.gaps.append(Gap(gap, name, ours))
+        computed = time.thread_time()
+        self.gaps.append(Gap(gap, (computed - self._computed) * 1000, name, ours))
+        self._computed = computed
 
     def _look(self) -> None:
         """Note, from a thread of its own, where the GUI thread is while it does not answer."""
@@ -106,7 +115,7 @@ def _culprit(frame: FrameType | None) -> tuple[str, bool]:
     innermost = frame
     while frame is not None:
         if PACKAGE in Path(frame.f_code.co_filename).parts:
-            return _named(frame), True
+            return f"{_named(frame)}, line {frame.f_lineno}", True
         frame = frame.f_back
     return (_named(innermost), False) if innermost else ("", False)
 

@@ -33,3 +33,29 @@ def test_the_ending_of_a_model_file_is_the_models_own() -> None:
     from napari_sam2_adapters.models.model_file import SUFFIX as THEIRS
 
     assert SUFFIX == THEIRS
+
+
+def test_every_contribution_names_a_command_that_is_there() -> None:
+    contributions = PluginManifest.from_distribution("napari-sam2-adapters").contributions
+    commands = {command.id for command in contributions.commands}
+    used = {c.command for c in (*contributions.readers, *contributions.writers)}
+    used |= {c.command for c in (*contributions.widgets, *contributions.sample_data)}
+    used |= {item.command for items in contributions.menus.values() for item in items}
+    assert used <= commands
+
+
+def test_menus_are_those_that_napari_has() -> None:
+    from napari._app_model.constants._menus import is_menu_contributable
+
+    menus = PluginManifest.from_distribution("napari-sam2-adapters").contributions.menus
+    assert {"napari/layers/segment", "napari/layers/annotate", "napari/layers/measure"} <= set(
+        menus
+    )
+    assert all(is_menu_contributable(menu) for menu in menus)
+
+
+def test_titles_in_the_palette_differ() -> None:
+    contributions = PluginManifest.from_distribution("napari-sam2-adapters").contributions
+    titles = [command.title for command in contributions.commands]
+    assert len(set(titles)) == len(titles)
+    assert all(title[0].isupper() and not title.endswith(".") for title in titles)

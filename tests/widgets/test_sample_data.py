@@ -28,8 +28,9 @@ def test_a_hint_says_what_to_do_next(make_napari_viewer_proxy) -> None:
     image, truth, strokes = viewer.layers
     hint = notification_manager.records[-1].message
     painted = int(strokes.data.any(axis=(1, 2)).sum())
-    assert f"strokes on the first {painted} to learn from" in hint
-    assert f"none on the other {len(strokes.data) - painted} to try" in hint
+    others = len(strokes.data) - painted
+    assert f"The first {painted} of {len(strokes.data)} slices have strokes" in hint
+    assert f"try it on the other {others}." in hint
     for named in (strokes.name, truth.name, "Layers ▸ Segment ▸ Fine-tune"):
         assert named in hint
     assert image.metadata["licence"] == "CC0-1.0"

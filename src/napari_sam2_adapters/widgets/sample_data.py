@@ -38,9 +38,9 @@ def _hint(sample: Sample) -> str:
     """What lies in which layer, and what to do next."""
     stroked, others = len(sample.train_images), len(sample.held_out_images)
     return (
-        f"{stroked + others} slices: strokes on the first {stroked} to learn from, none on the other {others} to try it on. "
-        f"Next: Layers ▸ Segment ▸ Fine-tune, and press Fine-tune there. Paint more into ‘{sample.name} – strokes’; "
-        f"‘{sample.name} – truth’ is hidden and only for comparison."
+        "Next: Layers ▸ Segment ▸ Fine-tune, and press Fine-tune there. "
+        f"The first {stroked} of {stroked + others} slices have strokes to learn from; try it on the other {others}. "
+        f"Paint more into ‘{sample.name} – strokes’; ‘{sample.name} – truth’ is hidden and only for comparison."
     )
 
 
