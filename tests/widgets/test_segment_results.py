@@ -77,8 +77,8 @@ def test_channels_between_the_slices_and_the_rows_line_up_with_the_sliders(
     qtbot.waitUntil(lambda: dock.adapter.models.currentText() == "two", timeout=WAIT_MS)
     image = np.random.default_rng(0).integers(0, 255, (2, 2, 3, 64, 64), dtype=np.uint8)
     viewer.add_image(image, scale=(1, 1, 3, 0.5, 0.5), name="cells")
-    for setting in dock.wanted.findChildren(QCheckBox):
-        setting.setChecked(True)
+    for check_box in dock.wanted.boxes.values():
+        check_box.setChecked(True)
     dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("all"))
     monkeypatch.setattr(_arrays, "IN_MEMORY_BYTES", 1000)  # into zarr
     press(dock, dock.start_button)
@@ -101,6 +101,7 @@ def test_channels_between_the_slices_and_the_rows_line_up_with_the_sliders(
         "uncertainty",
         "SAM2 adapters",
     ]
+    assert viewer.layers.selection.active.name == layer.name
     assert not first.visible
     for other in (first, uncertainty):
         np.testing.assert_allclose(other.scale, layer.scale)

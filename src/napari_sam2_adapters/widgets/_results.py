@@ -142,7 +142,10 @@ def put_image(
         "blending": "additive",
         "rgb": False,
     }
+    active = viewer.layers.selection.active
     layer: Image = _put(viewer, image, data, Image, role, name, place, provenance, look, below)
+    if active is not None and active in viewer.layers:
+        viewer.layers.selection.active = active
     return layer
 
 

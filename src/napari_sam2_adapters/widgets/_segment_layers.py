@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -82,12 +83,13 @@ def describe_run(
         Other settings, such as level and tidying.
     """
     planes, rows, columns = settle_region(region, picture.array.shape, picture.axes)
+    whole = len(planes) == math.prod(picture.label_shape[:-2])
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "package_version": version("napari-sam2-adapters"),
         "image_name": picture.name,
         "region": {
-            "planes": sorted(list(plane) for plane in planes),
+            "planes": "all" if whole else sorted(list(plane) for plane in planes),
             "rows": [rows.start, rows.stop],
             "columns": [columns.start, columns.stop],
         },

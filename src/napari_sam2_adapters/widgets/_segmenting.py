@@ -50,7 +50,7 @@ __all__ = [
 
 @dataclass
 class LimitsKept:
-    """Grey-value limits of the image that was segmented last: finding them reads a sample of all of it."""
+    """Grey-value limits of the lazy image that was segmented last: finding them reads a sample of all of it."""
 
     image: Any = None
     axes: str = ""
@@ -257,6 +257,8 @@ def _limits(request: SegmentRequest, segmenter: Segmenter, normalization: Normal
     from napari_sam2_adapters.inference.predict import find_limits
 
     kept = request.kept
+    if isinstance(request.image, np.ndarray):  # quickly read, and perhaps written into since
+        return find_limits(segmenter, request.image, request.axes, normalization, request.rgb)
     same = (
         kept.image is request.image
         and kept.axes == request.axes

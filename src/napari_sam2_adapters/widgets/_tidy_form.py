@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
@@ -24,14 +25,19 @@ from qtpy.QtWidgets import (
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.inference.rules import ClassRule, PostprocessConfig
-from napari_sam2_adapters.widgets._dock import button
+from napari_sam2_adapters.widgets._dock import button, sentence
+from napari_sam2_adapters.widgets._layers import Picture
 
 __all__ = ["TidyForm"]
 
 _CLASS, _SMALLEST, _HOLES, _OBJECTS = range(4)
 _FIELDS = {_SMALLEST: "smallest_px", _HOLES: "fill_holes_px", _OBJECTS: "objects"}
 _MOST_ROWS = 6
-_COLUMN_PX = 70
+_COLUMN_PX = 68
+_NARROW = "QSpinBox { min-width: 0px; padding: 0px 3px; }"
+"""napari leaves room for the arrows of a number that it shows without them."""
+
+_SYMBOLS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm"}
 
 
 class TidyForm(QWidget):
@@ -49,6 +55,8 @@ class TidyForm(QWidget):
         super().__init__(parent)
         self._classes: tuple[ClassInfo, ...] = ()
         self.table = QTableWidget(0, 4)
+        self._picture: Picture | None = None
+        self.sizes = sentence()
         self.together = QComboBox()
         field = PostprocessConfig.model_fields["together"]
         self.together.addItem("in each slice", "slices")
@@ -60,6 +68,8 @@ class TidyForm(QWidget):
             self.applied.emit,
         )
         self._lay_out()
+        self.together.currentIndexChanged.connect(lambda _: self._say_size())
+        self.show_image(None)
 
     @property
     def rules(self) -> PostprocessConfig:
@@ -86,11 +96,26 @@ class TidyForm(QWidget):
                 )
         self._fit()
 
-    def show_stack(self, stack: bool) -> None:
-        """Ask whether slices belong together only where there are several."""
+    def show_image(self, picture: Picture | None) -> None:
+        """Ask whether slices belong together only where there are several, and say how large a pixel is."""
+        self._picture = picture
+        stack = picture is not None and "Z" in picture.axes
         self._form.setVisible(stack)
         if not stack:
             self.together.setCurrentIndex(0)
+        self._say_size()
+
+    def _say_size(self) -> None:
+        deep = self.together.currentData() == "volumes"
+        what = "voxels" if deep else "pixels"
+        units = [] if self._picture is None else [str(u) for u in self._picture.placement["units"]]
+        sides = units[-3:] if deep else units[-2:]
+        if self._picture is None or len(set(sides)) != 1 or sides[0] not in _SYMBOLS:
+            self.sizes.setText(f"Sizes in {what}.")
+            return
+        content = float(np.prod(np.abs(self._picture.placement["scale"][-len(sides) :])))
+        power = "³" if deep else "²"
+        self.sizes.setText(f"Sizes in {what} of {content:.4g} {_SYMBOLS[sides[0]]}{power}.")
 
     def _lay_out(self) -> None:
         titles = ["Class", "Smallest", "Fill holes", "Objects"]
@@ -117,6 +142,7 @@ class TidyForm(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
+        layout.addWidget(self.sizes)
         layout.addWidget(self._form)
         layout.addWidget(self.apply_button)
         self._fit()
@@ -153,7 +179,7 @@ def _editor(name: str, value: Any, prefix: str) -> QWidget:
     number.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
     number.setRange(0, next(mark.le for mark in field.metadata if hasattr(mark, "le")))
     number.setSpecialValueText("–")
-    number.setSuffix(" px")
+    number.setStyleSheet(_NARROW)
     number.setAlignment(Qt.AlignmentFlag.AlignRight)
     number.setKeyboardTracking(False)
     number.setValue(value)

@@ -13,6 +13,7 @@ from superqt import QCollapsible
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.widgets import _layers
 from napari_sam2_adapters.widgets._adapter_form import AdapterForm, dropped_adapters
+from napari_sam2_adapters.widgets._check_boxes import CheckBoxes
 from napari_sam2_adapters.widgets._dock import Dock, button, section
 from napari_sam2_adapters.widgets._extent_form import ExtentForm
 from napari_sam2_adapters.widgets._form import SettingsForm
@@ -54,7 +55,7 @@ class Segment(Dock):
         self.adapter = AdapterForm()
         self.image = ImageForm(napari_viewer)
         self.extent = ExtentForm(napari_viewer)
-        self.wanted = SettingsForm(PredictConfig(), ("probabilities", "uncertainty"))
+        self.wanted = CheckBoxes(PredictConfig(), ("probabilities", "uncertainty"))
         self.settings = SettingsForm(
             PredictConfig(), ("tile_size_px", "overlap", "batch_size", "test_time_augmentation")
         )
@@ -129,7 +130,7 @@ class Segment(Dock):
         picture, axis = self.image.picture(), self.image.channel_axis
         region = self.extent.region(layer, picture, axis)
         rules = self.tidying.rules
-        config = self.settings.settings.model_copy(update=self._wanted())
+        config = self._config()
         spread = (
             axis if axis else None
         )  # a first axis is none of the last ones that napari lines up
@@ -197,9 +198,9 @@ class Segment(Dock):
             unmeasured or "Measure; the numbers go into the layer's features."
         )
 
-    def _wanted(self) -> dict[str, bool]:
-        wanted = self.wanted.settings
-        return {"probabilities": wanted.probabilities, "uncertainty": wanted.uncertainty}
+    def _config(self) -> PredictConfig:
+        wanted = self.wanted.settings.model_dump(include={"probabilities", "uncertainty"})
+        return self.settings.settings.model_copy(update=wanted)
 
     def _begin(self, what: str) -> None:
         self.progress.setRange(0, 0)
@@ -240,7 +241,7 @@ class Segment(Dock):
         except ValueError:
             picture = None
         self.extent.fit(picture)
-        self.tidying.show_stack(picture is not None and "Z" in picture.axes)
+        self.tidying.show_image(picture)
         self.refresh()
 
     def _take_header(self) -> None:
