@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qtpy.QtCore import QEvent, Qt, Signal
-from qtpy.QtGui import QColor, QShowEvent
+from qtpy.QtCore import QEvent, QModelIndex, Qt, Signal
+from qtpy.QtGui import QColor, QPainter, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
     QHeaderView,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
     QTableWidget,
     QTableWidgetItem,
     QWidget,
@@ -28,6 +30,17 @@ _HEADERS = (
     ("Slice", "Labelled pixels on the slice on show."),
     ("In all", "Labelled pixels in all slices of all pairs."),
 )
+
+
+class _Swatch(QStyledItemDelegate):
+    """Draws the colour of a class over whatever a chosen row is drawn in."""
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        """Fill most of the cell."""
+        super().paint(painter, option, index)
+        color = index.data(Qt.ItemDataRole.UserRole)
+        if color:
+            painter.fillRect(option.rect.adjusted(3, 3, -3, -3), QColor(color))
 
 
 class ClassTable(QTableWidget):
@@ -53,6 +66,8 @@ class ClassTable(QTableWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(24)
+        self._swatch = _Swatch(self)
+        self.setItemDelegateForColumn(_COLOR, self._swatch)
         self.itemChanged.connect(self._take_name)
         self.itemSelectionChanged.connect(self._tell_chosen)
         self.cellDoubleClicked.connect(self._choose_color)
@@ -133,7 +148,7 @@ class ClassTable(QTableWidget):
         for row, info in enumerate(classes):
             for column, text in enumerate((str(info.value), info.name, "", "", "")):
                 self.setItem(row, column, _cell(text, column))
-            self.item(row, _COLOR).setBackground(QColor(info.color))
+            self.item(row, _COLOR).setData(Qt.ItemDataRole.UserRole, info.color)
         self.blockSignals(False)
         if chosen is not None:
             self.choose(chosen.value)
@@ -158,7 +173,7 @@ class ClassTable(QTableWidget):
         color = QColorDialog.getColor(QColor(info.color), self, f"Colour of {info.name}")
         if color.isValid():
             self.blockSignals(True)
-            self.item(row, _COLOR).setBackground(color)
+            self.item(row, _COLOR).setData(Qt.ItemDataRole.UserRole, color.name())
             self.blockSignals(False)
             self._change(row, color=color.name())
 

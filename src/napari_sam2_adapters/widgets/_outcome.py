@@ -42,15 +42,21 @@ class OutcomeTable(QTableWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self._before: dict[str, float] = {}
         self._now: dict[str, float] = {}
-        self._colors: dict[str, str] = {}
         self.clear_scores(())
 
     def clear_scores(self, classes: Sequence[ClassInfo]) -> None:
-        """Forget the last training, and get ready for one with these classes."""
-        self._colors = {info.name: info.color for info in classes}
+        """Forget the last training, and get ready for one with these classes; hidden without any."""
         self._before, self._now = {}, {}
         self.horizontalHeaderItem(2).setText("Now")
-        self.hide()
+        colors = {info.name: info.color for info in classes}
+        names = [*colors, _MEAN] if colors else []
+        self.setRowCount(len(names))
+        for row, name in enumerate(names):
+            for column, text in enumerate((name, _text(None), _text(None))):
+                self.setItem(row, column, _cell(text, column, colors.get(name)))
+        height = self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth()
+        self.setFixedHeight(height + len(names) * self.verticalHeader().defaultSectionSize())
+        self.setVisible(bool(names))
 
     def show_check(self, check: ValidationRecord) -> None:
         """Take in a held-out check; the first one is the state before."""
@@ -60,7 +66,8 @@ class OutcomeTable(QTableWidget):
         self._show(self._before, scores)
 
     def show_verdict(self, verdict: Verdict) -> None:
-        """Show the scores of the weights that were kept."""
+        """Show the scores of the weights that were kept; nothing when no pixel was held out."""
+        self.setVisible(bool(verdict.after))
         if verdict.after:
             self.horizontalHeaderItem(2).setText("After")
             before = {**verdict.before, _MEAN: verdict.mean_before}
@@ -73,22 +80,21 @@ class OutcomeTable(QTableWidget):
 
     def _show(self, before: Mapping[str, float], now: Mapping[str, float]) -> None:
         self._before, self._now = dict(before), dict(now)
-        self.setRowCount(len(now))
-        for row, (name, score) in enumerate(now.items()):
-            for column, text in enumerate((name, _text(before.get(name)), _text(score))):
-                item = QTableWidgetItem(text)
-                if not column and name in self._colors:
-                    swatch = QPixmap(10, 10)
-                    swatch.fill(QColor(self._colors[name]))
-                    item.setData(Qt.ItemDataRole.DecorationRole, swatch)
-                if column:
-                    item.setTextAlignment(
-                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-                    )
-                self.setItem(row, column, item)
-        height = self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth()
-        self.setFixedHeight(height + len(now) * self.verticalHeader().defaultSectionSize())
-        self.show()
+        for row in range(self.rowCount()):
+            name = self.item(row, 0).text()
+            self.item(row, 1).setText(_text(before.get(name)))
+            self.item(row, 2).setText(_text(now.get(name)))
+
+
+def _cell(text: str, column: int, color: str | None) -> QTableWidgetItem:
+    item = QTableWidgetItem(text)
+    if column:
+        item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    elif color is not None:
+        swatch = QPixmap(10, 10)
+        swatch.fill(QColor(color))
+        item.setData(Qt.ItemDataRole.DecorationRole, swatch)
+    return item
 
 
 def _text(score: float | None) -> str:

@@ -17,14 +17,12 @@ from napari_sam2_adapters.widgets._dock import button, sentence
 from napari_sam2_adapters.widgets._image_form import ImageForm
 from napari_sam2_adapters.widgets._layer_choice import LayerChoice
 from napari_sam2_adapters.widgets._layers import placement
+from napari_sam2_adapters.widgets._marking import mark
 from napari_sam2_adapters.widgets._pairing import best_labels
 from napari_sam2_adapters.widgets._results import is_own
 from napari_sam2_adapters.widgets._snapshots import LabelsToSave
 
-__all__ = ["WRONG", "PairRow", "describe_labels"]
-
-WRONG = "border: 1px solid #d55e00;"
-"""Style of a field that stands in the way of a start."""
+__all__ = ["PairRow", "describe_labels"]
 
 
 class PairRow(QWidget):
@@ -130,7 +128,7 @@ class PairRow(QWidget):
     def mark(self, field: QWidget | None, reason: str, *, say: bool) -> None:
         """Mark the field that is wrong, and say why below it when asked to; nothing with an empty reason."""
         for choice in (self.image.choice, self.labels):
-            choice.setStyleSheet(WRONG if reason and choice is field else "")
+            mark(choice, bool(reason) and choice is field)
         self.problem_line.setText(reason)
         self.problem_line.setVisible(say and bool(reason))
 

@@ -21,7 +21,7 @@ from napari_sam2_adapters.widgets._dock import sentence
 from napari_sam2_adapters.widgets._drop_down import DropDown
 from napari_sam2_adapters.widgets._form import SettingsForm
 from napari_sam2_adapters.widgets._machine import BackboneOffer, Machine
-from napari_sam2_adapters.widgets._pair_row import WRONG
+from napari_sam2_adapters.widgets._marking import mark
 from napari_sam2_adapters.widgets._plan_line import PlanLine
 from napari_sam2_adapters.widgets._start_choice import StartChoice
 
@@ -141,7 +141,7 @@ class TrainingForm(QWidget):
             (self.start.box, self.start.problem(painted, channels)),
             (self.backbone, self._missing_weights()),
         ):
-            box.setStyleSheet(WRONG if reason else "")
+            mark(box, bool(reason))
             if reason:
                 return reason
         try:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.dataset import Pair
 from napari_sam2_adapters.widgets._data_form import DataForm
 from napari_sam2_adapters.widgets._layers import pixel_size
 from napari_sam2_adapters.widgets._resume import OpenImage
 from napari_sam2_adapters.widgets._runs import SavedRun
+from napari_sam2_adapters.widgets._start_choice import KnownStart
 from napari_sam2_adapters.widgets._training_form import TrainingForm
 from napari_sam2_adapters.widgets._training_messages import TrainingRequest
 
-__all__ = ["new_request", "resumed_request"]
+__all__ = ["classes_to_show", "new_request", "resumed_request"]
 
 
 def new_request(data: DataForm, training: TrainingForm) -> TrainingRequest:
@@ -37,6 +39,24 @@ def new_request(data: DataForm, training: TrainingForm) -> TrainingRequest:
         unit=unit,
         start=None if known is None else known.start,
     )
+
+
+def classes_to_show(
+    painted: tuple[ClassInfo, ...], known: KnownStart | None
+) -> tuple[ClassInfo, ...]:
+    """Classes that a training tells apart: those that are labelled, and those that its adapter knows besides.
+
+    Parameters
+    ----------
+    painted
+        Classes that are labelled.
+    known
+        The adapter to go on from; None for a fresh one.
+    """
+    if known is None:
+        return painted
+    now = {info.value: info for info in painted}
+    return tuple(now.get(info.value, info) for info in known.classes)
 
 
 def resumed_request(run: SavedRun, images: Sequence[OpenImage]) -> TrainingRequest:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent
 from qtpy.QtGui import QCloseEvent, QShowEvent
-from qtpy.QtWidgets import QDockWidget, QFileDialog, QHBoxLayout
+from qtpy.QtWidgets import QDockWidget, QHBoxLayout
 
-from napari_sam2_adapters.config import Normalization
+from napari_sam2_adapters.config import ClassInfo, Normalization
 from napari_sam2_adapters.widgets._autosave import Autosave
 from napari_sam2_adapters.widgets._course import Course
 from napari_sam2_adapters.widgets._data_form import DataForm
@@ -25,9 +24,9 @@ from napari_sam2_adapters.widgets._one_at_a_time import TRAININGS
 from napari_sam2_adapters.widgets._restore import RestoreBanner
 from napari_sam2_adapters.widgets._resume import OpenImage, ResumeBanner
 from napari_sam2_adapters.widgets._runs import SavedRun
+from napari_sam2_adapters.widgets._saving import ask_and_save
 from napari_sam2_adapters.widgets._seen import SeenPicture
-from napari_sam2_adapters.widgets._store import SUFFIX, new_adapter_path
-from napari_sam2_adapters.widgets._training import fine_tune, save_fine_tuned
+from napari_sam2_adapters.widgets._training import fine_tune
 from napari_sam2_adapters.widgets._training_form import TrainingForm
 from napari_sam2_adapters.widgets._training_messages import (
     FineTuned,
@@ -37,7 +36,11 @@ from napari_sam2_adapters.widgets._training_messages import (
     TrainingRequest,
     Update,
 )
-from napari_sam2_adapters.widgets._training_requests import new_request, resumed_request
+from napari_sam2_adapters.widgets._training_requests import (
+    classes_to_show,
+    new_request,
+    resumed_request,
+)
 from napari_sam2_adapters.widgets._words import duration
 
 __all__ = ["FineTune"]
@@ -101,7 +104,8 @@ class FineTune(Dock):
         images = [
             (row.image.layer, row.image.picture(), row.image.channel_axis) for row in self.data.rows
         ]
-        self._begin(request, images)
+        classes = classes_to_show(request.classes, self.training.start.known)
+        self._begin(request, images, classes)
 
     def resume_run(self, run: SavedRun) -> None:
         """Finish a run that was stopped or killed."""
@@ -110,7 +114,7 @@ class FineTune(Dock):
             return
         images = self.resume.images(run)
         self.resume.hide()
-        self._begin(resumed_request(run, images), images)
+        self._begin(resumed_request(run, images), images, run.card.classes)
 
     def go_on(self) -> None:
         """Train further from the adapter just trained, with the strokes of now."""
@@ -119,19 +123,8 @@ class FineTune(Dock):
 
     def save(self) -> None:
         """Ask for a place and save the adapter there."""
-        if self.fine_tuned is None:
-            return
-        suggestion = self.fine_tuned.path or new_adapter_path(self.fine_tuned.request.title)
-        chosen, _ = QFileDialog.getSaveFileName(
-            self, "Save adapter", str(suggestion), f"Adapters (*{SUFFIX})"
-        )
-        if not chosen:
-            return
-        path = Path(chosen)
-        if not path.name.endswith(SUFFIX):
-            path = path.with_name(path.name.split(".")[0] + SUFFIX)
-        save_fine_tuned(self.fine_tuned, path, overwrite=True)  # the dialog has asked
-        show_info(f"Saved {path.name}.")
+        if self.fine_tuned is not None:
+            ask_and_save(self, self.fine_tuned)
 
     def segment(self) -> None:
         """Bring the Segment dock to the front, opened if need be; it chooses the newest adapter itself."""
@@ -190,9 +183,14 @@ class FineTune(Dock):
         self._leaving.go()
         super().closeEvent(event)
 
-    def _begin(self, request: TrainingRequest, images: list[OpenImage]) -> None:
+    def _begin(
+        self,
+        request: TrainingRequest,
+        images: list[OpenImage],
+        classes: tuple[ClassInfo, ...],
+    ) -> None:
         self.fine_tuned = None
-        self.course.begin(images, request.classes, request.train.steps)
+        self.course.begin(images, classes, request.train.steps)
         self.progress.setRange(0, request.train.steps)
         self.progress.setValue(0)
         self.progress.setFormat("getting ready …")
@@ -212,10 +210,7 @@ class FineTune(Dock):
         self.start_button = button("Fine-tune", _START_TIP, self.start, "play")
         self.pause_button = button("Pause", "Pause, or continue.", self.job.toggle_pause)
         self.stop_button = button(
-            "Stop",
-            "End now and keep the best weights so far; it can be resumed.",
-            self.job.stop,
-            "stop",
+            "Stop", "End now, keep the best weights; it can be resumed.", self.job.stop, "stop"
         )
         self.segment_button = button(
             "Segment with it", "Open the Segment dock with this adapter.", self.segment, "layers"
