@@ -43,7 +43,7 @@ class AdapterForm(QWidget):
         super().__init__(parent)
         self.header: AdapterHeader | None = None
         self.models = DropDown()
-        self.browse_button = button("Open …", "Use an adapter from a file.", self.browse)
+        self.browse_button = button("Open …", "Use an adapter from a file.", self.browse, "folder")
         self.card = sentence()
         self._opened: list[Path] = []
         self._watcher = QFileSystemWatcher([str(adapters_folder())], self)

@@ -64,7 +64,9 @@ class MeasureForm(QWidget):
         self.measure_button = button(
             "Measure", "Measure; the numbers go into the layer's features.", self.asked.emit
         )
-        self.save_button = button("Save table …", "Save the last table as CSV.", self.save)
+        self.save_button = button(
+            "Save table …", "Save the last table as CSV.", self.save, "export"
+        )
         self.summary = sentence()
         self._writing = Question(self)
         self._writing.answered.connect(lambda path: self.summary.setText(f"Saved {path.name}."))

@@ -62,8 +62,8 @@ class Segment(Dock):
         self.tidying = TidyForm()
         self.measuring = MeasureForm(napari_viewer)
         self.results = ResultLayers(napari_viewer, self)
-        self.start_button = button("Segment", "Segment the image.", self.start)
-        self.cancel_button = button("Cancel", "Stop; what is done stays.", self.job.stop)
+        self.start_button = button("Segment", "Segment the image.", self.start, "play")
+        self.cancel_button = button("Cancel", "Stop; what is done stays.", self.job.stop, "stop")
         self._run: Run | None = None
         self._measured: Labels | None = None
         self._kept = LimitsKept()
@@ -111,14 +111,7 @@ class Segment(Dock):
                 self.extent.region(self.image.layer, picture, self.image.channel_axis)
         except ValueError as error:
             return str(error)
-        found = picture.channels
-        wanted = self.header.model.input_channels
-        if found != wanted:
-            return (
-                f"The image has {found} channel(s), but the adapter was trained on {wanted}. "
-                "Choose another channel axis or another image."
-            )
-        return ""
+        return _channel_mismatch(picture.channels, self.header.model.input_channels)
 
     def start(self) -> None:
         """Segment what is chosen into our own layers."""
@@ -294,3 +287,13 @@ def _folded(title: str, content: Any) -> QCollapsible:
     folded = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
     folded.addWidget(content)
     return folded
+
+
+def _channel_mismatch(found: int, wanted: int) -> str:
+    """Why an image does not suit an adapter, and the mend; empty when it does."""
+    if found == wanted:
+        return ""
+    mend = "Choose another channel axis or another image."
+    if wanted == 1:
+        mend = "Split it (right-click the layer ▸ Split Stack or Split RGB) and choose one channel."
+    return f"The image has {found} channel(s), but the adapter was trained on {wanted}. {mend}"
