@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import dask.array as da
 import numpy as np
 import pytest
 from napari.layers import Layer
@@ -46,15 +47,18 @@ def test_a_rectangle_of_some_slices_is_that_part_of_the_whole(
     segment_dock, press, two_halves
 ) -> None:
     dock, viewer = segment_dock, segment_dock.viewer
-    viewer.add_image(two_halves[0], name="cells", scale=(2, 0.5, 0.5))
+    image = viewer.add_image(
+        two_halves[0], name="cells", scale=(2, 0.5, 0.5), translate=(0, 9, -4), units=["um"] * 3
+    )
     dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("range"))
     dock.extent.first.setValue(1)
     dock.extent.area.setCurrentIndex(dock.extent.area.findData("rectangle"))
     assert not dock.start_button.isEnabled()
     dock.extent.draw.click()
     assert dock.extent.shapes.layer.mode == "add_rectangle"
-    dock.extent.shapes.layer.add_rectangles(np.array([[5, 10], [5, 40], [15, 40], [15, 10]]) - 0.25)
-    dock.refresh()
+    drawn = dock.extent.shapes.layer
+    assert drawn.units == image.units[1:]  # else napari would show no units at all
+    drawn.add_rectangles(np.array([[10, 20], [10, 80], [30, 80], [30, 20]]) - 0.5)
     press(dock, dock.start_button)
     expected = expected_of(dock, two_halves[0], "ZYX").labels
     inside = np.zeros(expected.shape, bool)
@@ -202,7 +206,8 @@ def test_what_somebody_painted_in_or_copied_is_theirs(segment_dock, press, two_h
 def test_a_run_outlives_what_happens_to_the_layers(segment_dock, qtbot) -> None:
     dock, viewer = segment_dock, segment_dock.viewer
     rng = np.random.default_rng(0)
-    image = viewer.add_image(rng.integers(0, 255, (60, 96, 96), dtype=np.uint8), name="cells")
+    lazy = da.from_array(rng.integers(0, 255, (60, 96, 96), dtype=np.uint8), chunks=(1, 96, 96))
+    image = viewer.add_image(lazy, name="cells")
     dock.extent.planes.setCurrentIndex(1)
     qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
     dock.start_button.click()

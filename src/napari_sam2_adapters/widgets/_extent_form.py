@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from napari.layers import Image, Shapes
@@ -38,6 +39,8 @@ class ExtentForm(QWidget):
         super().__init__(parent)
         self.viewer = viewer
         self._leading: tuple[tuple[str, int], ...] | None = None
+        self._picture: Picture | None = None
+        self._followed: Shapes | None = None
         self.planes = QComboBox()
         self.planes.setToolTip("Which slices to segment.")
         self.first, self.last = QSpinBox(), QSpinBox()
@@ -54,13 +57,16 @@ class ExtentForm(QWidget):
         self._lay_out()
         self.planes.currentIndexChanged.connect(lambda _: self._show_rows())
         self.area.currentIndexChanged.connect(lambda _: self._show_rows())
-        self.shapes.layer_changed.connect(self.changed)
+        self.shapes.layer_changed.connect(self._follow_shapes)
+        viewer.dims.events.ndisplay.connect(self._tell)
         self.first.valueChanged.connect(lambda _: self.changed.emit())
         self.last.valueChanged.connect(lambda _: self.changed.emit())
+        self._follow_shapes()
         self._show_rows()
 
     def fit(self, picture: Picture | None) -> None:
         """Offer what makes sense for an image; None for no image."""
+        self._picture = picture
         leading: tuple[tuple[str, int], ...] = ()
         if picture is not None:
             leading = tuple(
@@ -107,16 +113,30 @@ class ExtentForm(QWidget):
         return Region((*first, *(plane for plane in planes if plane != on_show)), rows, columns)
 
     def add_shapes(self) -> None:
-        """Add a shapes layer over the viewer's two last axes, ready to draw a rectangle in."""
+        """Add a shapes layer that lies on the image's rows and columns, ready to draw a rectangle in."""
+        place = {} if self._picture is None else _last_two(self._picture.placement)
         layer = self.viewer.add_shapes(
             ndim=2,
             name="part to segment",
             edge_color="#ffcc00",
             face_color="transparent",
             edge_width=2,
+            **place,
         )
         layer.mode = "add_rectangle"
         self.shapes.layer = layer
+
+    def _follow_shapes(self) -> None:
+        """Hear of what is drawn in the chosen layer."""
+        if self._followed is not None:
+            self._followed.events.data.disconnect(self._tell)
+        self._followed = self.shapes.layer
+        if self._followed is not None:
+            self._followed.events.data.connect(self._tell)
+        self.changed.emit()
+
+    def _tell(self, event: object = None) -> None:
+        self.changed.emit()
 
     def _planes(self, picture: Picture, on_show: tuple[int, ...]) -> list[tuple[int, ...]]:
         every = plane_indices(picture.label_shape, label_axes(picture.axes))
@@ -156,6 +176,13 @@ class ExtentForm(QWidget):
         self.form.setRowVisible(self._range, self.planes.currentData() == _RANGE)
         self.form.setRowVisible(self._rectangle, self.area.currentData() == _RECTANGLE)
         self.changed.emit()
+
+
+def _last_two(place: Mapping[str, Any]) -> dict[str, Any]:
+    """Transforms over rows and columns alone."""
+    square = {name: place[name][-2:, -2:] for name in ("rotate", "shear")}
+    lists = {name: place[name][-2:] for name in ("scale", "translate", "units", "axis_labels")}
+    return {**lists, **square, "affine": place["affine"][-3:, -3:]}
 
 
 def _plane_choices(leading: tuple[tuple[str, int], ...]) -> list[tuple[str, str]]:
