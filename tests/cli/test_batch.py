@@ -45,7 +45,7 @@ def test_a_folder_is_segmented_and_summed_up(folder: Path, trained: Path, tmp_pa
     assert first.exit_code == 1
     assert "2 of 3 images are segmented." in first.stdout
     assert "broken failed: " in first.stderr
-    assert "1 images failed, report.csv says why" in first.stderr
+    assert "1 image failed, report.csv says why" in first.stderr
     assert "Traceback" not in first.output
     names = {path.name for path in results.iterdir()}
     assert names == {"cell0.tif", "cell1.tif", "job.json", "report.csv", "report.jsonl"}

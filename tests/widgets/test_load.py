@@ -54,12 +54,12 @@ def settled(dock: Load, qtbot) -> str:
 def load(dock: Load, qtbot) -> None:
     assert settled(dock, qtbot) == ""
     with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
-        dock.load_button.click()
+        dock.start_button.click()
 
 
 def test_sections_become_one_lazy_stack_with_what_is_set(dock, viewer, qtbot, tmp_path) -> None:
     assert "Choose images" in dock.reason.text()
-    assert not dock.load_button.isEnabled()
+    assert not dock.start_button.isEnabled()
     dock.form.folder.path = write_sections(tmp_path / "block")
     settled(dock, qtbot)
     axes = dock.form.axes
@@ -85,7 +85,7 @@ def test_files_without_a_tick_stay_out(dock, viewer, qtbot, tmp_path) -> None:
     (folder / "section_3.tif").write_bytes(b"broken")
     dock.form.folder.path = folder
     qtbot.waitUntil(lambda: "section_3.tif cannot be read" in dock.reason.text(), timeout=WAIT_MS)
-    assert not dock.load_button.isEnabled()
+    assert not dock.start_button.isEnabled()
     dock.form.list.item(3).setCheckState(Qt.CheckState.Unchecked)
     settled(dock, qtbot)
     assert dock.form.found.text() == "10 of 11 files."
@@ -121,9 +121,9 @@ def test_axes_that_make_no_sense_are_refused(dock, qtbot, tmp_path) -> None:
     box = dock.form.axes.letters[0]
     box.setCurrentIndex(box.findData("Y"))
     assert "each at most once" in dock.reason.text()
-    assert not dock.load_button.isEnabled()
+    assert not dock.start_button.isEnabled()
     box.setCurrentIndex(box.findData("T"))
-    assert dock.load_button.isEnabled()
+    assert dock.start_button.isEnabled()
 
 
 def test_channels_are_colours_layers_or_an_axis(dock, viewer, qtbot, tmp_path) -> None:
@@ -217,7 +217,7 @@ def test_labels_that_do_not_fit_are_refused(dock, viewer, qtbot, tmp_path) -> No
     dock.form.labels.path = tmp_path / "labels.tif"
     settled(dock, qtbot)
     with qtbot.waitSignal(dock.job.failed, timeout=WAIT_MS):
-        dock.load_button.click()
+        dock.start_button.click()
     assert "needs (3, 30, 40)" in dock.status.text()
     assert len(viewer.layers) == 0
     dock.form.labels.path = tmp_path / "nowhere.tif"

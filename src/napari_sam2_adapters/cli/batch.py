@@ -171,7 +171,8 @@ class _Shown:
         )
         failed = counts["failed"] + counts["earlier failed"]
         if failed:
-            errors().print(f"{failed} images failed, report.csv says why.")
+            many = "1 image" if failed == 1 else f"{failed} images"
+            errors().print(f"{many} failed, report.csv says why.")
         if counts["earlier failed"]:
             errors().print(
                 f"{counts['earlier failed']} of them failed in an earlier run and were left alone; --again failed tries them."

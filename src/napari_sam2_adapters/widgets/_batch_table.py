@@ -98,7 +98,7 @@ class BatchTable(QTableView):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.setWordWrap(False)
         self.setShowGrid(False)
         self.setMinimumHeight(180)
@@ -150,7 +150,8 @@ def _status(record: ItemRecord) -> str:
 def _result(record: ItemRecord) -> str:
     """Share of each class, or what went wrong."""
     if record.status == "failed":
-        return record.reason
+        # The name stands in the row already, and the folder is that of all.
+        return record.reason.replace(str(record.item.source), record.item.source.name)
     if not record.pixels:
         return ""
     total = sum(record.pixels.values()) or 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from napari.utils.notifications import show_info
@@ -218,9 +219,13 @@ class BatchFolder(Dock):
         self.look()
 
     def _take_result(self, layers: tuple[FileLayer, ...]) -> None:
-        for layer in layers:
-            layer.add_to(self.viewer)
-        if len(layers) == 1 and layers[0].kind == "image":
+        """Add layers, each in a turn of its own so that the window lives in between."""
+        if not layers:
+            return
+        layers[0].add_to(self.viewer)
+        if len(layers) > 1:
+            QTimer.singleShot(0, partial(self._take_result, layers[1:]))
+        elif layers[0].kind == "image":
             show_info("This image has no result yet.")
 
 

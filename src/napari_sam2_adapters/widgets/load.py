@@ -32,13 +32,13 @@ class Load(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.form = LoadForm()
-        self.load_button = button("Load", "Add the layers.", self.start)
+        self.start_button = button("Load", "Add the layers.", self.start)
         self.cancel_button = button("Cancel", "Stop; layers that are there stay.", self.job.stop)
         self._layers = 0
         self.setAcceptDrops(True)
         self.column.addWidget(self.form)
         self.column.addStretch()
-        self.buttons.addWidget(self.load_button)
+        self.buttons.addWidget(self.start_button)
         self.buttons.addWidget(self.cancel_button)
         self.form.changed.connect(self.refresh)
         self.job.updated.connect(self._take_layers)
@@ -62,8 +62,8 @@ class Load(Dock):
         """Enable what can be used now, and say why the rest cannot."""
         running = self.job.running
         missing = "" if running else self.form.missing()
-        self.load_button.setEnabled(not running and not missing)
-        self.load_button.setToolTip(missing or "Add the layers.")
+        self.start_button.setEnabled(not running and not missing)
+        self.start_button.setToolTip(missing or "Add the layers.")
         self.cancel_button.setEnabled(running and not self.job.stopping)
         self.reason.setText(missing)
         self.reason.setVisible(bool(missing))
