@@ -11,6 +11,7 @@ from typing import Any
 
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
+from superqt.utils import create_worker as create_plain_worker
 
 from napari_sam2_adapters.widgets._log import log_error, logger, told
 from napari_sam2_adapters.widgets._preferences import preferences
@@ -154,7 +155,10 @@ class Question(QObject):
         """Call ``function(*arguments)`` in a worker."""
         self._number += 1
         self._waiting = True
-        worker = create_worker(_answer, self._number, function, *arguments, _start_thread=False)
+        # napari's own workers are listed when the window is closed; this one is not worth a question
+        worker = create_plain_worker(
+            _answer, self._number, function, *arguments, _start_thread=False
+        )
         worker.returned.connect(self._take)
         worker.start()
 

@@ -44,14 +44,14 @@ class Preferences(Settings):
         Field(
             ge=0,
             le=256,
-            title="Processor threads",
+            title="Processor threads (0: all cores but one)",
             description="Threads that a training or segmentation may use; 0 leaves one core to the viewer and takes the rest.",
         ),
     ] = 0
     cache_folder: Annotated[
         str,
         Field(
-            title="Folder of the backbones",
+            title="Folder of the backbones (empty: the usual one)",
             description="Where downloaded backbones are kept; empty for the usual cache folder of this user.",
         ),
     ] = ""
@@ -60,7 +60,7 @@ class Preferences(Settings):
         Field(
             ge=0,
             le=60,
-            title="Minutes between autosaves of strokes",
+            title="Minutes between autosaves (0: before trainings only)",
             description="Strokes are saved before each training and this often while Fine-tune is open; 0 saves before trainings only.",
         ),
     ] = 1
