@@ -91,13 +91,19 @@ class Autosave(QObject):
         self._dirty = False
         self._saving.ask(save_labels, layers, self.session, dict(self._checksums))
 
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.stop()
+
     def _take_checksums(self, checksums: dict[str, int]) -> None:
         self._checksums = checksums
         self.done.emit()
 
     def end(self) -> None:
-        """Save a last time and say that this session ended as it should; the interpreter waits for it, not the GUI."""
-        self._timer.stop()
+        """Save and say that this session ended as it should; the interpreter waits for it, not the GUI.
+
+        Labels that are saved later open it again, in case that somebody did not want to close after all.
+        """
         layers = list(self._collect()) if self._dirty else []
         self._dirty = False
         threading.Thread(

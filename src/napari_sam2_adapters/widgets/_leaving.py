@@ -27,6 +27,8 @@ class Leaving(QObject):
         Its work.
     question, answer
         What to ask when it is closed at work, and the button that agrees.
+    save
+        Saves what is not yet saved, without waiting; called whenever the window is about to close.
     release
         Cleans up; called once.
 
@@ -47,11 +49,13 @@ class Leaving(QObject):
         *,
         question: str,
         answer: str,
+        save: Callable[[], None],
         release: Callable[[], None],
     ) -> None:
         super().__init__(dock)
         self._dock, self._viewer, self._job = dock, viewer, job
-        self._question, self._answer, self._release = question, answer, release
+        self._question, self._answer = question, answer
+        self._save, self._release = save, release
         self._window: QWidget | None = None
         self.title = ""
         self._going = self._released = False
@@ -83,18 +87,16 @@ class Leaving(QObject):
             self._go_when_done()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
-        """Clean up with the window, after the work in it, which the closing guard ends."""
+        """Save before the window closes, and clean up when it has; the closing guard ends the work in it."""
         if event.type() == QEvent.Type.Close and watched is self._window:
-            self._going = True
+            self._save()
             QTimer.singleShot(0, self._look_again)
-            if not self._job.running:
-                self._release()
         return False
 
     def _look_again(self) -> None:
         """The window may still be there, because somebody said no."""
-        if self._window is not None and self._window.isVisible() and not self._job.stopping:
-            self._going = False
+        if self._window is not None and not self._window.isVisible():
+            self.go()
 
     def _ask(self) -> None:
         if self._job.running and not agreed(self._dock, self._answer, self._question):

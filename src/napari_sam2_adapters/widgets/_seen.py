@@ -124,8 +124,8 @@ class SeenPicture(QWidget):
         if self._asked[0] is self._array:
             self._limits = seen.limits
         height, width = seen.colours.shape[:2]
-        colours = np.ascontiguousarray(seen.colours)
-        image = QImage(colours.data, width, height, 3 * width, QImage.Format.Format_RGB888)
+        content = seen.colours.tobytes()  # by name: the image does not keep it
+        image = QImage(content, width, height, 3 * width, QImage.Format.Format_RGB888)
         self.picture.setPixmap(
             QPixmap.fromImage(image.copy()).scaled(
                 SIDE_PX,

@@ -71,13 +71,13 @@ class FineTune(Dock):
         self.restore = RestoreBanner(napari_viewer)
         self.resume = ResumeBanner(napari_viewer)
         self.fine_tuned: FineTuned | None = None
-        self._released = False
         self._leaving = Leaving(
             self,
             napari_viewer,
             self.job,
             question="An adapter is being trained. Stop it and keep the best so far?",
             answer="Stop and close",
+            save=self.autosave.end,
             release=self._release,
         )
         self._make_buttons()
@@ -199,10 +199,8 @@ class FineTune(Dock):
     def _release(self) -> None:
         """Follow the viewer no more, give its keys back, and save what is not yet saved."""
         self.autosave.end()
+        self.autosave.stop()
         self.seen.stop()
-        if self._released:
-            return
-        self._released = True
         self.data.stop_following()
         self.resume.stop()
 
