@@ -131,7 +131,7 @@ def plan_sentence(outlook: Outlook, model: ModelConfig, train: TrainConfig) -> s
     if exact is not None:
         plan += f" About {duration(seconds)}, as the last such run took here."
     else:
-        plan += f" Roughly {duration(seconds)}, reckoned from a run here with other crops."
+        plan += f" Roughly {duration(seconds)}, reckoned from a run here with other settings."
     return plan + _memory_sentence(round(alike.memory_bytes * max(1.0, share)), outlook.free_bytes)
 
 
