@@ -91,3 +91,18 @@ def test_changes_are_noticed(page) -> None:
     watch_preferences(notice)
     page.device = "cpu"
     assert seen
+
+
+def test_a_dock_that_is_gone_is_left_alone(page, make_napari_viewer_proxy, qtbot) -> None:
+    from napari_sam2_adapters.widgets._dock import Dock
+
+    dock = Dock(make_napari_viewer_proxy())
+    with qtbot.waitSignal(dock.machine_known, timeout=60_000):
+        page.device = "cpu"
+    dock.close()
+    dock.deleteLater()
+    qtbot.wait(50)
+    with qtbot.capture_exceptions() as raised:
+        page.device = "auto"
+        qtbot.wait(50)
+    assert raised == []

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
+from qtpy.QtCore import QObject, Signal
 
 from napari_sam2_adapters.config import Settings
 
@@ -90,10 +91,13 @@ def apply_preferences(*_: object) -> None:
 
 
 def watch_preferences(callback: Callable[..., None]) -> None:
-    """Call ``callback(event)`` whenever the user changes a preference."""
+    """Call ``callback(event)`` whenever the user changes a preference; a method only as long as its widget lives."""
     stored = _stored()
-    if stored is not None:
-        stored.events.connect(callback)
+    if stored is None:
+        return
+    if _RELAY.pass_on not in stored.events.callbacks:
+        stored.events.connect(_RELAY.pass_on)
+    _RELAY.changed.connect(callback)
 
 
 def can_be_changed() -> bool:
@@ -116,6 +120,19 @@ def change_preference(name: str, value: object) -> None:
         )
     setattr(stored, name, value)
     apply_preferences()
+
+
+class _Relay(QObject):
+    """Passes changes on as a Qt signal, which forgets widgets that are gone."""
+
+    changed = Signal(object)
+
+    def pass_on(self, event: object) -> None:
+        """Tell who listens."""
+        self.changed.emit(event)
+
+
+_RELAY = _Relay()
 
 
 def _stored() -> Any:
