@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from napari_sam2_adapters.wording import describe_errors, did_you_mean
 
 __all__ = [
     "AdapterKind",
@@ -279,16 +281,6 @@ class PredictConfig(Settings):
     ] = False
 
 
-def describe_errors(error: ValidationError) -> str:
-    """Turn pydantic's findings into one sentence per wrong setting."""
-    lines = []
-    for finding in error.errors():
-        place = ".".join(str(part) for part in finding["loc"]) or "settings"
-        message = finding["msg"].removeprefix("Value error, ")
-        lines.append(f"{place}: {message[0].lower() + message[1:]} (got {finding['input']!r}).")
-    return " ".join(lines)
-
-
 def load_settings(path: Path) -> dict[str, dict[str, Any]]:
     """Read a YAML file of settings.
 
@@ -300,9 +292,13 @@ def load_settings(path: Path) -> dict[str, dict[str, Any]]:
 
     Raises
     ------
+    FileNotFoundError
+        When there is no such file.
     ValueError
         When the file is not YAML or has a section that does not exist.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no settings file {path}. Check the path.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -314,7 +310,9 @@ def load_settings(path: Path) -> dict[str, dict[str, Any]]:
         return {}
     if not isinstance(content, dict) or not set(content) <= known:
         got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        strange = [name for name in got if name not in known] if isinstance(got, list) else []
+        hint = f" ({strange[0]}: {did_you_mean(strange[0], sorted(known))})" if strange else ""
         raise ValueError(
-            f"{path} should have the sections {', '.join(sorted(known))}, but has {got}. Rename or remove the others."
+            f"{path} should have the sections {', '.join(sorted(known))}, but has {got}{hint}. Rename or remove the others."
         )
     return content
