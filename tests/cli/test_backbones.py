@@ -36,8 +36,9 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         thread.join()
 
 
-def test_list_says_what_is_here(server: Path) -> None:
-    result = CliRunner().invoke(app, ["backbones", "list"])
+@pytest.mark.parametrize("command", [["backbones"], ["backbones", "list"]])
+def test_list_says_what_is_here(server: Path, command: list[str]) -> None:
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == 0
     lines = {line.split()[0]: line for line in result.stdout.splitlines()}
     assert "built in" in lines["mobile"]

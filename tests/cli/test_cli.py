@@ -42,6 +42,15 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert "Usage" in ask_for_help(arguments)
 
 
+def test_help_of_train_says_how_classes_get_names() -> None:
+    lines = [line.strip() for line in ask_for_help(["train"]).splitlines()]
+    first = lines.index("classes:")
+    assert lines[first + 1 : first + 3] == [
+        "- {value: 1, name: background}",
+        "- {value: 2, name: membrane}",
+    ]
+
+
 def test_every_command_that_was_promised_is_listed() -> None:
     lines = ask_for_help([]).splitlines()
     assert all(any(line.split()[1:2] == [name] for line in lines) for name in COMMANDS)

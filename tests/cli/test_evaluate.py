@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import tifffile
 from typer.testing import CliRunner, Result
 
 from napari_sam2_adapters.cli import app
+from napari_sam2_adapters.cli.evaluate import score_table
+from napari_sam2_adapters.inference.evaluate import Scores
 
 
 def evaluate(model: Path, images: Path, labels: Path, *more: str) -> Result:
@@ -78,6 +81,30 @@ def test_images_that_cannot_be_scored_are_named(blobs: Path, trained: Path, tmp_
     real = evaluate(trained, copy / "images", copy / "labels")
     assert real.exit_code == 2
     assert "cell1.tif holds float32, but labels are whole numbers" in real.stderr
+
+
+def test_images_without_labels_are_left_out(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(blobs / "labels", tmp_path / "labels")
+    (tmp_path / "labels" / "cell1.tif").unlink()
+    (tmp_path / "labels" / "cell2.tif").unlink()
+    result = evaluate(trained, blobs / "images", tmp_path / "labels", "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("1 of 3 images has labels; the others are left out.\n")
+    assert json.loads(result.stdout)["images"] == 1
+
+
+def test_a_folder_for_the_scores_is_refused(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    result = evaluate(trained, blobs / "images", blobs / "labels", "--json", str(tmp_path))
+    assert result.exit_code == 2
+    assert f"Give a file in it, such as {tmp_path / 'scores.json'}" in result.stderr
+
+
+def test_a_class_that_is_nowhere_has_no_score() -> None:
+    scores = Scores(0.5, {"cell": 0.5, "wall": math.nan}, {"cell": 0.4, "wall": math.nan}, 0.5, 1)
+    table = score_table(scores)
+    assert list(table.columns[1].cells) == ["0.500", "–", "0.500"]
+    assert str(table.caption).startswith("1 image; ")
+    assert "nowhere segmented" in str(table.caption)
 
 
 def test_an_image_is_not_its_own_label(blobs: Path, trained: Path) -> None:

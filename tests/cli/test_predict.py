@@ -117,7 +117,7 @@ def test_ctrl_c_keeps_the_masks_that_are_done(blobs: Path, trained: Path, tmp_pa
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
-    assert "1 of 2 images were segmented" in stderr
+    assert "Stopped. Segmented 1 of 2 images into" in stderr
     assert "Traceback" not in stderr
     assert [path.name for path in masks.iterdir()] == ["a.tif"]
 

@@ -64,7 +64,8 @@ def test_flags_lie_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) 
     ("text", "words"),
     [
         ("train: {steps: 0}", "train settings are not valid. steps"),
-        ("train: {stepps: 4}", "stepps"),
+        ("train: {stpes: 4}", r"stpes is not a setting of train; did you mean steps\?"),
+        ("train: {steps: many}", r"steps should be a whole number \(got 'many'\)\."),
         ("train: 3", "section 'train'"),
         ("traain: {}", "sections"),
         ("train: [", "not valid YAML"),

@@ -20,7 +20,7 @@ from napari_sam2_adapters.cli.terminal import JobFailedError, errors, output
 
 __all__ = ["app", "backbone_table"]
 
-app = typer.Typer(no_args_is_help=True, help="List and download the pretrained backbones.")
+app = typer.Typer(help="List and download the pretrained backbones.")
 
 
 def backbone_table() -> tuple[Table, str]:
@@ -40,6 +40,13 @@ def backbone_table() -> tuple[Table, str]:
         here = "built in" if entry.shape is None else place
         table.add_row(name, f"{entry.size_mb} MB", here, entry.about)
     return table, f"Those that are not built in lie in {cache_folder()}."
+
+
+@app.callback(invoke_without_command=True)
+def _list_unless_asked_otherwise(context: typer.Context) -> None:
+    """List the pretrained backbones, or download one."""
+    if context.invoked_subcommand is None:
+        list_backbones()
 
 
 @app.command("list")

@@ -11,7 +11,7 @@ import typer
 
 from napari_sam2_adapters.cli.evaluate import score_table
 from napari_sam2_adapters.cli.files import Device, Overwrite, write_json
-from napari_sam2_adapters.cli.settings import build_settings
+from napari_sam2_adapters.cli.settings import build_settings, whole_number
 from napari_sam2_adapters.cli.terminal import output as console
 from napari_sam2_adapters.cli.train import run_training
 from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig, TrainConfig
@@ -37,7 +37,9 @@ def demo(
     sample: Annotated[
         str, typer.Option(help="fluorescence (grey) or tissue (colour).")
     ] = "fluorescence",
-    steps: Annotated[int, typer.Option(help="Training steps.")] = DEMO_TRAINING.steps,
+    steps: Annotated[
+        int, typer.Option(help="Training steps.", parser=whole_number, metavar="<int>")
+    ] = DEMO_TRAINING.steps,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:

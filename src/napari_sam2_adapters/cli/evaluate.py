@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,14 +18,16 @@ from napari_sam2_adapters.cli.files import (
     Overwrite,
     Pattern,
     SettingsFile,
+    check_output_file,
     read_training_files,
     write_json,
 )
 from napari_sam2_adapters.cli.predict import prediction_settings
 from napari_sam2_adapters.cli.settings import Sections, read_sections, settings_flags
+from napari_sam2_adapters.cli.terminal import errors, progress_bar
 from napari_sam2_adapters.cli.terminal import output as console
-from napari_sam2_adapters.cli.terminal import progress_bar
 from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.inference.evaluate import Scores
@@ -53,17 +56,24 @@ def evaluate(
     """
     sections = read_sections(settings, flags)
     target = None if json_file == Path("-") else json_file
-    if target is not None and target.exists() and not overwrite:
-        raise FileExistsError(
-            f"{target} is there already. Choose another name, or replace it with --overwrite."
-        )
+    if target is not None:
+        check_output_file(target, "--json", "scores.json")
+        if target.exists() and not overwrite:
+            raise FileExistsError(
+                f"{target} is there already. Choose another name, or replace it with --overwrite."
+            )
     files = read_training_files(images, labels, pattern)
+    if files.notice:
+        errors().print(files.notice)
 
+    from napari_sam2_adapters.atomic import check_writable
     from napari_sam2_adapters.inference.evaluate import score_images, summarize
     from napari_sam2_adapters.models.device import choose_device
     from napari_sam2_adapters.models.model_file import load_adapter
 
     segmenter, header = load_adapter(model, device=choose_device(device))
+    if target is not None:
+        check_writable(target.parent)
     has_zero = any(entry.value == 0 for entry in segmenter.classes)
     scored = []
     with progress_bar() as bar:
@@ -94,9 +104,13 @@ def score_table(scores: Scores) -> Table:
     table.add_column("Dice", justify="right")
     table.add_column("IoU", justify="right")
     for name, dice in scores.dice.items():
-        table.add_row(name, f"{dice:.3f}", f"{scores.iou[name]:.3f}")
+        table.add_row(name, _shown(dice), _shown(scores.iou[name]))
     table.add_row("mean", f"{scores.mean_dice:.3f}", "", style="bold")
-    table.caption = (
-        f"{scores.images} images; mIoU from one confusion matrix: {100 * scores.lab_miou:.2f} %"
-    )
+    table.caption = f"{counted(scores.images, 'image')}; mIoU from one confusion matrix: {100 * scores.lab_miou:.2f} %"
+    if any(math.isnan(dice) for dice in scores.dice.values()):
+        table.caption += "\n–: in no label image and nowhere segmented"
     return table
+
+
+def _shown(score: float) -> str:
+    return "–" if math.isnan(score) else f"{score:.3f}"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_sam2_adapters.wording import counted
+
 if TYPE_CHECKING:
     from napari_sam2_adapters.data.dataset import Pair
 
@@ -22,6 +24,8 @@ __all__ = [
     "Pattern",
     "SettingsFile",
     "TrainingFiles",
+    "check_output_file",
+    "check_output_folder",
     "list_images",
     "read_training_files",
     "write_json",
@@ -53,11 +57,14 @@ class TrainingFiles:
         Images with their labels.
     pixel_size, unit
         (Y, X) size of a pixel, where all images agree on it; else None.
+    notice
+        A sentence when images without labels were left out; else empty.
     """
 
     pairs: list[Pair]
     pixel_size: tuple[float, float] | None
     unit: str | None
+    notice: str = ""
 
 
 def list_images(images: Path, pattern: str) -> list[Path]:
@@ -65,38 +72,128 @@ def list_images(images: Path, pattern: str) -> list[Path]:
 
     Raises
     ------
+    FileNotFoundError
+        When there is no such folder or image.
     ValueError
-        When there is none.
+        When there is no image in the folder.
     """
-    from napari_sam2_adapters.data.io import find_images
+    from napari_sam2_adapters.data.matching import find_images
 
+    _check_there(images, "--images")
     return [images] if images.is_file() else find_images(images, pattern)
 
 
 def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFiles:
-    """Open each image with the label image of its name.
+    """Open each image that has a label image of its name, with that; the others are left out.
 
     Raises
     ------
+    FileNotFoundError
+        When there is no such folder or file.
     ValueError
-        When images or their labels are missing, or a file cannot be used as such.
+        When no image has labels, labels have no image, or a file cannot be used as such.
     """
     from napari_sam2_adapters.data.dataset import Pair
-    from napari_sam2_adapters.data.io import match_labels, read_image, read_labels
+    from napari_sam2_adapters.data.io import read_image, read_labels
+    from napari_sam2_adapters.data.matching import match_labels
 
-    alone = images.is_file() and labels.is_file()
-    if alone and images.samefile(labels):
+    chosen = list_images(images, pattern)
+    _check_there(labels, "--labels")
+    labelled = chosen
+    if labels.is_dir():
+        labelled = _labelled(chosen, images, labels)
+        paths = match_labels(labelled, labels)
+    elif images.is_dir():
+        raise ValueError(
+            f"--images {images} is a folder, but --labels {labels} is a file. Give the folder of the label images."
+        )
+    elif images.samefile(labels):
         raise ValueError(
             f"{images} is given as its own labels. Give the label image with --labels."
         )
-    paths = [(images, labels)] if alone else match_labels(list_images(images, pattern), labels)
+    else:
+        paths = [(images, labels)]
     pairs, sizes = [], set()
     for image_path, label_path in paths:
         image, label = read_image(image_path), read_labels(label_path)
         pairs.append(Pair(image.array, label.array, image.axes, image_path.name, rgb=image.rgb))
         sizes.add((_plane_size(image.pixel_size), image.unit))
     pixel_size, unit = sizes.pop() if len(sizes) == 1 else (None, None)
-    return TrainingFiles(pairs, pixel_size, unit)
+    notice = ""
+    if len(labelled) < len(chosen):
+        have = "has" if len(labelled) == 1 else "have"
+        notice = f"{len(labelled):,} of {counted(len(chosen), 'image')} {have} labels; the others are left out."
+    return TrainingFiles(pairs, pixel_size, unit, notice)
+
+
+def _labelled(chosen: list[Path], images: Path, labels: Path) -> list[Path]:
+    """The images with a label file of their name; refused when there is none, or labels belong to no image."""
+    from napari_sam2_adapters.data.matching import find_images, image_stem
+
+    label_files = find_images(labels)
+    stems = {image_stem(path) for path in label_files}
+    labelled = [path for path in chosen if image_stem(path) in stems]
+    if not labelled:
+        raise ValueError(
+            f"None of the {counted(len(chosen), 'image')} in {images} has a label image of its name in {labels}: there are "
+            f"{chosen[0].name} and {label_files[0].name}, for example. Give each label image the name of its image."
+        )
+    if images.is_dir():
+        # Labels of images that --pattern leaves out are no mistake.
+        known = {image_stem(path) for path in (*chosen, *images.iterdir())}
+        strays = [path.name for path in label_files if image_stem(path) not in known]
+        if strays:
+            more = f" and {len(strays) - 5} more" if len(strays) > 5 else ""
+            raise ValueError(
+                f"These label images in {labels} belong to no image in {images}: {', '.join(strays[:5])}{more}. "
+                "Give each the name of its image, or take them out of the folder."
+            )
+    return labelled
+
+
+def _check_there(path: Path, option: str) -> None:
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{option} {path} does not exist: there is no such folder or file. Check the path."
+        )
+
+
+def check_output_folder(folder: Path) -> None:
+    """Make the folder of ``--output``, and refuse it before the work when nothing could be written into it.
+
+    Raises
+    ------
+    OSError
+        When it is a file, or cannot be made or written to.
+    """
+    from napari_sam2_adapters.atomic import check_writable
+
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"--output {folder} is a file. Choose a folder.")
+    check_writable(folder)
+
+
+def check_output_file(path: Path, option: str, example: str) -> None:
+    """Refuse a folder where a file is meant.
+
+    Parameters
+    ----------
+    path
+        What was given.
+    option
+        By which option.
+    example
+        Name for a file in that folder.
+
+    Raises
+    ------
+    IsADirectoryError
+        When it is a folder.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"{option} {path} is a folder. Give a file in it, such as {path / example}."
+        )
 
 
 def write_json(path: Path, content: dict[str, Any], *, overwrite: bool) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from napari_sam2_adapters.cli.files import Device
 from napari_sam2_adapters.cli.terminal import output
+from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
@@ -25,9 +27,7 @@ def info(
         Path | None,
         typer.Argument(help="A model file to describe; without it, this machine is described."),
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="Device to describe: auto, cpu, cuda, cuda:1, mps.")
-    ] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Show device, memory, backbones and versions, or what a model file says of itself."""
     if adapter is not None:
@@ -59,7 +59,8 @@ def _describe(path: Path, header: AdapterHeader) -> Table:
     size = f"{path.stat().st_size / 1e6:.1f} MB"
     table.add_row("File", f"{path.name}, {size}, format {header.format_version}")
     table.add_row(
-        "Model", f"{model.adapter} adapter on {model.backbone}, {model.input_channels} channel(s)"
+        "Model",
+        f"{model.adapter} adapter on {model.backbone}, {counted(model.input_channels, 'channel')}",
     )
     table.add_row("Backbone sha256", f"{header.backbone_sha256[:12]}…")
     for entry in header.classes:

@@ -17,6 +17,7 @@ from napari_sam2_adapters.cli.files import (
     Overwrite,
     Pattern,
     SettingsFile,
+    check_output_folder,
     list_images,
 )
 from napari_sam2_adapters.cli.settings import (
@@ -28,6 +29,7 @@ from napari_sam2_adapters.cli.settings import (
 from napari_sam2_adapters.cli.terminal import FAILED, errors, progress_bar, sentence
 from napari_sam2_adapters.cli.terminal import output as console
 from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.inference.predict import TileProgress
@@ -64,12 +66,12 @@ def predict(
     outputs = _plan_outputs(paths, output, ".png" if png else ".tif", asked)
 
     from napari_sam2_adapters.models.device import choose_device, describe_device
-    from napari_sam2_adapters.models.model_file import load_adapter
+    from napari_sam2_adapters.models.model_file import load_adapter, read_header
 
     chosen = choose_device(device)
+    config = prediction_settings(sections, read_header(model))
+    check_output_folder(output)
     segmenter, header = load_adapter(model, device=chosen)
-    config = prediction_settings(sections, header)
-    output.mkdir(parents=True, exist_ok=True)
     console().print(f"{model.name} on {describe_device(chosen)}")
     job = _Job(segmenter.folded(), header, config, overwrite)
     with progress_bar() as bar:
@@ -83,7 +85,7 @@ def predict(
                 bar.advance(every)
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(
-                f"Stopped. {job.counts['done']} of {len(paths)} images were segmented into {output}; "
+                f"Stopped. Segmented {job.counts['done']} of {counted(len(paths), 'image')} into {output}; "
                 f"the same command{' without --overwrite' if overwrite else ''} goes on with the others."
             ) from error
     _report(job.counts, len(paths), output)
@@ -124,7 +126,7 @@ def _plan_outputs(
 
 
 def _report(counts: Counter[_Outcome], n_images: int, folder: Path) -> None:
-    console().print(f"{counts['done']} of {n_images} images segmented into {folder}.")
+    console().print(f"{counts['done']} of {counted(n_images, 'image')} segmented into {folder}.")
     if counts["there"]:
         console().print(
             f"Left alone because their masks are there: {counts['there']}; --overwrite makes them anew."

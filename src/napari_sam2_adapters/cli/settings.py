@@ -24,7 +24,15 @@ from napari_sam2_adapters.config import (
     load_settings,
 )
 
-__all__ = ["Sections", "build_settings", "read_classes", "read_sections", "settings_flags"]
+__all__ = [
+    "Sections",
+    "any_number",
+    "build_settings",
+    "read_classes",
+    "read_sections",
+    "settings_flags",
+    "whole_number",
+]
 
 Sections = dict[str, dict[str, Any]]
 """Settings as given, by section (``model``, ``train``, …) and field."""
@@ -96,7 +104,7 @@ def _take_signature(
 def _flag(name: str, places: list[tuple[str, FieldInfo]]) -> Any:
     section, field = places[0]
     dashed = name.replace("_", "-")
-    simple = _simple_type(field.annotation)
+    simple, metavar = _simple_type(field.annotation)
     default = "" if field.default is None else f" Default: {_shown(field.default)}."
     return Annotated[
         simple | None,
@@ -105,8 +113,38 @@ def _flag(name: str, places: list[tuple[str, FieldInfo]]) -> Any:
             help=" ".join(str(f.description) for _, f in places) + default,
             show_default=False,
             rich_help_panel=f"Settings of the section '{section}'",
+            metavar=metavar,
+            parser={int: whole_number, float: any_number}.get(simple),
         ),
     ]
+
+
+def whole_number(text: str) -> int:
+    """Read a whole number; typer's own sentence for what is none differs from version to version.
+
+    Raises
+    ------
+    typer.BadParameter
+        When it is none.
+    """
+    try:
+        return int(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a whole number.") from error
+
+
+def any_number(text: str) -> float:
+    """Read a number.
+
+    Raises
+    ------
+    typer.BadParameter
+        When it is none.
+    """
+    try:
+        return float(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a number.") from error
 
 
 def _shown(default: object) -> str:
@@ -115,11 +153,13 @@ def _shown(default: object) -> str:
     return str(default)
 
 
-def _simple_type(annotation: Any) -> Any:
-    """The type that a terminal can give for a field; the settings class checks it further."""
+def _simple_type(annotation: Any) -> tuple[Any, str | None]:
+    """The type that a terminal can give for a field, which the settings class checks further, and how help shows it."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (part for part in get_args(annotation) if part is not NoneType)
-    return str if get_origin(annotation) is Literal else annotation
+    if get_origin(annotation) is Literal:
+        return str, "<choice>"
+    return annotation, {int: "<int>", float: "<float>"}.get(annotation)
 
 
 def read_sections(path: Path | None, flags: Sections) -> dict[str, Any]:
@@ -127,6 +167,8 @@ def read_sections(path: Path | None, flags: Sections) -> dict[str, Any]:
 
     Raises
     ------
+    FileNotFoundError
+        When there is no such file.
     ValueError
         When the file cannot be read as settings.
     """
@@ -153,7 +195,7 @@ def build_settings(kind: type[_SettingsT], sections: dict[str, Any], section: st
         return kind.model_validate(sections.get(section) or {})
     except ValidationError as error:
         raise ValueError(
-            f"The {section} settings are not valid. {describe_errors(error)}"
+            f"The {section} settings are not valid. {describe_errors(error, known=kind.model_fields, of=section)}"
         ) from error
 
 
@@ -186,4 +228,5 @@ def _read_class(entry: object) -> ClassInfo:
     try:
         return ClassInfo.model_validate(entry)
     except ValidationError as error:
-        raise ValueError(f"The class {entry!r} is not valid. {describe_errors(error)}") from error
+        wrong = describe_errors(error, known=ClassInfo.model_fields, of="a class")
+        raise ValueError(f"The class {entry!r} is not valid. {wrong}") from error
