@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -13,7 +14,10 @@ import tifffile
 from typer.testing import CliRunner
 
 from napari_sam2_adapters.cli import app
+from napari_sam2_adapters.cli.files import read_training_files
+from napari_sam2_adapters.cli.train import _check_line
 from napari_sam2_adapters.models.model_file import read_header
+from napari_sam2_adapters.training.records import ValidationRecord
 
 SMALL = ("--steps", "1", "--batch-size", "1", "--crop-size-px", "32")
 
@@ -73,14 +77,17 @@ def test_flags_win_over_the_file(blobs: Path, tmp_path: Path) -> None:
     ("more", "words"),
     [
         (("--steps", "0"), "steps"),
-        (("--adapter", "mlp"), "adapter"),
         (("--backbone", "huge"), "no backbone 'huge'"),
-        (("--backbone", "tiny"), "backbones download tiny"),
+        (("--backbone", "tiny"), "sam2-adapters backbones download tiny --from FILE'"),
         (("--device", "abacus"), "abacus"),
         (("--pattern", "*.czi"), "*.czi"),
-        (("--settings", "nowhere.yaml"), "nowhere.yaml"),
-        (("--resume", "nowhere.safetensors"), "nowhere.safetensors"),
-        (("--images", "nowhere"), "nowhere"),
+        (("--settings", "nowhere.yaml"), "no settings file nowhere.yaml"),
+        (("--resume", "nowhere.safetensors"), "--resume nowhere.safetensors does not exist"),
+        (("--images", "nowhere"), "--images nowhere does not exist"),
+        (("--labels", "nowhere"), "--labels nowhere does not exist"),
+        (("--steps", "many"), "'many' is not a whole number"),
+        (("--learning-rate", "much"), "'much' is not a number"),
+        (("--adapter", "mlp"), "adapter should be hp, lw or lora (got 'mlp')"),
     ],
 )
 def test_wrong_input_is_refused_in_a_sentence(
@@ -102,8 +109,90 @@ def test_labels_that_do_not_belong_are_named(blobs: Path, tmp_path: Path) -> Non
     label = tmp_path / "copy" / "labels" / "cell1.tif"
     tifffile.imwrite(label, np.ones((5, 5), np.uint8))
     assert "cell1.tif" in refusal(arguments(tmp_path / "copy", output))
-    label.unlink()
-    assert "cell1" in refusal(arguments(tmp_path / "copy", output))
+    label.rename(label.with_name("cell7.tif"))
+    stderr = refusal(arguments(tmp_path / "copy", output))
+    assert "belong to no image" in stderr
+    assert ": cell7.tif. Give" in stderr
+    for path in label.parent.iterdir():
+        path.rename(path.with_stem(f"{path.stem}_mask"))
+    stderr = refusal(arguments(tmp_path / "copy", output))
+    assert "None of the 3 images" in stderr
+    assert "cell0.tif and cell0_mask.tif" in stderr
+
+
+def test_images_given_as_labels_are_refused(blobs: Path, tmp_path: Path) -> None:
+    shutil.copytree(blobs / "images", tmp_path / "cells_by_mistake")
+    command = arguments(blobs, tmp_path / "a.adapter.safetensors")
+    command[command.index("--labels") + 1] = str(tmp_path / "cells_by_mistake")
+    assert "in no class" in refusal(command)  # the settings file names two classes
+    del command[command.index("--settings") : command.index("--settings") + 2]
+    assert "these look like grey values" in refusal(command)
+
+
+def test_images_without_labels_are_left_out(blobs: Path, tmp_path: Path) -> None:
+    shutil.copytree(blobs, tmp_path / "copy")
+    (tmp_path / "copy" / "labels" / "cell1.tif").unlink()
+    output = tmp_path / "two.adapter.safetensors"
+    more = ("--held-out-fraction", "0", *SMALL)
+    result = CliRunner().invoke(app, arguments(tmp_path / "copy", output, *more))
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("2 of 3 images have labels; the others are left out.\n")
+    assert output.is_file()
+
+
+def test_labels_of_images_that_the_pattern_leaves_out_are_no_mistake(blobs: Path) -> None:
+    files = read_training_files(blobs / "images", blobs / "labels", "cell[01]*")
+    assert [pair.name for pair in files.pairs] == ["cell0.tif", "cell1.tif"]
+    assert files.notice == ""
+    one = read_training_files(blobs / "images" / "cell2.tif", blobs / "labels", "*")
+    assert [pair.name for pair in one.pairs] == ["cell2.tif"]
+    with pytest.raises(ValueError, match=r"is a folder, but --labels .* is a file"):
+        read_training_files(blobs / "images", blobs / "labels" / "cell2.tif", "*")
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_training(
+    blobs: Path, tmp_path: Path
+) -> None:
+    stderr = refusal(arguments(blobs, tmp_path))
+    assert f"is a folder. Give a file in it, such as {tmp_path / 'NAME.adapter'}" in stderr
+    (tmp_path / "file").write_text("precious")
+    result = CliRunner().invoke(
+        app, arguments(blobs, tmp_path / "file" / "new" / "a.adapter.safetensors")
+    )
+    assert result.exit_code == 2
+    assert "Nothing can be written into the folder" in result.stderr
+    assert "step" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("dice", "line"),
+    [
+        ({"cell": 0.9, "wall": 0.5}, "held-out Dice 0.700 (cell 0.900, wall 0.500)  best"),
+        (
+            {"cell": 0.7, "wall": math.nan},
+            "held-out Dice 0.700 (cell 0.700, wall not held out)  best",
+        ),
+    ],
+)
+def test_a_check_is_one_short_line(dice: dict[str, float], line: str) -> None:
+    assert _check_line(check_of(dice)) == f"step   50  {line}"
+
+
+def test_of_many_classes_only_the_weakest_are_named() -> None:
+    many = {f"class {i}": i / 40 for i in range(1, 31)} | {
+        "class 31": math.nan,
+        "class 32": math.nan,
+    }
+    line = _check_line(check_of(many))
+    assert "(weakest: class 1 0.025, class 2 0.050," in line
+    assert line.endswith("class 8 0.200, 2 classes not held out)  best")
+    assert "nan" not in line
+
+
+def check_of(dice: dict[str, float]) -> ValidationRecord:
+    return ValidationRecord(
+        step=50, dice=dice, iou=dice, mean_dice=0.7, loss=1.0, best=True, seconds=1.0, pixels=9
+    )
 
 
 def test_nothing_is_overwritten_unasked(blobs: Path, tmp_path: Path) -> None:

@@ -65,9 +65,18 @@ class TestFinding:
 
     def test_nothing_there_says_how_to_get_it(self) -> None:
         with pytest.raises(
-            FileNotFoundError, match=r"\(156 MB\) with 'sam2-adapters backbones download tiny'"
+            FileNotFoundError,
+            match=r"\(156 MB\) in the Models dock or with 'sam2-adapters backbones download tiny'.*'Use a file …'.*"
+            r"'sam2-adapters backbones download tiny --from FILE'",
         ):
             find_weights("tiny")
+
+    def test_a_file_of_somebodys_own_is_not_offered_for_download(self) -> None:
+        with pytest.raises(
+            FileNotFoundError, match=r"Get the file that was trained on.*--from FILE'"
+        ) as caught:
+            find_weights("tiny", "0" * 64)
+        assert "Download them" not in str(caught.value)
 
     def test_mobile_is_always_there(self) -> None:
         assert find_weights("mobile").is_file()

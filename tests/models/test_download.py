@@ -190,7 +190,9 @@ class TestDownloading:
     ) -> None:
         monkeypatch.setattr(backbone_files, "_ADDRESS", "http://127.0.0.1:9/")
         monkeypatch.setattr(download_module, "_FRUITLESS_TRIES", 1)
-        with pytest.raises(OSError, match=r"could not be downloaded .* '--from FILE'") as caught:
+        with pytest.raises(
+            OSError, match=r"could not be downloaded .* tiny --from FILE'"
+        ) as caught:
             fetch("tiny")
         assert "the connection failed (Connection refused)" in str(caught.value)
 

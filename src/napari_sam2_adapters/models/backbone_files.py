@@ -31,6 +31,7 @@ __all__ = [
     "partial_bytes",
 ]
 
+_OWN_FILE = "'Use a file …'"
 _ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
 
 
@@ -153,11 +154,22 @@ def find_weights(name: str, sha256: str | None = None) -> Path:
         found = [p for p in (cached_path(name, sha256),) if p.exists()]
     if not found:
         needed = "" if sha256 is None else f" with sha256 {sha256[:12]}…"
+        # A file of somebody's own is nowhere to be downloaded.
+        offered = sha256 in (None, entry.sha256)
+        mend = (
+            f"Download them ({entry.size_mb} MB) in the Models dock or with 'sam2-adapters backbones download {name}'. If you "
+            f"have the file, give it there ({_OWN_FILE}) or with {_own_file_command(name)}."
+            if offered
+            else f"Get the file that was trained on, and give it in the Models dock ({_OWN_FILE}) or with {_own_file_command(name)}."
+        )
         raise FileNotFoundError(
-            f"The weights of the backbone {name!r}{needed} are not on this machine. Download them ({entry.size_mb} MB) with "
-            f"'sam2-adapters backbones download {name}', or give a file that you have with '--from FILE'."
+            f"The weights of the backbone {name!r}{needed} are not on this machine. {mend}"
         )
     return found[0]
+
+
+def _own_file_command(name: str) -> str:
+    return f"'sam2-adapters backbones download {name} --from FILE'"
 
 
 def own_files(name: str) -> list[Path]:
@@ -207,7 +219,7 @@ def download_backbone(
         return find_weights(name)
     if target.exists() and file_sha256(target) == entry.sha256:
         return target
-    by_hand = "or fetch it by hand and give the file ('Use a file …' in the Models dock, '--from FILE' on the command line)."
+    by_hand = f"or fetch it by hand and give the file ({_OWN_FILE} in the Models dock, or {_own_file_command(name)})."
     try:
         return (yield from download(entry.address, target, entry.sha256, stop))
     except OSError as error:

@@ -133,8 +133,8 @@ def _check_sha256(path: Path, sha256: str, name: str) -> None:
         )
     if not built_in and path.parent == cache_folder() and path != cached_path(name, sha256):
         raise ValueError(
-            f"{path} is damaged: its sha256 is {sha256[:12]}…, which does not belong to this name. Delete the file and run "
-            f"'sam2-adapters backbones download {name}' again."
+            f"{path} is damaged: its sha256 is {sha256[:12]}…, which does not belong to this name. Delete the file and get "
+            f"it again in the Models dock or with 'sam2-adapters backbones download {name}'."
         )
 
 
