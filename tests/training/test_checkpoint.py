@@ -109,8 +109,32 @@ def test_a_mismatch_names_the_part_and_both_sides() -> None:
     wanted = {**found, "network": {"adapter": "lw", "reduction": 4}}
     with pytest.raises(ValueError, match=r'network \(adapter\) is "hp", but this run has "lw"'):
         check_identity(Path("run"), found, wanted)
-    with pytest.raises(ValueError, match=r"classes \(2\) is null"):
-        check_identity(Path("run"), found, {**found, "classes": {"1": "cell", "2": "wall"}})
+    with pytest.raises(
+        ValueError, match=r'list of classes is \{"1": "cell"\}, .* has .* "2": "wänd"\}'
+    ):
+        check_identity(Path("run"), found, {**found, "classes": {"1": "cell", "2": "wänd"}})
+    unset = {**found, "network": {"adapter": None, "reduction": 4}}
+    with pytest.raises(ValueError, match=r'another run.*is empty, but this run has "hp"'):
+        check_identity(Path("run"), unset, found)
+
+
+@pytest.mark.parametrize(
+    ("part", "today", "said"),
+    [
+        ("network", {"reduction": 2, "lora_rank": 8}, r"network \(lora_rank\)"),
+        ("data", {"split": "1 of 3 images"}, "data"),
+    ],
+)
+def test_an_earlier_version_that_recorded_less_is_told_as_such(
+    part: str, today: dict[str, object], said: str
+) -> None:
+    """Also when recorded values differ: checksums may have been made in another way."""
+    found = sample().identity
+    with pytest.raises(
+        ValueError,
+        match=f"by an earlier version of this program, which did not record its {said}, .* Start anew",
+    ):
+        check_identity(Path("run"), found, {**found, part: {**found.get(part, {}), **today}})
 
 
 def test_the_steps_taken_are_read_without_the_tensors(tmp_path: Path) -> None:

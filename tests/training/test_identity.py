@@ -36,5 +36,5 @@ def test_other_classes_are_refused(coins, tiny_segmenter) -> None:
 
 
 def test_other_channels_are_refused(coins, tiny_segmenter) -> None:
-    with pytest.raises(ValueError, match=r"images of 3 channel\(s\), but the data have 1"):
+    with pytest.raises(ValueError, match=r"images of 3 channels, but the data have 1"):
         check_fit(tiny_segmenter(n_classes=2, input_channels=3), coins())

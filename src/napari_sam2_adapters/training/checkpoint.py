@@ -28,6 +28,8 @@ __all__ = [
 
 FORMAT_VERSION = 1
 _HEADER = "napari_sam2_adapters.training"
+_CLASSES = "classes"
+"""The one part of an identity whose keys the user chooses."""
 
 Named = dict[str, Tensor]
 
@@ -146,7 +148,7 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def check_identity(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint of another network, other classes, settings or data.
+    """Refuse a checkpoint of another network, other classes, settings or data, or one that does not tell all of these.
 
     Raises
     ------
@@ -155,16 +157,36 @@ def check_identity(path: Path, found: Mapping[str, Any], wanted: Mapping[str, An
     """
     for part, expected in wanted.items():
         got = found.get(part)
-        if got != expected:
-            where, old, new = _difference(part, got, expected)
+        if got == expected:
+            continue
+        # Looked for first: it explains differences beside it, such as checksums that were made in another way.
+        lacking = _lacking(part, got, expected)
+        if lacking:
             raise ValueError(
-                f"The checkpoint {path} belongs to another run: its {where} is {_short(old)}, but this run has "
-                f"{_short(new)}. Resume with what it was started with, or start anew without resuming."
+                f"The checkpoint {path} was written by an earlier version of this program, which did not record its "
+                f"{lacking}, so whether it belongs to this run cannot be told. Start anew without resuming, or finish it "
+                "with the version that began it."
             )
+        where, old, new = _difference(part, got, expected)
+        raise ValueError(
+            f"The checkpoint {path} belongs to another run: its {where} is {_short(old)}, but this run has "
+            f"{_short(new)}. Resume with what it was started with, or start anew without resuming."
+        )
+
+
+def _lacking(part: str, got: Any, wanted: Any) -> str:
+    """What a checkpoint does not tell of a part; empty when it tells all."""
+    if got is None:
+        return part
+    if part == _CLASSES or not (isinstance(got, dict) and isinstance(wanted, dict)):
+        return ""
+    return next((f"{part} ({key})" for key in wanted if key not in got), "")
 
 
 def _difference(part: str, got: Any, wanted: Any) -> tuple[str, Any, Any]:
     """Narrow two differing groups of settings down to the first setting that differs."""
+    if part == _CLASSES:
+        return "list of classes", got, wanted
     if not (isinstance(got, dict) and isinstance(wanted, dict)):
         return part, got, wanted
     key = next(key for key in {**wanted, **got} if got.get(key) != wanted.get(key))
@@ -172,5 +194,5 @@ def _difference(part: str, got: Any, wanted: Any) -> tuple[str, Any, Any]:
 
 
 def _short(value: Any, longest: int = 120) -> str:
-    text = json.dumps(value)
+    text = "empty" if value is None else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= longest else f"{text[:longest]}…"

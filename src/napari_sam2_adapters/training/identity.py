@@ -11,6 +11,7 @@ from napari_sam2_adapters.config import TrainConfig
 from napari_sam2_adapters.data.dataset import Dataset, Region
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.windows import Window
+from napari_sam2_adapters.wording import counted
 
 __all__ = ["check_fit", "describe_run"]
 
@@ -47,6 +48,7 @@ def describe_run(
             "labelled training pixels per class": list(class_counts),
             "normalization": dataset.normalization.model_dump(mode="json"),
             "regions": _fingerprint([*dataset.train, *dataset.held_out]),
+            # Compared letter by letter with that of earlier versions, so a single one is "1 windows" too.
             "held-out windows": f"{len(windows)} windows, {_fingerprint_windows(windows)}",
         },
     }
@@ -69,7 +71,7 @@ def check_fit(segmenter: Segmenter, dataset: Dataset) -> None:
     channels = segmenter.config.input_channels
     if channels != dataset.input_channels:
         raise ValueError(
-            f"The segmenter takes images of {channels} channel(s), but the data have {dataset.input_channels}. "
+            f"The segmenter takes images of {counted(channels, 'channel')}, but the data have {dataset.input_channels}. "
             "Build one with that many channels, or choose other images."
         )
 

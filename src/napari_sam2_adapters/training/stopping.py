@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from napari_sam2_adapters.config import TrainConfig
+from napari_sam2_adapters.wording import counted
 
 __all__ = ["progress_of_step", "reason_to_stop"]
 
@@ -48,12 +49,14 @@ def reason_to_stop(
             "before are kept. Lower the learning rate, or look for wrong values in the images."
         )
     if step >= config.steps:
-        return f"All {config.steps} steps are done."
+        return (
+            f"{f'All {config.steps:,} steps are' if config.steps > 1 else 'The one step is'} done."
+        )
     if config.time_budget_s is not None and seconds >= config.time_budget_s:
-        return f"The time budget of {config.time_budget_s:g} s is used up after {step} steps."
+        return f"The time budget of {config.time_budget_s:g} s is used up after {counted(step, 'step')}."
     if config.patience is not None and stale_checks >= config.patience:
         return (
-            f"The held-out score has not risen in {config.patience} checks, so training stopped after "
-            f"{step} steps."
+            f"The held-out score has not risen in {counted(config.patience, 'check')}, so training stopped after "
+            f"{counted(step, 'step')}."
         )
     return None

@@ -15,6 +15,7 @@ from napari_sam2_adapters.training.records import (
     best_check,
     first_check,
 )
+from napari_sam2_adapters.wording import counted
 
 __all__ = ["Verdict", "judge", "training_summary"]
 
@@ -91,7 +92,7 @@ def judge(history: Sequence[Record]) -> Verdict:
             None,
             None,
             True,
-            f"Learnt for {len(steps)} steps. No labelled pixels were held out, so there is no honest score: "
+            f"Learnt for {counted(len(steps), 'step')}. No labelled pixels were held out, so there is no honest score: "
             "look at what it segments before you trust it.",
         )
     pixels = f"the same {best.pixels:,} held-out pixels"
