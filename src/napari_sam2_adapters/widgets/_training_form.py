@@ -154,8 +154,8 @@ class TrainingForm(QWidget):
         offer = self._offers.get(self.backbone.currentData())
         if offer is not None and not offer.here:
             return (
-                f"The weights of the backbone {offer.name!r} ({offer.size_mb} MB) are not on this machine. Get them with "
-                f"'sam2-adapters backbones download {offer.name}', or choose 'mobile', which is built in."
+                f"The weights of the backbone {offer.name!r} ({offer.size_mb} MB) are not on this machine. Get them in the "
+                "Models dock, or choose 'mobile', which is built in."
             )
         return ""
 
