@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QThreadPool, Signal
 from superqt.utils import create_worker as create_plain_worker
 
 from napari_sam2_adapters.widgets._log import log_error, logger, told
@@ -18,6 +18,8 @@ from napari_sam2_adapters.widgets._preferences import preferences
 from napari_sam2_adapters.widgets._torch import load_torch
 
 __all__ = ["Job", "Pulse", "Question", "thread_count"]
+
+_FEWEST_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Job(QObject):
         self.destroyed.connect(self._stop.set)
         self._worker = worker
         self.state_changed.emit()
+        _make_room()
         worker.start()
 
     def stop(self) -> None:
@@ -160,6 +163,7 @@ class Question(QObject):
             _answer, self._number, function, *arguments, _start_thread=False
         )
         worker.returned.connect(self._take)
+        _make_room()
         worker.start()
 
     def _take(self, numbered: tuple[int, object]) -> None:
@@ -171,6 +175,13 @@ class Question(QObject):
             self.failed.emit(told(answer.error))
         else:
             self.answered.emit(answer)
+
+
+def _make_room() -> None:
+    """Let short work run beside a training on a machine of two cores, where Qt has two threads for all of it."""
+    pool = QThreadPool.globalInstance()
+    if pool.maxThreadCount() < _FEWEST_THREADS:
+        pool.setMaxThreadCount(_FEWEST_THREADS)
 
 
 def thread_count() -> int:
