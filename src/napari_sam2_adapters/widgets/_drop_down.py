@@ -30,3 +30,5 @@ class DropDown(QComboBox):
         )
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        # Not left to Python: a painter that somebody still refers to outlives the event, and Qt crashes.
+        painter.end()
