@@ -186,6 +186,27 @@ def test_files_of_a_user_are_left_alone(job: BatchJob) -> None:
     assert corrected.read_bytes() != mine
 
 
+def test_images_of_one_name_in_two_folders_keep_their_results(
+    job: BatchJob, tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    run(job)
+    before = results_of(job.output)
+    write_image(tmp_path / "other" / "cell 1.tif", seed=40)
+    (tmp_path / "other" / "cell 2.tif").write_bytes((tmp_path / "images/cell 2.tif").read_bytes())
+    other = job.model_copy(update={"folder": tmp_path / "other"})
+    for _ in range(2):  # also when it was refused before
+        last = run(other)
+        assert last["cell 1"].status == "failed"
+        assert f"is the result of {tmp_path / 'images' / 'cell 1.tif'}" in last["cell 1"].reason
+        assert last["cell 2"].earlier  # moved, but the same image
+    after = results_of(job.output)
+    assert {name: after[name] for name in before if name != "job.json"} == {
+        name: content for name, content in before.items() if name != "job.json"
+    }
+    assert all(record.earlier for record in run(job).values())
+    assert run(other, overwrite=True)["cell 1"].status == "done"
+
+
 def test_a_half_written_result_is_not_taken_for_one(job: BatchJob) -> None:
     run(job)
     mask = job.output / "cell 0.tif"

@@ -55,6 +55,11 @@ class Item:
     outputs: dict[str, Path]
     refusal: str = ""
 
+    @property
+    def image(self) -> str:
+        """Whole path of the image as text."""
+        return printable(self.source.absolute())
+
 
 def find_inputs(job: BatchJob) -> list[Path]:
     """The images of a job, in natural order; what lies in the folder of the results is none.

@@ -104,6 +104,8 @@ class _Run:
 
     def _note_refusal(self, item: Item, refusal: str) -> None:
         last = self.report.last(item.name)
+        if last is not None and last.image != item.image:
+            return  # the entry is that of an image in another folder, whose result lies there
         if last is None or (last.status, last.reason) != ("failed", refusal):
             # What is known of the files that lie there is kept; without a source it is judged anew each time.
             known = {} if last is None else last.outputs
@@ -115,7 +117,7 @@ class _Run:
         self.report.add(
             Entry(
                 name=item.name,
-                image=printable(item.source),
+                image=item.image,
                 status="running",
                 settings_sha256=self.scheme.settings_sha256,
             )
@@ -176,7 +178,7 @@ class _Run:
     def _failure(self, item: Item, reason: str, seconds: float = 0.0) -> Entry:
         return Entry(
             name=item.name,
-            image=printable(item.source),
+            image=item.image,
             status="failed",
             reason=reason,
             seconds=round(seconds, 3),
@@ -189,7 +191,7 @@ class _Run:
     ) -> Entry:
         return Entry(
             name=item.name,
-            image=printable(item.source),
+            image=item.image,
             status="done",
             seconds=round(seconds, 3),
             pixels=result.pixels,

@@ -103,7 +103,7 @@ def reason_of(error: BaseException) -> str:
     text = str(error) or "no reason was given"
     if isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.strerror}: {error.filename}. Check the file and the rights to it."
-    elif isinstance(error, MemoryError):
+    elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         text = f"The memory is full: {text}. Close other programs, or segment this image on a larger machine."
     elif not isinstance(error, (ValueError, OSError)):
         text = f"{type(error).__name__}: {text}. This should not happen; please report it."

@@ -41,7 +41,7 @@ def judge(item: Item, last: Entry | None, settings_sha256: str, options: BatchOp
         path for what, path in item.outputs.items() if path.exists() and not _ours(item, last, what)
     ]
     if foreign and not options.overwrite:
-        return Standing(refusal=_foreign_sentence(foreign[0].name, last))
+        return Standing(refusal=_foreign_sentence(foreign[0].name, item, last))
     return Standing(replace=any(path.exists() for path in item.outputs.values()))
 
 
@@ -61,15 +61,24 @@ def _still_holds(item: Item, last: Entry, options: BatchOptions) -> bool:
 
 
 def _ours(item: Item, last: Entry | None, what: str) -> bool:
-    """Whether a file in the place of a result is one that an earlier run wrote, unchanged."""
-    if last is None:
+    """Whether a file in the place of a result is one that an earlier run wrote for this image, unchanged."""
+    if last is None or _of_another_image(item, last):
         return False
     if last.status == "running":  # killed while it wrote; before that nothing foreign was there
         return True
     return what in last.outputs and last.outputs[what].matches(item.outputs[what])
 
 
-def _foreign_sentence(name: str, last: Entry | None) -> str:
+def _of_another_image(item: Item, last: Entry) -> bool:
+    """Whether an entry is that of an image of the same name in another folder; a moved image is the same one."""
+    moved = last.image != item.image
+    return moved and not (last.source is not None and last.source.matches(item.source))
+
+
+def _foreign_sentence(name: str, item: Item, last: Entry | None) -> str:
+    mend = "Choose another folder, move it away, or allow results to be replaced."
+    if last is not None and _of_another_image(item, last):
+        return f"{name} is the result of {last.image}. {mend}"
     if last is not None and last.status == "done":
-        return f"{name} was changed after it was written. Move it away, or allow results to be replaced."
-    return f"{name} exists and is not a result of this batch. Move it away, or allow it to be replaced."
+        return f"{name} was changed after it was written. {mend}"
+    return f"{name} exists and is not a result of this batch. {mend}"

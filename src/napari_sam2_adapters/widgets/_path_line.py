@@ -6,7 +6,9 @@ from pathlib import Path
 
 from qtpy.QtCore import QMimeData, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QWidget
+
+from napari_sam2_adapters.widgets._icons import IconButton
 
 __all__ = ["PathLine", "dropped_paths"]
 
@@ -44,7 +46,7 @@ class PathLine(QWidget):
         self.line.setPlaceholderText(placeholder)
         self.line.setClearButtonEnabled(True)
         self.line.textChanged.connect(self._show_end)
-        self.choose_button = QPushButton("Choose …")
+        self.choose_button = IconButton("Choose …", "folder")
         self.choose_button.setToolTip(title)
         if files is None:
             self.choose_button.clicked.connect(self.choose_folder)

@@ -57,12 +57,15 @@ class BatchFolder(Dock):
         super().__init__(napari_viewer)
         self.form = BatchForm(self.device)
         self.table = BatchTable()
-        self.start_button = button("Start", "", self.start)
+        self.start_button = button("Start", "", self.start, "play")
         self.cancel_button = button(
-            "Cancel", "Stop after the tile in work; what is done stays.", self.job.stop
+            "Cancel", "Stop after the tile in work; what is done stays.", self.job.stop, "stop"
         )
         self.open_button = button(
-            "Open folder", "Show the results and report.csv in the file manager.", self.open_folder
+            "Open folder",
+            "Show the results and report.csv in the file manager.",
+            self.open_folder,
+            "folder",
         )
         self.conflict = ""
         self._survey = Question(self)

@@ -32,8 +32,10 @@ class Load(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.form = LoadForm()
-        self.start_button = button("Load", "Add the layers.", self.start)
-        self.cancel_button = button("Cancel", "Stop; layers that are there stay.", self.job.stop)
+        self.start_button = button("Load", "Add the layers.", self.start, "layers")
+        self.cancel_button = button(
+            "Cancel", "Stop; layers that are there stay.", self.job.stop, "stop"
+        )
         self._layers = 0
         self.setAcceptDrops(True)
         self.column.addWidget(self.form)
