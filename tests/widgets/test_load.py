@@ -66,6 +66,7 @@ def test_sections_become_one_lazy_stack_with_what_is_set(dock, viewer, qtbot, tm
     assert axes.axes == "ZYX"
     assert [size.value() for size in axes.sizes] == pytest.approx([0.01] * 3)
     assert axes.unit.currentText() == "micrometer"
+    assert "check the pixel size of Z" in axes.about.text()
     assert dock.form.list.item(2).text() == "section_2.tif"
     axes.sizes[0].setValue(0.05)
     load(dock, qtbot)

@@ -65,8 +65,8 @@ class AxesForm(QWidget):
         self.channels.currentIndexChanged.connect(lambda _: self.changed.emit())
         self.show_file(None)
 
-    def show_file(self, file: ImageFile | None) -> None:
-        """Show what a file says of itself; nothing for None."""
+    def show_file(self, file: ImageFile | None, note: str = "") -> None:
+        """Show what a file says of itself, with a note of what it does not say; nothing for None."""
         self.file = file
         self.letters, self.sizes = [], []
         while (item := self._grid.takeAt(0)) is not None:
@@ -74,7 +74,7 @@ class AxesForm(QWidget):
                 item.widget().deleteLater()
         for part in (self._rows, self.unit, self.channels):
             self.form.setRowVisible(part, file is not None)
-        self.about.setText("" if file is None else _about(file))
+        self.about.setText("" if file is None else f"{_about(file)} {note}".strip())
         if file is not None:
             self._add_rows(file)
             self.unit.setCurrentText(file.unit or "pixel")

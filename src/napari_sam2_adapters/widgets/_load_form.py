@@ -28,6 +28,7 @@ __all__ = ["LoadForm"]
 
 _QUIET_MS = 120
 """Files are looked at when nothing was typed or ticked for this long."""
+_THICKNESS = "Files of a stack do not say how far apart they are: check the pixel size of Z."
 _KINDS = " ".join(f"*{suffix} *{suffix.upper()}" for suffix in IMAGE_SUFFIXES)
 
 
@@ -225,7 +226,8 @@ class LoadForm(QWidget):
 
     def _show_description(self, file: ImageFile) -> None:
         self.problem = ""
-        self.axes.show_file(file)
+        guessed = self.as_stack and file.axes.startswith("Z") and file.pixel_size is not None
+        self.axes.show_file(file, _THICKNESS if guessed else "")
         self.changed.emit()
 
     def _miss(self, reason: str) -> None:

@@ -29,7 +29,7 @@ class PathLine(QWidget):
     """
 
     changed = Signal()
-    several = Signal(list)
+    several = Signal(object)
     """Several files of one folder were chosen or dropped; the line has the folder."""
 
     def __init__(
