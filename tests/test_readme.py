@@ -17,6 +17,7 @@ from napari_sam2_adapters.config import (
     TrainConfig,
     load_settings,
 )
+from napari_sam2_adapters.data.io import write_array
 from napari_sam2_adapters.data.samples import load_sample
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.model_file import save_adapter
@@ -34,10 +35,14 @@ def test_python_snippets_run(tmp_path, monkeypatch):
     segmenter = build_segmenter(ModelConfig(adapter="lw"), sample.classes)
     scaling = Normalization(mode="percentile")
     save_adapter("membrane.adapter.safetensors", segmenter, normalization=scaling, tile_size_px=224)
-    (snippet,) = snippets("python")
+    (tmp_path / "screen").mkdir()
+    write_array(tmp_path / "screen" / "a.tif", sample.held_out_images[0], axes="YX")
     names = {"image": sample.held_out_images[0]}
-    exec(snippet, names)  # noqa: S102  (our own README)
+    for snippet in snippets("python"):
+        exec(snippet, names)  # noqa: S102  (our own README)
     assert names["labels"].shape == sample.held_out_images[0].shape
+    assert names["record"].status == "done"
+    assert (tmp_path / "results" / "a.tif").is_file()
 
 
 COMMANDS = sorted(
