@@ -26,6 +26,7 @@ from napari_sam2_adapters.models.backbone import Backbone, pad_to_multiple, resi
 from napari_sam2_adapters.models.decoder import PromptFreeDecoder, SamHeads
 from napari_sam2_adapters.models.device import seeded
 from napari_sam2_adapters.models.position import PositionEncodingGenerator
+from napari_sam2_adapters.wording import counted
 
 __all__ = ["Segmenter", "assemble"]
 
@@ -118,7 +119,7 @@ class Segmenter(nn.Module):
         if image.ndim != 4 or image.shape[1] != wanted:
             raise ValueError(
                 f"The image batch has shape {tuple(image.shape)}, but this model takes (batch, {wanted}, height, width). "
-                f"Give images with {wanted} channel(s) or build a model with another number of input channels."
+                f"Give images with {counted(wanted, 'channel')} or build a model with another number of input channels."
             )
         if min(image.shape[2:]) < 2:
             raise ValueError(
@@ -183,7 +184,7 @@ class Segmenter(nn.Module):
             if names:
                 raise ValueError(
                     f"The adapter's weights do not fit this network: the file {what} {names[0]!r} "
-                    f"({len(names)} such tensor(s)). Build the network with the settings that the adapter was trained with."
+                    f"({counted(len(names), 'such tensor')}). Build the network with the settings that the adapter was trained with."
                 )
         for name, parameter in own.items():
             parameter.copy_(state[name])
