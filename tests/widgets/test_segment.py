@@ -95,7 +95,8 @@ def test_another_adapter_starts_with_an_empty_layer(
     qtbot.waitUntil(lambda: dock.header is not None, timeout=WAIT_MS)
     viewer.dims.set_point(0, 2)
     run(dock, qtbot)
-    (layer,) = own_layers(viewer)
+    earlier, layer = own_layers(viewer)
+    assert earlier.data[0].any()
     assert not layer.data[0].any()
     assert layer.metadata[OURS]["model"].startswith("another")
 

@@ -203,6 +203,33 @@ def test_what_somebody_painted_in_or_copied_is_theirs(segment_dock, press, two_h
     assert len(viewer.layers) == 4
 
 
+def test_another_adapter_takes_no_slice_away_that_it_does_not_give_anew(
+    segment_dock, press, saved_adapter, two_halves
+) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    viewer.add_image(two_halves[0], name="cells")
+    viewer.dims.set_current_step(0, 1)
+    press(dock, dock.start_button)
+    first = named(viewer, "SAM2 adapters")
+    kept = first.data.copy()
+    assert kept[1].any()
+    dock.open_model(saved_adapter("other", seed=1))
+    viewer.dims.set_current_step(0, 2)
+    press(dock, dock.start_button)
+    second = named(viewer, "SAM2 adapters")
+    assert second is not first
+    assert first.name == "cells – SAM2 adapters (cells)"
+    np.testing.assert_array_equal(first.data, kept)
+    assert second.data[2].any()
+    assert not second.data[1].any()
+    dock.open_model(saved_adapter("third", seed=2))
+    press(dock, dock.start_button)  # all of what the second gave: in its place
+    assert [layer.name for layer in viewer.layers if layer.metadata.get(OURS)] == [
+        "cells – SAM2 adapters (cells)",
+        "cells – SAM2 adapters",
+    ]
+
+
 def test_a_run_outlives_what_happens_to_the_layers(segment_dock, qtbot) -> None:
     dock, viewer = segment_dock, segment_dock.viewer
     rng = np.random.default_rng(0)

@@ -18,6 +18,7 @@ __all__ = [
     "class_features",
     "find_own",
     "is_own",
+    "leave_own",
     "put_image",
     "put_labels",
     "put_objects",
@@ -62,6 +63,15 @@ def find_own(viewer: Any, role: str, image: Layer) -> Layer | None:
         if is_own(layer) and {key: entry.get(key) for key in wanted} == wanted:
             return layer
     return None
+
+
+def leave_own(viewer: Any, image: Layer, title: str) -> None:
+    """Leave our layers of the results on an image to the user, each with the title of its adapter in its name."""
+    for layer in list(viewer.layers):
+        entry = layer.metadata.get(OURS, {})
+        if is_own(layer) and entry.get("image") == str(image.unique_id) and "runs" in entry:
+            entry["edited"] = True
+            layer.name = f"{layer.name} ({title})"
 
 
 def put_labels(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +14,23 @@ from napari.utils.colormaps import Colormap
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam2_adapters.data.axes import label_axes, plane_indices
-from napari_sam2_adapters.inference.region import Region, settle_region
 from napari_sam2_adapters.widgets._arrays import ResultArrays, with_axis, without_axis
 from napari_sam2_adapters.widgets._layers import Picture
+from napari_sam2_adapters.widgets._provenance import covers
 from napari_sam2_adapters.widgets._results import (
     OURS,
     find_own,
+    leave_own,
     put_image,
     put_labels,
     put_objects,
 )
+from napari_sam2_adapters.widgets._store import SUFFIX
 
 if TYPE_CHECKING:
-    from napari_sam2_adapters.config import PredictConfig
     from napari_sam2_adapters.models.model_file import AdapterHeader
 
-__all__ = ["ResultLayers", "Run", "describe_run"]
+__all__ = ["ResultLayers", "Run"]
 
 ROLE = "segmentation"
 _REST_SHARE = 10
@@ -64,38 +62,6 @@ class Run:
     model: Path
     header: AdapterHeader
     entry: Mapping[str, Any]
-
-
-def describe_run(
-    region: Region, picture: Picture, config: PredictConfig, **more: Any
-) -> dict[str, Any]:
-    """One run as plain values, for the ``runs`` in a layer's metadata.
-
-    Parameters
-    ----------
-    region
-        The part of the image.
-    picture
-        The image.
-    config
-        Settings of the prediction.
-    more
-        Other settings, such as level and tidying.
-    """
-    planes, rows, columns = settle_region(region, picture.array.shape, picture.axes)
-    whole = len(planes) == math.prod(picture.label_shape[:-2])
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "package_version": version("napari-sam2-adapters"),
-        "image_name": picture.name,
-        "region": {
-            "planes": "all" if whole else sorted(list(plane) for plane in planes),
-            "rows": [rows.start, rows.stop],
-            "columns": [columns.start, columns.stop],
-        },
-        "settings": config.model_dump(),
-        **more,
-    }
 
 
 def _layer_shape(picture: Picture, spread: int | None) -> tuple[int, ...]:
@@ -151,9 +117,21 @@ class ResultLayers(QObject):
     def begin(self, run: Run, arrays: ResultArrays) -> None:
         """Show arrays that are about to be written into: labels at once, what else there is one by one below them."""
         self.run, self.labels, self._layers = run, None, []
+        self._keep_what_another_adapter_found(run)
         self._show_labels(run, arrays)
         self._waiting = self._numbers(run, arrays)
         self._later.start(0)
+
+    def _keep_what_another_adapter_found(self, run: Run) -> None:
+        """Leave the layers of another adapter to the user where this run does not give anew all that they hold."""
+        layer = find_own(self._viewer, ROLE, run.image)
+        if layer is None:
+            return
+        entry = layer.metadata[OURS]
+        new = run.entry["runs"][-1]["region"]
+        same = entry.get("tensors_sha256") == run.entry["tensors_sha256"]
+        if not same and not all(covers(new, old["region"]) for old in entry.get("runs", ())):
+            leave_own(self._viewer, run.image, entry["model"].removesuffix(SUFFIX))
 
     def settle(self, run: Run, arrays: ResultArrays) -> None:
         """Show what came of a run, drawn anew with thumbnails; layers that were removed meanwhile stay away."""

@@ -20,7 +20,8 @@ from napari_sam2_adapters.widgets._form import SettingsForm
 from napari_sam2_adapters.widgets._image_form import ImageForm
 from napari_sam2_adapters.widgets._measure_form import MeasureForm
 from napari_sam2_adapters.widgets._measuring import MeasuredLayer, Measuring, measure_layer
-from napari_sam2_adapters.widgets._segment_layers import ResultLayers, Run, describe_run
+from napari_sam2_adapters.widgets._provenance import describe_run
+from napari_sam2_adapters.widgets._segment_layers import ResultLayers, Run
 from napari_sam2_adapters.widgets._segmenting import (
     LimitsKept,
     Prepared,
