@@ -22,7 +22,7 @@ from person import Person, frame_of
 
 from napari_sam2_adapters.data.io import write_array
 from napari_sam2_adapters.data.samples import load_sample
-from napari_sam2_adapters.widgets._dock import show_dock
+from napari_sam2_adapters.widgets.docks.dock import show_dock
 
 RESOURCES = Path(__file__).parents[1] / "resources"
 N_SECTIONS = 500

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
-from napari_sam2_adapters.widgets import _preferences
+from napari_sam2_adapters.widgets.docks import preferences
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def adapters_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Saved adapters of a test go into its own folder."""
     monkeypatch.setenv("SAM2_ADAPTERS_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SAM2_ADAPTERS_LOGS", str(tmp_path / "logs"))
-    monkeypatch.setattr(_preferences, "_stored", lambda: None)  # not those of who runs the tests
+    monkeypatch.setattr(preferences, "_stored", lambda: None)  # not those of who runs the tests
     return tmp_path / "data" / "adapters"
 
 

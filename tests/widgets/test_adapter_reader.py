@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from npe2 import read
 
-from napari_sam2_adapters.widgets._store import SUFFIX
 from napari_sam2_adapters.widgets.adapter_reader import get_adapter_reader, open_adapter
+from napari_sam2_adapters.widgets.docks.store import SUFFIX
 from napari_sam2_adapters.widgets.segment import Segment
 
 WAIT_MS = 30_000

@@ -9,7 +9,8 @@ import pytest
 from napari.layers import Labels
 from napari.utils.notifications import notification_manager
 
-from napari_sam2_adapters.widgets import _log, commands
+from napari_sam2_adapters.widgets import commands
+from napari_sam2_adapters.widgets.docks import log
 from napari_sam2_adapters.widgets.segment import Segment
 
 PLUGIN = "napari-sam2-adapters"
@@ -64,11 +65,11 @@ def test_log_and_folder_are_opened(
 ) -> None:
     make_napari_viewer_proxy()
     opened = []
-    monkeypatch.setattr(_log, "open_path", opened.append)
+    monkeypatch.setattr(log, "open_path", opened.append)
     monkeypatch.setattr(commands, "open_path", opened.append)
     run("open_log")
     run("open_adapters_folder")
-    assert opened == [_log.log_path(), adapters_home]
+    assert opened == [log.log_path(), adapters_home]
 
 
 def test_measuring_opens_the_segment_dock(make_napari_viewer_proxy, qtbot) -> None:

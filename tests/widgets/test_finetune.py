@@ -12,9 +12,9 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2_adapters.config import TrainConfig
 from napari_sam2_adapters.models.model_file import read_header
-from napari_sam2_adapters.widgets._dock import frame_of
-from napari_sam2_adapters.widgets._results import OURS
-from napari_sam2_adapters.widgets._store import list_adapters
+from napari_sam2_adapters.widgets.docks.dock import frame_of
+from napari_sam2_adapters.widgets.docks.results import OURS
+from napari_sam2_adapters.widgets.docks.store import list_adapters
 from napari_sam2_adapters.widgets.finetune import FineTune
 
 SMALL = TrainConfig(steps=6, validate_every=3, batch_size=2, crop_size_px=32)
@@ -158,9 +158,10 @@ def test_the_preview_lies_on_the_slice_on_show(dock, viewer, qtbot, two_halves) 
 def test_closing_the_dock_asks_and_loses_nothing(
     viewer, qtbot, two_halves, monkeypatch, adapters_home, agree
 ) -> None:
-    from napari_sam2_adapters.widgets import _leaving, finetune
+    from napari_sam2_adapters.widgets import finetune
+    from napari_sam2_adapters.widgets.docks import leaving
 
-    monkeypatch.setattr(_leaving, "agreed", lambda *_: agree)
+    monkeypatch.setattr(leaving, "agreed", lambda *_: agree)
 
     image, strokes = two_halves
     viewer.add_image(image)
@@ -178,7 +179,7 @@ def test_closing_the_dock_asks_and_loses_nothing(
         qtbot.waitUntil(lambda: dock.progress.value() > step, timeout=WAIT_MS)
         assert dock.isVisibleTo(dock.window())
         assert frame_of(dock).windowTitle() == "Fine-tune (napari-sam2-adapters)"
-        monkeypatch.setattr(_leaving, "agreed", lambda *_: True)
+        monkeypatch.setattr(leaving, "agreed", lambda *_: True)
         viewer.window.remove_dock_widget(frame_of(dock))
     qtbot.waitUntil(lambda: not dock.job.running, timeout=WAIT_MS)
     assert dock.fine_tuned.resumable

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from napari_sam2_adapters.config import TrainConfig
-from napari_sam2_adapters.widgets._results import OURS
-from napari_sam2_adapters.widgets._snapshots import autosave_folder, list_snapshots
+from napari_sam2_adapters.widgets.annotation.snapshots import autosave_folder, list_snapshots
+from napari_sam2_adapters.widgets.docks.results import OURS
 from napari_sam2_adapters.widgets.finetune import FineTune
 
 LONG = TrainConfig(steps=100_000, validate_every=2, batch_size=1, crop_size_px=32)

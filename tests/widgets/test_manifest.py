@@ -3,7 +3,7 @@ from pathlib import Path
 from npe2 import PluginManifest
 
 import napari_sam2_adapters
-from napari_sam2_adapters.widgets._store import SUFFIX
+from napari_sam2_adapters.widgets.docks.store import SUFFIX
 
 PACKAGED = Path(napari_sam2_adapters.__file__).parent / "napari.yaml"
 

@@ -11,11 +11,11 @@ import pytest
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from napari_sam2_adapters.models import download
-from napari_sam2_adapters.widgets import _adapter_list, _backbone_list
-from napari_sam2_adapters.widgets._log import log_path
-from napari_sam2_adapters.widgets._store import SUFFIX, list_adapters
+from napari_sam2_adapters.widgets.docks.log import log_path
+from napari_sam2_adapters.widgets.docks.store import SUFFIX, list_adapters
 from napari_sam2_adapters.widgets.models import Models
 from napari_sam2_adapters.widgets.segment import Segment
+from napari_sam2_adapters.widgets.shelf import adapter_list, backbone_list
 
 WAIT_MS = 30_000
 WEIGHTS = bytes(range(256)) * 300  # what the server of conftest offers
@@ -56,7 +56,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(f"{question}\n{details}")
         return True
 
-    for module in (_adapter_list, _backbone_list):
+    for module in (adapter_list, backbone_list):
         monkeypatch.setattr(module, "agreed", agree)
     return asked
 
@@ -133,7 +133,7 @@ class TestAdapters:
             binned.append(path)
             path.unlink()
 
-        monkeypatch.setattr(_adapter_list, "to_bin", take)
+        monkeypatch.setattr(adapter_list, "to_bin", take)
         path = dock.adapters.chosen.path
         dock.adapters.buttons["delete"].click()
         qtbot.waitUntil(lambda: len(names(dock)) == 1, timeout=WAIT_MS)
@@ -143,7 +143,7 @@ class TestAdapters:
     def test_nothing_is_deleted_when_the_user_does_not_agree(
         self, dock: Models, qtbot, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_adapter_list, "agreed", lambda *_, **__: False)
+        monkeypatch.setattr(adapter_list, "agreed", lambda *_, **__: False)
         dock.adapters.buttons["delete"].click()
         qtbot.wait(200)
         assert len(list_adapters()) == 2
@@ -189,7 +189,7 @@ class TestBackbones:
     def test_nothing_is_downloaded_without_consent(
         self, dock: Models, weights_server: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_backbone_list, "agreed", lambda *_, **__: False)
+        monkeypatch.setattr(backbone_list, "agreed", lambda *_, **__: False)
         dock.backbones.choose("tiny")
         dock.backbones.download_button.click()
         assert not dock.job.running
@@ -280,7 +280,7 @@ class TestBackbones:
         (cache / "sam2.1_hiera_tiny.pt").write_bytes(b"x")
         dock.look_again()
         qtbot.waitUntil(lambda: dock.backbones.chosen.here, timeout=WAIT_MS)
-        monkeypatch.setattr(_backbone_list, "to_bin", Path.unlink)
+        monkeypatch.setattr(backbone_list, "to_bin", Path.unlink)
         with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
             dock.backbones.delete_button.click()
         assert "cannot be used until it is back" in answers[0]

@@ -8,9 +8,9 @@ import pytest
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.model_file import load_adapter
-from napari_sam2_adapters.widgets import _arrays
-from napari_sam2_adapters.widgets._arrays import new_label_array
-from napari_sam2_adapters.widgets._results import OURS
+from napari_sam2_adapters.widgets.docks import arrays
+from napari_sam2_adapters.widgets.docks.arrays import new_label_array
+from napari_sam2_adapters.widgets.docks.results import OURS
 from napari_sam2_adapters.widgets.segment import Segment
 
 WAIT_MS = 60_000
@@ -172,7 +172,7 @@ def test_without_adapters_it_says_where_to_get_one(make_napari_viewer_proxy, qtb
 
 
 def test_large_results_stream_to_disk(monkeypatch) -> None:
-    monkeypatch.setattr(_arrays, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(arrays, "IN_MEMORY_BYTES", 1000)
     labels = new_label_array((3, 64, 64), np.dtype(np.uint8))
     assert not isinstance(labels, np.ndarray)
     labels[1, 3:5] = 7

@@ -18,8 +18,8 @@ from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.inference.postprocess import clean_block, label_objects
 from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.model_file import load_adapter
-from napari_sam2_adapters.widgets import _arrays
-from napari_sam2_adapters.widgets._results import OURS, find_own
+from napari_sam2_adapters.widgets.docks import arrays
+from napari_sam2_adapters.widgets.docks.results import OURS, find_own
 
 WAIT_MS = 60_000
 TILES = PredictConfig(tile_size_px=64, probabilities=True, uncertainty=True)
@@ -84,7 +84,7 @@ def test_channels_between_the_slices_and_the_rows_line_up_with_the_sliders(
     for check_box in dock.wanted.boxes.values():
         check_box.setChecked(True)
     dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("all"))
-    monkeypatch.setattr(_arrays, "IN_MEMORY_BYTES", 1000)  # into zarr
+    monkeypatch.setattr(arrays, "IN_MEMORY_BYTES", 1000)  # into zarr
     press(dock, dock.start_button)
     expected = expected_of(dock, image, "TCZYX")
     layer = named(viewer, "SAM2 adapters")

@@ -8,8 +8,8 @@ from typing import Any
 
 import napari
 
-from napari_sam2_adapters.widgets._dock import show_dock
-from napari_sam2_adapters.widgets._store import SUFFIX
+from napari_sam2_adapters.widgets.docks.dock import show_dock
+from napari_sam2_adapters.widgets.docks.store import SUFFIX
 
 __all__ = ["get_adapter_reader", "open_adapter"]
 

@@ -12,26 +12,26 @@ from qtpy.QtWidgets import QSizePolicy
 from napari_sam2_adapters.batch.job import BatchJob
 from napari_sam2_adapters.batch.records import ItemRecord
 from napari_sam2_adapters.data.io import read_image, read_labels
-from napari_sam2_adapters.widgets._batch_form import BatchForm
-from napari_sam2_adapters.widgets._batch_table import BatchTable
-from napari_sam2_adapters.widgets._batch_work import (
+from napari_sam2_adapters.widgets.batches.batch_form import BatchForm
+from napari_sam2_adapters.widgets.batches.batch_table import BatchTable
+from napari_sam2_adapters.widgets.batches.batch_work import (
     BatchEnd,
     BatchState,
     list_batch,
     segment_batch,
     survey,
 )
-from napari_sam2_adapters.widgets._dock import Dock, button
-from napari_sam2_adapters.widgets._file_layers import (
+from napari_sam2_adapters.widgets.docks.dock import Dock, button
+from napari_sam2_adapters.widgets.docks.jobs import Question
+from napari_sam2_adapters.widgets.docks.log import open_path, show_failure
+from napari_sam2_adapters.widgets.docks.words import duration
+from napari_sam2_adapters.widgets.loading.file_layers import (
     FileLayer,
     classes_beside,
     find_loaded,
     image_layer,
     labels_layer,
 )
-from napari_sam2_adapters.widgets._jobs import Question
-from napari_sam2_adapters.widgets._log import open_path, show_failure
-from napari_sam2_adapters.widgets._words import duration
 
 __all__ = ["BatchFolder"]
 

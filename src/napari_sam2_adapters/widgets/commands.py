@@ -7,10 +7,10 @@ import napari.layers
 import numpy as np
 from qtpy.QtCore import QTimer
 
-from napari_sam2_adapters.widgets import _layers
-from napari_sam2_adapters.widgets._dock import show_dock
-from napari_sam2_adapters.widgets._log import open_log, open_path, show_failure
-from napari_sam2_adapters.widgets._store import adapters_folder
+from napari_sam2_adapters.widgets.docks import layers
+from napari_sam2_adapters.widgets.docks.dock import show_dock
+from napari_sam2_adapters.widgets.docks.log import open_log, open_path, show_failure
+from napari_sam2_adapters.widgets.docks.store import adapters_folder
 
 __all__ = ["measure", "new_strokes", "open_adapters_folder", "open_log_file"]
 
@@ -27,7 +27,7 @@ def new_strokes(viewer: napari.Viewer) -> None:
             return
         image = images[0]
     try:
-        picture = _layers.take_picture(image, channel_axis=_layers.guess_channel_axis(image))
+        picture = layers.take_picture(image, channel_axis=layers.guess_channel_axis(image))
     except ValueError as error:
         show_failure(str(error))
         return

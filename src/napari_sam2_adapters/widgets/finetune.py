@@ -10,25 +10,19 @@ from qtpy.QtGui import QCloseEvent, QShowEvent
 from qtpy.QtWidgets import QDockWidget, QHBoxLayout
 
 from napari_sam2_adapters.config import ClassInfo, Normalization
-from napari_sam2_adapters.widgets._autosave import Autosave
-from napari_sam2_adapters.widgets._course import Course
-from napari_sam2_adapters.widgets._data_form import DataForm
-from napari_sam2_adapters.widgets._dock import (
+from napari_sam2_adapters.widgets.annotation.autosave import Autosave
+from napari_sam2_adapters.widgets.annotation.restore import RestoreBanner
+from napari_sam2_adapters.widgets.docks.dock import (
     Dock,
     button,
     section,
     show_dock,
 )
-from napari_sam2_adapters.widgets._leaving import Leaving
-from napari_sam2_adapters.widgets._one_at_a_time import TRAININGS
-from napari_sam2_adapters.widgets._restore import RestoreBanner
-from napari_sam2_adapters.widgets._resume import OpenImage, ResumeBanner
-from napari_sam2_adapters.widgets._runs import SavedRun
-from napari_sam2_adapters.widgets._saving import ask_and_save
-from napari_sam2_adapters.widgets._seen import SeenPicture
-from napari_sam2_adapters.widgets._training import fine_tune
-from napari_sam2_adapters.widgets._training_form import TrainingForm
-from napari_sam2_adapters.widgets._training_messages import (
+from napari_sam2_adapters.widgets.docks.leaving import Leaving
+from napari_sam2_adapters.widgets.docks.words import duration
+from napari_sam2_adapters.widgets.fine_tuning.course import Course
+from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
+from napari_sam2_adapters.widgets.fine_tuning.messages import (
     FineTuned,
     Learned,
     Previewed,
@@ -36,12 +30,18 @@ from napari_sam2_adapters.widgets._training_messages import (
     TrainingRequest,
     Update,
 )
-from napari_sam2_adapters.widgets._training_requests import (
+from napari_sam2_adapters.widgets.fine_tuning.one_at_a_time import TRAININGS
+from napari_sam2_adapters.widgets.fine_tuning.requests import (
     classes_to_show,
     new_request,
     resumed_request,
 )
-from napari_sam2_adapters.widgets._words import duration
+from napari_sam2_adapters.widgets.fine_tuning.resume import OpenImage, ResumeBanner
+from napari_sam2_adapters.widgets.fine_tuning.runs import SavedRun
+from napari_sam2_adapters.widgets.fine_tuning.saving import ask_and_save
+from napari_sam2_adapters.widgets.fine_tuning.seen import SeenPicture
+from napari_sam2_adapters.widgets.fine_tuning.training import fine_tune
+from napari_sam2_adapters.widgets.fine_tuning.training_form import TrainingForm
 
 __all__ = ["FineTune"]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
-from napari_sam2_adapters.widgets._dock import Dock, button
-from napari_sam2_adapters.widgets._file_layers import FileLayer
-from napari_sam2_adapters.widgets._load_form import LoadForm
-from napari_sam2_adapters.widgets._loading import LoadRequest, load_layers
-from napari_sam2_adapters.widgets._path_line import dropped_paths
+from napari_sam2_adapters.widgets.docks.dock import Dock, button
+from napari_sam2_adapters.widgets.docks.path_line import dropped_paths
+from napari_sam2_adapters.widgets.loading.file_layers import FileLayer
+from napari_sam2_adapters.widgets.loading.load_form import LoadForm
+from napari_sam2_adapters.widgets.loading.loading import LoadRequest, load_layers
 
 __all__ = ["Load"]
 

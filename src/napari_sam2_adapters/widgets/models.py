@@ -10,19 +10,19 @@ from typing import Any
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout
 
-from napari_sam2_adapters.widgets._adapter_list import AdapterList
-from napari_sam2_adapters.widgets._backbone_list import BackboneList, Fetched, Fetching
-from napari_sam2_adapters.widgets._dock import Dock, button, section, sentence, show_dock
-from napari_sam2_adapters.widgets._jobs import Question
-from napari_sam2_adapters.widgets._log import open_path, show_failure
-from napari_sam2_adapters.widgets._machine import Machine, describe_backbones
-from napari_sam2_adapters.widgets._preferences import (
+from napari_sam2_adapters.widgets.docks.dock import Dock, button, section, sentence, show_dock
+from napari_sam2_adapters.widgets.docks.jobs import Question
+from napari_sam2_adapters.widgets.docks.load_torch import load_torch
+from napari_sam2_adapters.widgets.docks.log import open_path, show_failure
+from napari_sam2_adapters.widgets.docks.machine import Machine, describe_backbones
+from napari_sam2_adapters.widgets.docks.preferences import (
     can_be_changed,
     change_preference,
     preferences,
 )
-from napari_sam2_adapters.widgets._torch import load_torch
-from napari_sam2_adapters.widgets._words import duration, file_size
+from napari_sam2_adapters.widgets.docks.words import duration, file_size
+from napari_sam2_adapters.widgets.shelf.adapter_list import AdapterList
+from napari_sam2_adapters.widgets.shelf.backbone_list import BackboneList, Fetched, Fetching
 
 __all__ = ["Models"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from napari.utils.notifications import show_info
 
 from napari_sam2_adapters.data.samples import Sample, load_sample
-from napari_sam2_adapters.widgets._results import class_colormap, class_features
+from napari_sam2_adapters.widgets.docks.results import class_colormap, class_features
 
 __all__ = ["fluorescence", "tissue"]
 

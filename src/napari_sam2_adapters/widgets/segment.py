@@ -11,18 +11,22 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from superqt import QCollapsible
 
 from napari_sam2_adapters.config import PredictConfig
-from napari_sam2_adapters.widgets import _layers
-from napari_sam2_adapters.widgets._adapter_form import AdapterForm, dropped_adapters
-from napari_sam2_adapters.widgets._check_boxes import CheckBoxes
-from napari_sam2_adapters.widgets._dock import Dock, button, section
-from napari_sam2_adapters.widgets._extent_form import ExtentForm
-from napari_sam2_adapters.widgets._form import SettingsForm
-from napari_sam2_adapters.widgets._image_form import ImageForm
-from napari_sam2_adapters.widgets._measure_form import MeasureForm
-from napari_sam2_adapters.widgets._measuring import MeasuredLayer, Measuring, measure_layer
-from napari_sam2_adapters.widgets._provenance import describe_run
-from napari_sam2_adapters.widgets._segment_layers import ResultLayers, Run
-from napari_sam2_adapters.widgets._segmenting import (
+from napari_sam2_adapters.widgets.docks import layers
+from napari_sam2_adapters.widgets.docks.check_boxes import CheckBoxes
+from napari_sam2_adapters.widgets.docks.dock import Dock, button, section
+from napari_sam2_adapters.widgets.docks.form import SettingsForm
+from napari_sam2_adapters.widgets.docks.image_form import ImageForm
+from napari_sam2_adapters.widgets.docks.words import duration
+from napari_sam2_adapters.widgets.segmenting.extent_form import ExtentForm
+from napari_sam2_adapters.widgets.segmenting.measure_form import MeasureForm
+from napari_sam2_adapters.widgets.segmenting.measuring import (
+    MeasuredLayer,
+    Measuring,
+    measure_layer,
+)
+from napari_sam2_adapters.widgets.segmenting.provenance import describe_run
+from napari_sam2_adapters.widgets.segmenting.result_layers import ResultLayers, Run
+from napari_sam2_adapters.widgets.segmenting.segmenting import (
     LimitsKept,
     Prepared,
     Segmented,
@@ -30,9 +34,9 @@ from napari_sam2_adapters.widgets._segmenting import (
     Tiled,
     segment,
 )
-from napari_sam2_adapters.widgets._tidy_form import TidyForm
-from napari_sam2_adapters.widgets._tidying import Tidied, Tidying, TidyRequest, tidy
-from napari_sam2_adapters.widgets._words import duration
+from napari_sam2_adapters.widgets.segmenting.tidy_form import TidyForm
+from napari_sam2_adapters.widgets.segmenting.tidying import Tidied, Tidying, TidyRequest, tidy
+from napari_sam2_adapters.widgets.shelf.adapter_form import AdapterForm, dropped_adapters
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
@@ -145,7 +149,7 @@ class Segment(Dock):
         }
         place = picture.placement
         if spread:
-            place = _layers.spread_placement(layer, channel_axis=spread, level=self.image.level)
+            place = layers.spread_placement(layer, channel_axis=spread, level=self.image.level)
         self._run = Run(layer, picture, place, spread, model, header, entry)
         request = SegmentRequest(
             model, header.tensors_sha256, picture.array, picture.axes, picture.rgb, region, config,

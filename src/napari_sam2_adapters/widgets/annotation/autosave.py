@@ -1,0 +1,194 @@
+"""Painted labels saved by themselves: once a minute while there is something new, and what a killed program left."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import psutil
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_sam2_adapters.widgets.annotation.snapshots import (
+    LabelsToSave,
+    SavedLabels,
+    autosave_folder,
+    list_snapshots,
+    prune,
+    snapshot_path,
+    write_snapshot,
+)
+from napari_sam2_adapters.widgets.docks.jobs import Question
+from napari_sam2_adapters.widgets.docks.log import show_failure
+from napari_sam2_adapters.widgets.docks.preferences import preferences, watch_preferences
+
+__all__ = ["Autosave", "find_lost", "forget_lost", "save_labels"]
+
+_LARGEST_LAZY_BYTES = 2**29
+"""Larger labels that are not in memory are kept by their own file: painting writes into it at once."""
+
+
+class Autosave(QObject):
+    """Saves labels layers in a worker, from the GUI thread's timer.
+
+    Parameters
+    ----------
+    collect
+        Gives what is to be saved; called on the GUI thread.
+    parent
+        Qt parent.
+    """
+
+    done = Signal()
+
+    def __init__(
+        self,
+        collect: Callable[[], Sequence[LabelsToSave]],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        process = psutil.Process()
+        self.session = f"{process.pid}-{process.create_time():.0f}-{uuid.uuid4().hex[:8]}"
+        self._collect = collect
+        self._checksums: dict[str, int] = {}
+        self._dirty = False
+        self._saving = Question(self)
+        self._saving.answered.connect(self._take_checksums)
+        self._saving.failed.connect(show_failure)
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self.save)
+        self.take_preferences()
+        watch_preferences(self.take_preferences)
+
+    @property
+    def saving(self) -> bool:
+        """Whether a worker is writing."""
+        return self._saving.waiting
+
+    def take_preferences(self, *_: object) -> None:
+        """Look as often as the preferences say."""
+        minutes = preferences().autosave_minutes
+        self._timer.stop()
+        if minutes:
+            self._timer.start(minutes * 60_000)
+
+    def touch(self) -> None:
+        """Say that labels have changed."""
+        self._dirty = True
+
+    def save(self) -> None:
+        """Save what has changed since the last time, in a worker."""
+        if not self._dirty or self.saving:
+            return
+        layers = list(self._collect())
+        if not layers:
+            return
+        self._dirty = False
+        self._saving.ask(save_labels, layers, self.session, dict(self._checksums))
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.stop()
+
+    def _take_checksums(self, checksums: dict[str, int]) -> None:
+        self._checksums = checksums
+        self.done.emit()
+
+    def end(self) -> None:
+        """Save and say that this session ended as it should; the interpreter waits for it, not the GUI.
+
+        Labels that are saved later open it again, in case that somebody did not want to close after all.
+        """
+        layers = list(self._collect()) if self._dirty else []
+        self._dirty = False
+        threading.Thread(
+            target=_save_and_close, args=(layers, self.session, self._checksums), daemon=False
+        ).start()
+
+
+def save_labels(
+    layers: Sequence[LabelsToSave], session: str, checksums: dict[str, int]
+) -> dict[str, int]:
+    """Write a snapshot of each layer that is not as it was last saved, then delete the oldest ones.
+
+    Parameters
+    ----------
+    layers
+        What to save.
+    session
+        Which opening of the dock saves; empty when it need not be found after a crash.
+    checksums
+        By layer, of what was saved last.
+
+    Returns
+    -------
+    dict
+        The checksums, brought up to date.
+    """
+    folder = autosave_folder()
+    if session:
+        _marker(folder, session).write_text(json.dumps({"session": session}), encoding="utf-8")
+    for layer in layers:
+        if _kept_elsewhere(layer):
+            continue
+        path = snapshot_path(folder, layer.name)
+        checksum = write_snapshot(path, layer, session)
+        if checksums.get(layer.layer_id) == checksum:
+            path.unlink()
+        checksums[layer.layer_id] = checksum
+    prune(folder)
+    return checksums
+
+
+def find_lost() -> list[SavedLabels]:
+    """The newest snapshot of each layer of the sessions that were killed, the newest first."""
+    folder = autosave_folder()
+    dead = {
+        path.stem.removeprefix("open-")
+        for path in folder.glob("open-*.json")
+        if not _alive(path.stem.removeprefix("open-"))
+    }
+    newest: dict[str, SavedLabels] = {}
+    for saved in list_snapshots(folder):
+        if saved.session in dead and saved.pixels:
+            newest.setdefault(f"{saved.session} {saved.layer_id}", saved)
+    return list(newest.values())
+
+
+def forget_lost(sessions: Sequence[str]) -> None:
+    """Offer the labels of these sessions no more as lost; their snapshots stay."""
+    for session in sessions:
+        _marker(autosave_folder(), session).unlink(missing_ok=True)
+
+
+def _save_and_close(
+    layers: Sequence[LabelsToSave], session: str, checksums: dict[str, int]
+) -> None:
+    if layers:
+        save_labels(layers, session, checksums)
+    forget_lost([session])
+
+
+def _marker(folder: Path, session: str) -> Path:
+    """File that is there while a session is open, and stays when it is killed."""
+    return folder / f"open-{session}.json"
+
+
+def _alive(session: str) -> bool:
+    pid, created, _ = session.split("-")
+    if int(pid) == os.getpid():
+        return True
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - int(created)) < 2
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _kept_elsewhere(layer: LabelsToSave) -> bool:
+    size = math.prod(layer.labels.shape) * np.dtype(layer.labels.dtype).itemsize
+    return not isinstance(layer.labels, np.ndarray) and size > _LARGEST_LAZY_BYTES

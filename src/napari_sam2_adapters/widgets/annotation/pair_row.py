@@ -1,0 +1,246 @@
+"""One image layer with its labels layer: chosen, checked, and marked where something is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.data.dataset import Pair
+from napari_sam2_adapters.widgets.annotation.counting import LabelCounter
+from napari_sam2_adapters.widgets.annotation.pairing import best_labels
+from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
+from napari_sam2_adapters.widgets.docks.dock import button, sentence
+from napari_sam2_adapters.widgets.docks.image_form import ImageForm
+from napari_sam2_adapters.widgets.docks.layer_choice import LayerChoice
+from napari_sam2_adapters.widgets.docks.layers import placement
+from napari_sam2_adapters.widgets.docks.marking import mark
+from napari_sam2_adapters.widgets.docks.results import is_own
+
+__all__ = ["PairRow", "describe_labels"]
+
+
+class PairRow(QWidget):
+    """Choice of an image and its labels.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    parent
+        Qt parent.
+    """
+
+    changed = Signal()
+    counted = Signal()
+    edited = Signal()
+    removed = Signal()
+
+    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._watched: Image | None = None
+        self.guessed = False
+        self.image = ImageForm(viewer)
+        self.labels = LayerChoice(
+            viewer,
+            lambda layer: isinstance(layer, Labels) and not is_own(layer),
+            "choose a labels layer",
+            guess=False,  # only labels that fit the image are, by guess_labels
+        )
+        self.labels.setToolTip("Labels layer with some painted pixels of each class.")
+        self.counter = LabelCounter(viewer, self)
+        self.title = QLabel()
+        self.remove_button = button(
+            "×", "Learn no longer from this pair; the layers stay.", self.removed.emit
+        )
+        self.remove_button.setFixedWidth(24)
+        self.add_button = button(
+            "+", "Add an empty labels layer on this image, to paint in.", self.add_labels
+        )
+        self.add_button.setFixedWidth(28)
+        self.problem_line = sentence()
+        self.problem_line.setStyleSheet("color: #d55e00;")
+        self.problem_line.hide()
+        self._lay_out()
+        self.image.choice.layer_changed.connect(self._take_image)
+        self.image.changed.connect(self.changed)
+        self.labels.layer_changed.connect(self._take_labels)
+        self.counter.counted.connect(self.counted)
+        self.counter.edited.connect(self._take_edit)
+        self.labels.activated.connect(self._settle)
+        self._take_image()
+
+    @property
+    def pair(self) -> Pair:
+        """Arrays of the image and the labels.
+
+        Raises
+        ------
+        ValueError
+            When the layers cannot be taken.
+        """
+        picture = self.image.picture()
+        if self.labels.layer is None:
+            raise ValueError("Choose a labels layer, or add one and paint.")
+        return Pair(picture.array, self.labels.layer.data, picture.axes, picture.name, picture.rgb)
+
+    @property
+    def channels(self) -> int | None:
+        """Channels of the image; None while there is none."""
+        try:
+            picture = self.image.picture()
+        except ValueError:
+            return None
+        if "C" not in picture.axes:
+            return 1
+        number = int(picture.array.shape[picture.axes.index("C")])
+        return 3 if picture.rgb and number == 4 else number
+
+    def problem(self) -> tuple[QWidget | None, str]:
+        """The wrong field and what is wrong with it; ``(None, "")`` when nothing is."""
+        try:
+            picture = self.image.picture()
+        except ValueError as error:
+            return self.image.choice, str(error)
+        layer = self.labels.layer
+        if layer is None:
+            return self.labels, (
+                "Choose a labels layer with painted pixels, or add one with + and paint some of each class."
+            )
+        if layer.multiscale:
+            return (
+                self.labels,
+                f"{layer.name} is multiscale; choose a labels layer of one resolution.",
+            )
+        if tuple(layer.data.shape) != picture.label_shape:
+            return self.labels, (
+                f"{layer.name} has the shape {tuple(layer.data.shape)}, but the image needs {picture.label_shape}. "
+                "Choose labels that belong to it, or another channel axis or level."
+            )
+        return None, ""
+
+    def mark(self, field: QWidget | None, reason: str, *, say: bool) -> None:
+        """Mark the field that is wrong, and say why below it when asked to; nothing with an empty reason."""
+        for choice in (self.image.choice, self.labels):
+            mark(choice, bool(reason) and choice is field)
+        self.problem_line.setText(reason)
+        self.problem_line.setVisible(say and bool(reason))
+
+    def guess_labels(self, taken: Sequence[Labels], *, again: bool) -> None:
+        """Choose the labels that fit best, unless the user has chosen or painted in some.
+
+        Parameters
+        ----------
+        taken
+            Labels of other pairs.
+        again
+            Whether an earlier guess may be changed.
+        """
+        image = self.image.layer
+        self.add_button.setEnabled(image is not None)
+        free = self.labels.layer is None or (again and self.guessed)
+        if image is None or not free:
+            return
+        best = best_labels(image, [layer for layer in self.labels.layers if layer not in taken])
+        if best is not None and best is not self.labels.layer:
+            self.labels.layer = best
+            self.guessed = True
+
+    def choose(self, image: Image, labels: Labels) -> None:
+        """Choose both layers."""
+        self.image.choice.layer = image
+        self.labels.layer = labels
+        self.guessed = False
+
+    def add_labels(self) -> None:
+        """Add an empty labels layer that lies on the image, and get the brush ready."""
+        picture = self.image.picture()
+        layer = self._viewer.add_labels(
+            np.zeros(picture.label_shape, np.uint8),
+            name=f"{picture.name} – strokes",
+            **picture.placement,
+        )
+        layer.brush_size = 6
+        layer.mode = "paint"
+        self.labels.layer = layer
+        self.guessed = False
+
+    def stop(self) -> None:
+        """Listen to no layer any more."""
+        self.counter.stop()
+        self._watch(None)
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.addWidget(self.title, stretch=1)
+        head.addWidget(self.remove_button)
+        row = QHBoxLayout()
+        row.addWidget(self.labels, stretch=1)
+        row.addWidget(self.add_button)
+        self.image.form.insertRow(1, "Labels", row)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(head)
+        layout.addWidget(self.image)
+        layout.addWidget(self.problem_line)
+
+    def _take_image(self) -> None:
+        self._watch(self.image.layer)
+        self._fit()
+        self.changed.emit()
+
+    def _take_labels(self) -> None:
+        self.counter.follow(self.labels.layer)
+        self._fit()
+        self.changed.emit()
+
+    def _take_edit(self) -> None:
+        self._settle()
+        self.edited.emit()
+
+    def _settle(self, index: int = 0) -> None:
+        """What the user chose or painted in is no guess any more."""
+        self.guessed = False
+
+    def _fit(self) -> None:
+        layer = self.labels.layer
+        if layer is not None and not layer.multiscale:
+            self.image.fit_labels(tuple(layer.data.shape))
+
+    def _watch(self, layer: Image | None) -> None:
+        for watched, change in ((self._watched, "disconnect"), (layer, "connect")):
+            if watched is not None:
+                getattr(watched.events.data, change)(self._take_data)
+        self._watched = layer
+
+    def _take_data(self, event: object = None) -> None:
+        """The image has other data: its axes and levels may be others too."""
+        self.image.choice.layer_changed.emit()
+
+
+def describe_labels(layer: Labels, classes: tuple[ClassInfo, ...], image: str) -> LabelsToSave:
+    """What is needed to save a labels layer in a worker and to restore it.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    classes
+        Its classes.
+    image
+        Name of the image that it belongs to.
+    """
+    return LabelsToSave(
+        name=str(layer.name),
+        labels=layer.data,
+        classes=classes,
+        placement=placement(layer),
+        image=image,
+        layer_id=str(layer.unique_id),
+    )

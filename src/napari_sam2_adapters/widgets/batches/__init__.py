@@ -1,0 +1,1 @@
+"""What the Batch folder dock is made of."""

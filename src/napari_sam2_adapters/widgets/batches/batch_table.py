@@ -1,0 +1,182 @@
+"""The images of a batch in a table, with status, time and result of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+
+from napari_sam2_adapters.batch.records import ItemRecord
+from napari_sam2_adapters.widgets.docks.words import duration
+
+__all__ = ["BatchTable", "RecordModel"]
+
+_IMAGE, _STATUS, _TIME, _RESULT = range(4)
+_HEADINGS = ("Image", "Status", "Time", "Result")
+# Told from the ground of both themes.
+_COLOURS = {"done": "#2e9e5b", "failed": "#d9534f", "running": "#3b8ee0"}
+_ORDER = ("running", "failed", "pending", "done")
+
+
+class RecordModel(QAbstractTableModel):
+    """Records of a batch's images as rows."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.records: list[ItemRecord] = []
+        self._rows: dict[int, int] = {}
+
+    def show_all(self, records: Iterable[ItemRecord]) -> None:
+        """Show these records instead of the last ones."""
+        self.beginResetModel()
+        self.records = list(records)
+        self._rows = {record.item.index: row for row, record in enumerate(self.records)}
+        self.endResetModel()
+
+    def take(self, record: ItemRecord) -> int | None:
+        """Put a record in the place of the last one of its image; gives the row."""
+        row = self._rows.get(record.item.index)
+        if row is not None:
+            self.records[row] = record
+            self.dataChanged.emit(self.index(row, 0), self.index(row, len(_HEADINGS) - 1))
+        return row
+
+    def counts(self) -> Counter[str]:
+        """Number of images by status."""
+        return Counter(record.status for record in self.records)
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 (Qt's name)
+        """Number of images."""
+        return 0 if parent is not None and parent.isValid() else len(self.records)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 (Qt's name)
+        """Number of columns."""
+        return len(_HEADINGS)
+
+    def headerData(  # noqa: N802 (Qt's name)
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        """Headings of the columns."""
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return _HEADINGS[section]
+        return None
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Text, tooltip, colour and order of a cell."""
+        record, column = self.records[index.row()], index.column()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return _text(record, column)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return str(record.item.source) if column == _IMAGE else _whole_result(record)
+        if role == Qt.ItemDataRole.ForegroundRole and column == _STATUS:
+            return QColor(_COLOURS[record.status]) if record.status in _COLOURS else None
+        if role == Qt.ItemDataRole.TextAlignmentRole and column == _TIME:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.UserRole:
+            return _order(record, column)
+        return None
+
+
+class BatchTable(QTableView):
+    """Table that sorts by its headings and opens an image by double click or Enter."""
+
+    chosen = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.records = RecordModel()
+        self._sorted = QSortFilterProxyModel(self)
+        self._sorted.setSourceModel(self.records)
+        self._sorted.setSortRole(Qt.ItemDataRole.UserRole)
+        self.setModel(self._sorted)
+        self.setSortingEnabled(True)
+        self.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.setWordWrap(False)
+        self.setShowGrid(False)
+        self.setMinimumHeight(180)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(_IMAGE, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(_RESULT, QHeaderView.ResizeMode.Stretch)
+        widths = self.fontMetrics()
+        self.setColumnWidth(_STATUS, widths.horizontalAdvance("done earlier") + 18)
+        self.setColumnWidth(_TIME, widths.horizontalAdvance("888 min") + 14)
+        self.setToolTip("Double-click an image to open it with its result.")
+        self.activated.connect(self._open)
+
+    def take(self, record: ItemRecord) -> None:
+        """Show a record, and bring the image that is begun into sight."""
+        row = self.records.take(record)
+        if row is not None and record.status == "running" and not record.tiles:
+            index = self._sorted.mapFromSource(self.records.index(row, _IMAGE))
+            self.scrollTo(index)
+
+    def _open(self, index: QModelIndex) -> None:
+        self.chosen.emit(self.records.records[self._sorted.mapToSource(index).row()])
+
+
+def _text(record: ItemRecord, column: int) -> str:
+    if column == _IMAGE:
+        return str(record.item.source.name) if "/" not in record.item.name else _below(record)
+    if column == _STATUS:
+        return _status(record)
+    if column == _TIME:
+        return duration(record.seconds) if record.seconds else ""
+    return _result(record)
+
+
+def _below(record: ItemRecord) -> str:
+    """Name of the image with the folders that its result gets."""
+    return f"{record.item.name.rpartition('/')[0]}/{record.item.source.name}"
+
+
+def _status(record: ItemRecord) -> str:
+    if record.status == "running":
+        return f"{100 * record.tiles // record.all_tiles} %" if record.all_tiles else "reading"
+    if record.status == "pending":
+        return "waiting"
+    return f"{record.status} earlier" if record.earlier else record.status
+
+
+def _result(record: ItemRecord) -> str:
+    """Share of each class, or what went wrong."""
+    if record.status == "failed":
+        # The name stands in the row already, and the folder is that of all.
+        return record.reason.replace(str(record.item.source), record.item.source.name)
+    if not record.pixels:
+        return ""
+    total = sum(record.pixels.values()) or 1
+    # The background is what the others leave.
+    named = [name for name in record.pixels if name.lower() != "background"] or [*record.pixels]
+    shares = ", ".join(f"{name} {_percent(record.pixels[name] / total)}" for name in named)
+    return f"{'⚠ ' if record.notices else ''}{shares}"
+
+
+def _percent(share: float) -> str:
+    return "0 %" if share == 0 else "<1 %" if share < 0.01 else f"{100 * share:.0f} %"
+
+
+def _whole_result(record: ItemRecord) -> str:
+    """All that is told of an image, a line each."""
+    lines = [record.reason, *record.notices]
+    if record.pixels:
+        lines += [f"{name}: {number:,} px" for name, number in record.pixels.items()]
+    return "\n".join(line for line in lines if line)
+
+
+def _order(record: ItemRecord, column: int) -> float | str:
+    """What a column is sorted by."""
+    if column == _IMAGE:
+        return float(record.item.index)
+    if column == _STATUS:
+        return float(_ORDER.index(record.status))
+    return record.seconds if column == _TIME else _result(record)

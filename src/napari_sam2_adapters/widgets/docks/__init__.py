@@ -1,0 +1,1 @@
+"""What all docks share: column and buttons, forms from settings, work in threads, layers, log and preferences."""

@@ -1,0 +1,81 @@
+"""What happens to work that is under way when the window is closed."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, QEventLoop, QObject, Qt, QTimer
+from qtpy.QtWidgets import QMessageBox, QWidget
+
+from napari_sam2_adapters.widgets.docks.jobs import Job
+
+__all__ = ["ClosingGuard", "agreed"]
+
+_LONGEST_WAIT_MS = 120_000
+
+
+class ClosingGuard(QObject):
+    """Asks before a window with work in it is closed, stops the work, and lets the window go when its result is safe.
+
+    Parameters
+    ----------
+    dock
+        The widget whose work it is.
+    job
+        The work.
+    question
+        What to ask.
+    """
+
+    def __init__(self, dock: QWidget, job: Job, question: str) -> None:
+        super().__init__(dock)
+        self._job, self._question = job, question
+        self._window: QWidget | None = None
+        self._closing = False
+
+    def watch(self, window: QWidget) -> None:
+        """Guard this window instead of the last one."""
+        if window is self._window:
+            return
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+        self._window = window
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
+        """Keep the window until the work has ended."""
+        if event.type() != QEvent.Type.Close or watched is not self._window:
+            return False
+        if self._closing:  # closed once more while it waits
+            event.ignore()
+            return True
+        # A script that closes the window, or napari after its own question, is not asked again.
+        asked = event.spontaneous()
+        if self._job.running and asked and not agreed(self._window, "Close", self._question):
+            event.ignore()
+            return True
+        self._end_work()
+        return False
+
+    def _end_work(self) -> None:
+        """Stop the work and wait for its result, with the window alive."""
+        if not self._job.running:
+            return
+        self._closing = True
+        loop = QEventLoop()
+        for signal in (self._job.ended, self._job.failed):
+            signal.connect(loop.quit)
+        QTimer.singleShot(_LONGEST_WAIT_MS, loop.quit)
+        self._job.stop()
+        loop.exec()
+        self._closing = False
+
+
+def agreed(parent: QWidget, answer: str, question: str, *, details: str = "") -> bool:
+    """Ask a question that is answered by a button with this text, or by Cancel."""
+    box = QMessageBox(QMessageBox.Icon.Question, "SAM2 adapters", question, parent=parent)
+    box.setInformativeText(details)
+    box.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    yes = box.addButton(answer, QMessageBox.ButtonRole.AcceptRole)
+    box.addButton(QMessageBox.StandardButton.Cancel)
+    box.setDefaultButton(yes)
+    box.exec()
+    return box.clickedButton() is yes

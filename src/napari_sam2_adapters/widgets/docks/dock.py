@@ -1,0 +1,243 @@
+"""What the docks share: a scrolled column of sections, and an end when napari closes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFrame,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QShortcut,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_sam2_adapters.widgets.docks.closing import ClosingGuard
+from napari_sam2_adapters.widgets.docks.icons import IconButton
+from napari_sam2_adapters.widgets.docks.jobs import Job, Question
+from napari_sam2_adapters.widgets.docks.log import log_path, logger, open_log, show_failure
+from napari_sam2_adapters.widgets.docks.machine import Machine, describe_machine
+from napari_sam2_adapters.widgets.docks.preferences import (
+    PLUGIN,
+    apply_preferences,
+    preferences,
+    watch_preferences,
+)
+
+__all__ = ["Dock", "button", "frame_of", "section", "sentence", "show_dock"]
+
+_SOON_MS = 400
+
+
+class _Column(QScrollArea):
+    """Scrolls up and down, and is always as wide as its content needs."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(content)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
+        """Follow the content when it gets wider."""
+        if event.type() == QEvent.Type.LayoutRequest and watched is self.widget():
+            bar = self.verticalScrollBar().sizeHint().width()
+            self.setMinimumWidth(self.widget().minimumSizeHint().width() + bar)
+        return bool(super().eventFilter(watched, event))
+
+
+class Dock(QWidget):
+    """A dock whose long work is one `Job`: a scrolled column above a foot that is always in sight.
+
+    Ctrl+Return anywhere in it presses its ``start_button``.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    """
+
+    machine_known = Signal(object)
+    uses_torch = True
+    """Whether the work needs PyTorch; a dock without it opens faster and does not look at the device."""
+    closing_question = "This dock is still at work. Stop it, keep what is done, and close napari?"
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self.viewer = viewer
+        logger()  # from now on it takes what goes wrong
+        apply_preferences()
+        self.job = Job(self, uses_torch=self.uses_torch)
+        self.job.failed.connect(show_failure)
+        self._guard = ClosingGuard(self, self.job, self.closing_question)
+        self._machine_question = Question(self)
+        self._machine_question.answered.connect(self._take_machine)
+        self._machine_question.failed.connect(self._miss_machine)
+        self.device = sentence("Looking at this machine …")
+        self.reason = sentence()
+        self.progress = QProgressBar()
+        self.progress.hide()
+        self.status = sentence()
+        self.log_button = _log_button()
+        self._lay_out_frame()
+        # Loading PyTorch takes seconds of one core; the dock is drawn first.
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._look_at_machine)
+        self._soon.start(_SOON_MS)
+        self.job.state_changed.connect(self._soon.start)
+        start_key = QShortcut(QKeySequence("Ctrl+Return"), self)
+        start_key.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        start_key.activated.connect(self._press_start)
+        self._known = preferences()
+        watch_preferences(self._follow_preferences)
+
+    def look_again(self) -> None:
+        """Look at device, memory and backbones anew, in a moment."""
+        self._soon.start()
+
+    def _press_start(self) -> None:
+        start: QPushButton | None = getattr(self, "start_button", None)  # Models starts nothing
+        if start is not None:
+            start.click()
+
+    def _lay_out_frame(self) -> None:
+        content = QWidget()
+        self.column = QVBoxLayout(content)
+        self.column.setContentsMargins(4, 4, 4, 4)
+        self.scroll = _Column(content)
+        self.buttons = QHBoxLayout()
+        foot = QVBoxLayout()
+        foot.setContentsMargins(4, 4, 4, 4)
+        foot.addWidget(self.reason)
+        foot.addLayout(self.buttons)
+        foot.addWidget(self.progress)
+        last = QHBoxLayout()
+        last.addWidget(self.status, stretch=1)
+        last.addWidget(self.log_button, alignment=Qt.AlignmentFlag.AlignBottom)
+        foot.addLayout(last)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.scroll, stretch=1)
+        layout.addLayout(foot)
+
+    def event(self, event: QEvent) -> bool:
+        """Stop the work when napari takes the dock out of its window."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None:
+                self._soon.stop()
+                self.taken_out()
+            self._guard.watch(self.window())
+        if event.type() == QEvent.Type.Show:
+            self._guard.watch(self.window())
+        return bool(super().event(event))
+
+    def taken_out(self) -> None:
+        """Stop the work and keep what is done, when napari has taken the dock out of its window."""
+        self.job.stop()
+
+    def _look_at_machine(self) -> None:
+        """Ask, in a worker, for the device and its free memory; also again after each piece of work."""
+        if self.uses_torch:
+            self._machine_question.ask(describe_machine)
+
+    def _take_machine(self, machine: Machine) -> None:
+        self.device.setText(f"Device: {machine.device}.")
+        self.machine_known.emit(machine)
+
+    def _miss_machine(self, sentence: str) -> None:
+        self.device.setText(f"Device: {sentence}")
+
+    def _follow_preferences(self, _: object) -> None:
+        """Look again when another device or folder was chosen on the page of preferences."""
+        apply_preferences()
+        if preferences() != self._known:
+            self._known = preferences()
+            self._soon.start()
+
+
+def show_dock(viewer: Any, name: str) -> Any:
+    """Bring a dock of ours to the front, opened if need be, and give back its widget.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    name
+        Its name in the manifest, such as ``Segment``.
+    """
+    open_docks = viewer.window.dock_widgets
+    # napari names a dock after the plugin's title when the menu opens it, and after its package elsewhere
+    for title in ("SAM2 adapters", PLUGIN):
+        if f"{name} ({title})" in open_docks:
+            widget = open_docks[f"{name} ({title})"]
+            break
+    else:
+        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
+    frame = frame_of(widget)
+    frame.show()
+    frame.raise_()
+    return widget
+
+
+def _log_button() -> QToolButton:
+    push = QToolButton()
+    push.setText("Log")
+    push.setAutoRaise(True)
+    push.setCursor(Qt.CursorShape.PointingHandCursor)
+    push.setToolTip(f"Open the log, with the details of errors: {log_path()}")
+    push.clicked.connect(lambda _: open_log())
+    return push
+
+
+def frame_of(widget: QWidget) -> QDockWidget:
+    """The frame in napari's window that a dock's widget is in.
+
+    Raises
+    ------
+    ValueError
+        When it is in none.
+    """
+    frame: QWidget | None = widget
+    while frame is not None and not isinstance(frame, QDockWidget):
+        frame = frame.parentWidget()
+    if frame is None:
+        raise ValueError("This dock is not in a window. Open it from napari's Plugins menu.")
+    return frame
+
+
+def section(title: str, *parts: QWidget) -> QGroupBox:
+    """A titled box with these widgets below each other."""
+    box = QGroupBox(title)
+    layout = QVBoxLayout(box)
+    for part in parts:
+        layout.addWidget(part)
+    return box
+
+
+def sentence(text: str = "") -> QLabel:
+    """A label that breaks its lines."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def button(text: str, tooltip: str, action: Any, icon: str = "") -> QPushButton:
+    """A push button that calls ``action()``, with one of `_icons.ICONS` if it is named."""
+    push = IconButton(text, icon) if icon else QPushButton(text)
+    push.setToolTip(tooltip)
+    push.clicked.connect(lambda _: action())
+    return push

@@ -1,0 +1,132 @@
+"""Choice of an image layer, its channel axis and its resolution level."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFormLayout, QWidget
+
+from napari_sam2_adapters.widgets.docks.drop_down import DropDown
+from napari_sam2_adapters.widgets.docks.layer_choice import LayerChoice
+from napari_sam2_adapters.widgets.docks.layers import (
+    Picture,
+    guess_channel_axis,
+    level_count,
+    take_picture,
+)
+from napari_sam2_adapters.widgets.docks.results import is_own
+
+__all__ = ["ImageForm"]
+
+
+class ImageForm(QWidget):
+    """An image layer with its channel axis and level, where it has such.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    parent
+        Qt parent.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.choice = LayerChoice(
+            viewer,
+            lambda layer: isinstance(layer, Image) and not is_own(layer),
+            "choose an image layer",
+        )
+        self.choice.setToolTip("Image layer: 2D, stack or time series, grey, RGB or with channels.")
+        self.channels = DropDown()
+        self.channels.setToolTip("Which axis of the data holds the channels.")
+        self.levels = DropDown()
+        self.levels.setToolTip("Resolution of a multiscale image; 0 is the finest.")
+        self.form = QFormLayout(self)
+        self.form.setContentsMargins(0, 0, 0, 0)
+        self.form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.form.addRow("Image", self.choice)
+        self.form.addRow("Channels", self.channels)
+        self.form.addRow("Level", self.levels)
+        self.choice.layer_changed.connect(self._take_layer)
+        self.channels.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self.levels.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self._take_layer()
+
+    @property
+    def layer(self) -> Image | None:
+        """The chosen layer."""
+        return self.choice.layer
+
+    @property
+    def channel_axis(self) -> int | None:
+        """The chosen channel axis; None for grey and RGB images."""
+        return self.channels.currentData()  # type: ignore[no-any-return]
+
+    @property
+    def level(self) -> int:
+        """The chosen resolution level."""
+        return int(max(0, self.levels.currentIndex()))
+
+    def picture(self) -> Picture:
+        """Take the image's array.
+
+        Raises
+        ------
+        ValueError
+            When no layer is chosen or its axes do not make sense.
+        """
+        if self.layer is None:
+            raise ValueError(
+                "Choose an image layer. Open an image, or take File ▸ Open Sample ▸ SAM2 adapters."
+            )
+        return take_picture(self.layer, channel_axis=self.channel_axis, level=self.level)
+
+    def fit_labels(self, shape: tuple[int, ...]) -> None:
+        """Choose level and channel axis so that labels of this shape fit, where that can be done."""
+        if self.layer is None:
+            return
+        axis = guess_channel_axis(self.layer, shape)
+        for level in range(level_count(self.layer)):
+            array = self.layer.data[level] if self.layer.multiscale else self.layer.data
+            plain = tuple(n for i, n in enumerate(array.shape) if i != axis and i < self.layer.ndim)
+            if plain == tuple(shape):
+                self.channels.setCurrentIndex(max(0, self.channels.findData(axis)))
+                self.levels.setCurrentIndex(level)
+                return
+
+    def fit_channels(self, number: int) -> None:
+        """Choose the channel axis of this length, if the layer has just one and none is chosen."""
+        if self.layer is None or self.layer.rgb or number < 2 or self.channel_axis is not None:
+            return
+        shape = self.layer.data[0].shape if self.layer.multiscale else self.layer.data.shape
+        fitting = [axis for axis, length in enumerate(shape) if length == number]
+        if len(fitting) == 1 and len(shape) >= 3:
+            self.channels.setCurrentIndex(self.channels.findData(fitting[0]))
+
+    def _take_layer(self) -> None:
+        layer = self.layer
+        for box in (self.channels, self.levels):
+            box.blockSignals(True)
+            box.clear()
+        if layer is not None:
+            self.channels.addItem("none", None)
+            if not layer.rgb and layer.ndim >= 3:
+                shape = layer.data[0].shape if layer.multiscale else layer.data.shape
+                for axis, length in enumerate(shape):
+                    self.channels.addItem(
+                        f"axis {axis} ({layer.axis_labels[axis]}), {length} long", axis
+                    )
+            self.channels.setCurrentIndex(max(0, self.channels.findData(guess_channel_axis(layer))))
+            for level in range(level_count(layer)):
+                array = layer.data[level] if layer.multiscale else layer.data
+                self.levels.addItem(f"{level} ({' × '.join(map(str, array.shape))})")
+        self.form.setRowVisible(self.channels, self.channels.count() > 1)
+        self.form.setRowVisible(self.levels, self.levels.count() > 1)
+        for box in (self.channels, self.levels):
+            box.blockSignals(False)
+        self.changed.emit()

@@ -1,0 +1,121 @@
+"""How a training goes: curves, scores, and previews on the slice on show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from napari.layers import Image, Layer
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.widgets.docks.layers import Picture
+from napari_sam2_adapters.widgets.fine_tuning.messages import (
+    FineTuned,
+    Learned,
+    Place,
+    Previewed,
+    Wish,
+)
+from napari_sam2_adapters.widgets.fine_tuning.outcome import OutcomeTable
+from napari_sam2_adapters.widgets.fine_tuning.plot import LearningPlot
+from napari_sam2_adapters.widgets.fine_tuning.preview import PreviewLayer
+
+__all__ = ["Course"]
+
+
+class Course(QWidget):
+    """Plot, table of scores and previews of one training.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    parent
+        Qt parent.
+    """
+
+    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._previews: list[PreviewLayer] = []
+        self._last: PreviewLayer | None = None
+        self.wish = Wish()
+        self.preview = QCheckBox("Show what it has learnt on the current slice")
+        self.preview.setToolTip("Segments what is on show every two seconds or less often.")
+        self.preview.setChecked(True)
+        self.plot = LearningPlot(viewer)
+        self.outcome = OutcomeTable()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.preview)
+        layout.addWidget(self.plot)
+        layout.addWidget(self.outcome)
+        self.plot.hide()
+        self.preview.toggled.connect(lambda _: self.look())
+
+    def begin(
+        self,
+        images: Sequence[tuple[Image, Picture, int | None]],
+        classes: tuple[ClassInfo, ...],
+        steps: int,
+    ) -> None:
+        """Get ready for a training.
+
+        Parameters
+        ----------
+        images
+            Layer, what was taken from it, and its channel axis, of each pair.
+        classes
+            What is learnt.
+        steps
+            How long.
+        """
+        self._previews = [
+            PreviewLayer(self._viewer, number, layer, picture, axis, classes)
+            for number, (layer, picture, axis) in enumerate(images)
+        ]
+        self._last = None
+        self.plot.clear(classes, steps)
+        self.plot.show()
+        self.outcome.clear_scores(classes)
+        self.wish = Wish()
+        self.look()
+
+    def look(self) -> None:
+        """Tell the worker what is on show; done with each report, so it follows slider and camera."""
+        self.wish.place = self._place() if self.preview.isChecked() else None
+
+    def take_progress(self, learned: Learned) -> None:
+        """Draw what is new."""
+        for check in learned.checks:
+            self.plot.add_check(check.step, check.dice)
+            self.outcome.show_check(check)
+        if learned.steps:
+            self.plot.add_loss(
+                [step.step for step in learned.steps], [step.loss for step in learned.steps]
+            )
+
+    def take_preview(self, previewed: Previewed, below: Sequence[Layer]) -> None:
+        """Show a preview below the strokes."""
+        layer = self._previews[previewed.place.pair]
+        if not self.preview.isChecked():
+            return
+        inside = [one for one in below if one in self._viewer.layers]
+        lowest = min(inside, key=self._viewer.layers.index) if inside else None
+        layer.show(previewed, below=lowest)
+
+    def take_result(self, result: FineTuned) -> None:
+        """Show before and after."""
+        self.outcome.show_verdict(result.verdict)
+
+    def _place(self) -> Place | None:
+        """The part on show of the image in hand: the active layer's, else the last one, else the first visible one."""
+        possible = [one for one in self._previews if one.possible and not one.taken_away]
+        active = self._viewer.layers.selection.active
+        for one in possible:
+            if one.shows(active):
+                self._last = one
+        if self._last not in possible:
+            self._last = possible[0] if possible else None
+        return None if self._last is None else self._last.place_on_show()

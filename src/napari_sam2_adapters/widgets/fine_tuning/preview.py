@@ -1,0 +1,114 @@
+"""The labels layers in which a training shows what it has learnt on the slice on show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from napari.layers import Image, Layer
+
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.widgets.docks.arrays import new_label_array
+from napari_sam2_adapters.widgets.docks.layers import (
+    Picture,
+    current_plane,
+    visible_region,
+)
+from napari_sam2_adapters.widgets.docks.results import put_labels
+from napari_sam2_adapters.widgets.fine_tuning.messages import Place, Previewed
+
+__all__ = ["PreviewLayer"]
+
+MOST_PX = 512
+"""Side of the largest part that is previewed, so that previews stay short."""
+
+
+class PreviewLayer:
+    """Our layer for previews of one image; it is added with the first preview.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    pair
+        Number of the pair that the image belongs to.
+    image
+        The image layer.
+    picture
+        What was taken from it.
+    channel_axis
+        Its channel axis.
+    classes
+        Names and colours.
+    """
+
+    def __init__(
+        self,
+        viewer: Any,
+        pair: int,
+        image: Image,
+        picture: Picture,
+        channel_axis: int | None,
+        classes: Sequence[ClassInfo],
+    ) -> None:
+        self._viewer, self._pair, self._image, self._picture = viewer, pair, image, picture
+        self._channel_axis, self._classes = channel_axis, classes
+        self._shape = self._image_shape()
+        self._labels: Any = None
+        self._layer: Layer | None = None
+
+    @property
+    def possible(self) -> bool:
+        """Whether the image is still in the viewer and has the shape that it is learnt from."""
+        return self._image in self._viewer.layers and self._image_shape() == self._shape
+
+    @property
+    def taken_away(self) -> bool:
+        """Whether the user has deleted our layer: it is not put back then."""
+        return self._layer is not None and self._layer not in self._viewer.layers
+
+    def shows(self, layer: Layer | None) -> bool:
+        """Whether this is the layer whose image is previewed."""
+        return layer is self._image
+
+    def place_on_show(self) -> Place | None:
+        """Plane and region that the canvas shows; None when there can be no preview."""
+        if not self.possible or self.taken_away:
+            return None
+        plane = current_plane(
+            self._image, self._viewer.dims.point, self._picture, self._channel_axis
+        )
+        rows, columns = visible_region(self._image, self._picture, self._channel_axis, MOST_PX)
+        return Place(plane, rows, columns, self._pair)
+
+    def show(self, previewed: Previewed, below: Layer | None) -> None:
+        """Put a preview on its place, in a layer below the strokes; the active layer stays active."""
+        if not self.possible or self.taken_away:
+            return
+        place = previewed.place
+        if self._labels is None:
+            self._labels = new_label_array(self._picture.label_shape, previewed.labels.dtype)
+        self._labels[(*place.plane, place.rows, place.columns)] = previewed.labels
+        if self._layer is not None:
+            self._layer.refresh()
+            return
+        active = self._viewer.layers.selection.active
+        self._layer = put_labels(
+            self._viewer,
+            self._image,
+            self._labels,
+            self._classes,
+            role="preview",
+            name=f"{self._picture.name} – preview",
+            place=self._picture.placement,
+        )
+        self._layer.opacity = 0.4
+        layers = self._viewer.layers
+        if below is not None and below in layers:
+            layers.move(layers.index(self._layer), layers.index(below))
+        if active is not None and active in layers:
+            layers.selection.active = active
+
+    def _image_shape(self) -> tuple[int, ...]:
+        data = self._image.data[0] if self._image.multiscale else self._image.data
+        return tuple(int(n) for n in data.shape)

@@ -1,0 +1,258 @@
+"""Runs that were stopped or killed: their settings, labels and checkpoint in a folder each, so that they can be resumed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from pydantic import ValidationError
+
+from napari_sam2_adapters.config import ClassInfo, ModelConfig, Normalization, Settings, TrainConfig
+from napari_sam2_adapters.data.splitting import Region, Split
+from napari_sam2_adapters.widgets.annotation.snapshots import (
+    SUFFIX,
+    LabelsToSave,
+    read_snapshot,
+    write_snapshot,
+)
+from napari_sam2_adapters.widgets.docks.load_torch import load_torch
+from napari_sam2_adapters.widgets.docks.store import adapters_folder
+
+if TYPE_CHECKING:
+    from napari_sam2_adapters.data.dataset import Pair
+
+__all__ = [
+    "ImageOfRun",
+    "RunCard",
+    "SavedRun",
+    "find_runs",
+    "forget_run",
+    "leave_run",
+    "open_run",
+    "pack_split",
+    "read_labels",
+    "take_run",
+]
+
+KEPT = 3
+_CARD, _CHECKPOINT = "run.json", "checkpoint.safetensors"
+
+_log = logging.getLogger(__name__)
+
+
+class ImageOfRun(Settings):
+    """An image of a run, as it is known again in the viewer."""
+
+    name: str
+    shape: tuple[int, ...]
+    axes: str
+    rgb: bool
+
+
+class RunCard(Settings):
+    """What a run was started with."""
+
+    title: str
+    model: ModelConfig
+    train: TrainConfig
+    classes: tuple[ClassInfo, ...]
+    images: tuple[ImageOfRun, ...]
+    normalization: Normalization | None
+    split: tuple[tuple[Any, ...], ...]
+    """Regions of the training that it went on from."""
+    pixel_size: tuple[float, float] | None
+    unit: str | None
+    process: tuple[int, float]
+    """Number and start time of the process at work."""
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run that can be resumed.
+
+    Attributes
+    ----------
+    folder, card
+        Where it is and what it was started with.
+    step
+        Steps in its checkpoint.
+    time
+        When that was written.
+    """
+
+    folder: Path
+    card: RunCard
+    step: int
+    time: float
+
+    @property
+    def checkpoint(self) -> Path:
+        """Its checkpoint file."""
+        return self.folder / _CHECKPOINT
+
+    @property
+    def before(self) -> Split | None:
+        """Division of the training that it went on from."""
+        return unpack_split(self.card.split)
+
+    @property
+    def sentence(self) -> str:
+        """What it is, in words."""
+        when = datetime.fromtimestamp(self.time).strftime("%d %b %H:%M")
+        return f"{self.card.title}, step {self.step} of {self.card.train.steps}, {when}"
+
+
+def open_run(card: RunCard, labels: Sequence[LabelsToSave]) -> Path:
+    """Make the folder of a run that starts, with a copy of its labels; give the path of its checkpoint.
+
+    The oldest folders are deleted, but none whose run is at work.
+    """
+    stem = re.sub(r"[^\w-]+", "-", card.title).strip("-")[:60] or "run"
+    folder = _folder() / f"{stem}-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
+    folder.mkdir()
+    for number, layer in enumerate(labels):
+        write_snapshot(folder / f"labels{number}{SUFFIX}", layer)
+    _write_card(folder, card.model_copy(update={"process": _this_process()}))
+    idle = [other for other in _folders() if other != folder and not _at_work(other)]
+    for other in idle[KEPT - 1 :]:
+        shutil.rmtree(other)
+    return folder / _CHECKPOINT
+
+
+def take_run(run: SavedRun) -> None:
+    """Say that this process is at work on a run."""
+    _write_card(run.folder, run.card.model_copy(update={"process": _this_process()}))
+
+
+def leave_run(checkpoint: Path) -> None:
+    """Say that nobody is at work on a run any more; it can be resumed."""
+    card = _read_card(checkpoint.parent)
+    _write_card(checkpoint.parent, card.model_copy(update={"process": (0, 0.0)}))
+
+
+def forget_run(checkpoint: Path) -> None:
+    """Delete the folder of a run that has ended."""
+    shutil.rmtree(checkpoint.parent, ignore_errors=True)
+
+
+def find_runs() -> list[SavedRun]:
+    """Runs that can be resumed, the newest first; called in a worker. Damaged ones are named in the log and left out."""
+    folders = [folder for folder in _folders() if not _at_work(folder)]
+    found = []
+    for folder in folders:
+        checkpoint = folder / _CHECKPOINT
+        if not checkpoint.is_file():
+            continue  # killed before its first check
+        load_torch()
+        from napari_sam2_adapters.training.checkpoint import read_progress
+
+        try:
+            step, card = read_progress(checkpoint), _read_card(folder)
+        except (ValueError, OSError) as error:
+            _log.warning("%s", error)
+            continue
+        if 0 < step < card.train.steps:
+            found.append(SavedRun(folder, card, step, checkpoint.stat().st_mtime))
+    return found
+
+
+def read_labels(run: SavedRun, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """The images of a run with the labels that it was started with.
+
+    Parameters
+    ----------
+    run
+        The run.
+    pairs
+        Its images in order; their labels are not looked at.
+
+    Raises
+    ------
+    ValueError
+        When a copy of the labels is damaged.
+    """
+    return tuple(
+        replace(pair, labels=read_snapshot(run.folder / f"labels{number}{SUFFIX}")[1])
+        for number, pair in enumerate(pairs)
+    )
+
+
+def pack_split(split: Split | None) -> tuple[tuple[Any, ...], ...]:
+    """Regions of a division, ready for JSON."""
+    if split is None:
+        return ()
+    kinds = (("train", split.train), ("held out", split.held_out))
+    return tuple(
+        (
+            kind,
+            region.pair,
+            list(region.plane),
+            [region.rows.start, region.rows.stop],
+            [region.columns.start, region.columns.stop],
+            region.name,
+        )
+        for kind, regions in kinds
+        for region in regions
+    )
+
+
+def unpack_split(packed: Sequence[Sequence[Any]]) -> Split | None:
+    """What `pack_split` packed."""
+    if not packed:
+        return None
+    regions: dict[str, list[Region]] = {"train": [], "held out": []}
+    for kind, pair, plane, rows, columns, name in packed:
+        region = Region(int(pair), tuple(plane), slice(*rows), slice(*columns), str(name))
+        regions[kind].append(region)
+    return Split(tuple(regions["train"]), tuple(regions["held out"]), "")
+
+
+def _folder() -> Path:
+    folder = adapters_folder().parent / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _folders() -> list[Path]:
+    """Folders of runs, the newest first."""
+    found = [folder for folder in _folder().iterdir() if (folder / _CARD).is_file()]
+    return sorted(found, key=lambda folder: (folder / _CARD).stat().st_mtime, reverse=True)
+
+
+def _this_process() -> tuple[int, float]:
+    process = psutil.Process()
+    return process.pid, process.create_time()
+
+
+def _at_work(folder: Path) -> bool:
+    """Whether a living process is at work on a run."""
+    try:
+        pid, created = _read_card(folder).process
+        return pid > 0 and abs(psutil.Process(pid).create_time() - created) < 2
+    except (psutil.NoSuchProcess, ValueError):
+        return False
+
+
+def _write_card(folder: Path, card: RunCard) -> None:
+    path = folder / _CARD
+    part = folder / f".{_CARD}.{os.getpid()}.part"
+    part.write_text(card.model_dump_json(), encoding="utf-8")
+    part.replace(path)
+
+
+def _read_card(folder: Path) -> RunCard:
+    path = folder / _CARD
+    try:
+        return RunCard.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise ValueError(
+            f"The run in {folder} cannot be read ({error.error_count()} wrong entries). Start anew, or delete the folder."
+        ) from error

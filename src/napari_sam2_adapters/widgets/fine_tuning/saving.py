@@ -1,0 +1,37 @@
+"""A trained adapter in a file of the user's choice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari.utils.notifications import show_info
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from napari_sam2_adapters.widgets.docks.store import SUFFIX, new_adapter_path
+from napari_sam2_adapters.widgets.fine_tuning.messages import FineTuned
+from napari_sam2_adapters.widgets.fine_tuning.training import save_fine_tuned
+
+__all__ = ["ask_and_save"]
+
+
+def ask_and_save(parent: QWidget, result: FineTuned) -> None:
+    """Ask for a place and save the adapter there.
+
+    Parameters
+    ----------
+    parent
+        Qt parent of the dialog.
+    result
+        What was trained.
+    """
+    suggestion = result.path or new_adapter_path(result.request.title)
+    chosen, _ = QFileDialog.getSaveFileName(
+        parent, "Save adapter", str(suggestion), f"Adapters (*{SUFFIX})"
+    )
+    if not chosen:
+        return
+    path = Path(chosen)
+    if not path.name.endswith(SUFFIX):
+        path = path.with_name(path.name.split(".")[0] + SUFFIX)
+    save_fine_tuned(result, path, overwrite=True)  # the dialog has asked
+    show_info(f"Saved {path.name}.")

@@ -1,0 +1,278 @@
+"""The work of the Fine-tune dock, as a generator for a worker thread: it touches arrays, never a layer."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_sam2_adapters.config import ClassInfo, PredictConfig
+from napari_sam2_adapters.data.splitting import Split
+from napari_sam2_adapters.widgets.docks.store import new_adapter_path
+from napari_sam2_adapters.widgets.fine_tuning.following import (
+    GUI_INTERVAL_S,
+    Report,
+    follow,
+    preview,
+)
+from napari_sam2_adapters.widgets.fine_tuning.messages import (
+    FineTuned,
+    Previewed,
+    Said,
+    Start,
+    TrainingRequest,
+    Update,
+    Wish,
+)
+from napari_sam2_adapters.widgets.fine_tuning.runs import (
+    ImageOfRun,
+    RunCard,
+    SavedRun,
+    forget_run,
+    leave_run,
+    open_run,
+    pack_split,
+    read_labels,
+    take_run,
+)
+from napari_sam2_adapters.widgets.fine_tuning.speed import remember_speed
+
+if TYPE_CHECKING:
+    from napari_sam2_adapters.data.dataset import Dataset
+    from napari_sam2_adapters.models.segmenter import Segmenter
+    from napari_sam2_adapters.training.train import Trainer
+
+__all__ = ["GUI_INTERVAL_S", "fine_tune", "save_fine_tuned"]
+
+Updates = Generator[Update, None, FineTuned]
+
+
+def fine_tune(stop: threading.Event, request: TrainingRequest, wish: Wish) -> Updates:
+    """Train an adapter, and say how it goes at most ten times a second.
+
+    A copy of the labels and a checkpoint are kept on disk until the run has come to its end, so that one that was
+    stopped or killed can be resumed.
+
+    Parameters
+    ----------
+    stop
+        When set, training ends at the next step and the best weights are kept.
+    request
+        What to learn from, and how.
+    wish
+        Where a preview is wanted.
+    """
+    from napari_sam2_adapters.models.device import choose_device
+
+    device = choose_device(request.device)
+    segmenter: Segmenter | None = None
+    if request.start is not None:
+        yield Said(f"Reading the adapter {request.start.name} …")
+        segmenter, request = _go_on_from(request.start, request, device)
+    yield Said("Saving a copy of the labels …")
+    request, checkpoint = _open_or_take(request)
+    try:
+        result = yield from _train(stop, request, wish, segmenter, checkpoint, device)
+    finally:
+        if checkpoint.parent.is_dir():
+            leave_run(checkpoint)
+    if not result.resumable:
+        forget_run(checkpoint)
+    return result
+
+
+def save_fine_tuned(outcome: FineTuned, path: Path, *, overwrite: bool = False) -> None:
+    """Write the adapter file.
+
+    Raises
+    ------
+    FileExistsError, ValueError
+        As `save_adapter`.
+    """
+    from napari_sam2_adapters.models.model_file import save_adapter
+
+    request, verdict = outcome.request, outcome.verdict
+    save_adapter(
+        path,
+        outcome.segmenter,
+        normalization=outcome.normalization,
+        tile_size_px=PredictConfig().tile_size_px,
+        pixel_size=request.pixel_size,
+        unit=request.unit,
+        scores=verdict.scores(),
+        training=outcome.training,
+        overwrite=overwrite,
+    )
+
+
+def _go_on_from(
+    start: Start, request: TrainingRequest, device: Any
+) -> tuple[Segmenter, TrainingRequest]:
+    """A network of its own with the weights of an adapter, and the request with its settings and classes."""
+    from napari_sam2_adapters.models.model_file import load_adapter
+
+    if start.segmenter is not None:
+        # the frozen weights are shared, what learns is copied: the earlier result stays as it was
+        shared: dict[int, object] = {
+            id(p): p for p in start.segmenter.parameters() if not p.requires_grad
+        }
+        segmenter = copy.deepcopy(start.segmenter, shared).to(device)
+        normalization = start.normalization
+    elif start.path is not None:
+        segmenter, header = load_adapter(start.path, device=device)
+        normalization = header.normalization
+    else:
+        raise ValueError("There is no adapter to go on from; choose its file, or start afresh.")
+    segmenter.classes = _named_classes(segmenter.classes, request.classes, start.name)
+    start = replace(start, normalization=normalization)
+    return segmenter, replace(
+        request, classes=segmenter.classes, model=segmenter.config, start=start
+    )
+
+
+def _named_classes(
+    known: tuple[ClassInfo, ...], painted: tuple[ClassInfo, ...], name: str
+) -> tuple[ClassInfo, ...]:
+    """The adapter's classes with the names and colours of now."""
+    now = {info.value: info for info in painted}
+    values = [info.value for info in known]
+    strange = [f"{info.value} ({info.name})" for info in painted if info.value not in values]
+    if strange:
+        raise ValueError(
+            f"The adapter {name} knows the classes {', '.join(f'{info.value} ({info.name})' for info in known)}, but "
+            f"{', '.join(strange)} is labelled too. Start with a fresh adapter to learn new classes."
+        )
+    return tuple(now.get(info.value, info) for info in known)
+
+
+def _open_or_take(request: TrainingRequest) -> tuple[TrainingRequest, Path]:
+    """The request with labels of its own, which nobody paints in, and the path of the run's checkpoint."""
+    if request.resume is not None:
+        take_run(request.resume)
+        return replace(request, pairs=read_labels(request.resume, request.pairs)), (
+            request.resume.checkpoint
+        )
+    start = request.start
+    card = RunCard(
+        title=request.title,
+        model=request.model,
+        train=request.train,
+        classes=request.classes,
+        images=tuple(
+            ImageOfRun(
+                name=pair.name,
+                shape=tuple(map(int, pair.image.shape)),
+                axes=pair.axes,
+                rgb=pair.rgb,
+            )
+            for pair in request.pairs
+        ),
+        normalization=None if start is None else start.normalization,
+        split=pack_split(None if start is None else start.split),
+        pixel_size=request.pixel_size,
+        unit=request.unit,
+        process=(0, 0.0),
+    )
+    checkpoint = open_run(card, request.labels)
+    run = SavedRun(checkpoint.parent, card, 0, 0.0)
+    return replace(request, pairs=read_labels(run, request.pairs)), checkpoint
+
+
+def _train(
+    stop: threading.Event,
+    request: TrainingRequest,
+    wish: Wish,
+    segmenter: Segmenter | None,
+    checkpoint: Path,
+    device: Any,
+) -> Updates:
+    from napari_sam2_adapters.models.checkpoints import build_segmenter
+    from napari_sam2_adapters.models.device import describe_device
+    from napari_sam2_adapters.training.train import Trainer
+
+    report, described = Report(), describe_device(device)
+    yield Said("Reading images and labels …")
+    dataset = _read_dataset(request)
+    if segmenter is None:
+        yield Said(f"Building the network on {described} …")
+        model = request.model.model_copy(update={"input_channels": dataset.input_channels})
+        segmenter = build_segmenter(model, dataset.classes, device=device)
+    trainer = Trainer(segmenter, dataset, request.train, checkpoint=checkpoint)
+    if request.resume is not None:
+        trainer.resume()
+        for record in trainer.history:
+            report.take(record)
+        report.first_step = report.last_step
+        yield report.send()
+    yield Said(f"Learning; {dataset.split_description}.")
+    with closing(trainer.run()) as records:
+        yield from follow(stop, trainer, records, dataset, wish, report)
+    yield report.send()
+    if wish.place is not None:
+        yield Previewed(wish.place, preview(segmenter, dataset, wish.place))
+    remember_speed(
+        described,
+        segmenter.config,
+        request.train,
+        seconds=report.seconds,
+        steps=report.last_step - report.first_step,
+        memory=report.memory,
+    )
+    return _judge(request, trainer, segmenter, dataset)
+
+
+def _read_dataset(request: TrainingRequest) -> Dataset:
+    from napari_sam2_adapters.data.dataset import build_dataset
+
+    train, start, resume = request.train, request.start, request.resume
+    normalization, before = None, None
+    if resume is not None:
+        normalization, before = resume.card.normalization, resume.before
+    elif start is not None:
+        normalization, before = start.normalization, start.split
+    return build_dataset(
+        request.pairs,
+        request.classes,
+        zero_is=train.zero_is,
+        normalization=normalization,
+        held_out_fraction=train.held_out_fraction,
+        seed=train.seed,
+        crop_size_px=train.crop_size_px,
+        before=before,
+    )
+
+
+def _judge(
+    request: TrainingRequest, trainer: Trainer, segmenter: Segmenter, dataset: Dataset
+) -> FineTuned:
+    """Before and after; what is better, or was never scored, is saved."""
+    from napari_sam2_adapters.training.verdict import judge, training_summary
+
+    verdict = judge(trainer.history)
+    training = training_summary(
+        trainer.history,
+        request.train,
+        split=dataset.split_description,
+        ended=trainer.stop_reason,
+    )
+    training["image"] = ", ".join(pair.name for pair in request.pairs)
+    if request.start is not None:
+        training["went_on_from"] = request.start.name
+    outcome = FineTuned(
+        request,
+        segmenter,
+        dataset.normalization,
+        verdict,
+        training,
+        Split(tuple(dataset.train), tuple(dataset.held_out), dataset.split_description),
+        resumable=not trainer.stop_reason and training["steps"] > 0,
+    )
+    if not verdict.keep:
+        return outcome
+    path = new_adapter_path(request.title)
+    save_fine_tuned(outcome, path)
+    return replace(outcome, path=path)

@@ -1,0 +1,1 @@
+"""What the Load dock is made of: files and folders to layers."""

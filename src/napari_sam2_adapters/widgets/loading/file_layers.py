@@ -1,0 +1,167 @@
+"""From files to layers, with their axes, pixel sizes and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from napari.layers import Layer
+
+from napari_sam2_adapters.batch.job import read_job_file
+from napari_sam2_adapters.config import ClassInfo, default_classes
+from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_indices, read_plane
+from napari_sam2_adapters.data.io import ImageFile
+from napari_sam2_adapters.widgets.docks.results import class_colormap, class_features
+
+__all__ = [
+    "Channels",
+    "FileLayer",
+    "classes_beside",
+    "find_loaded",
+    "image_layer",
+    "labels_layer",
+    "place_of",
+]
+
+Channels = Literal["rgb", "layers", "axis"]
+"""Channels are colours, get a layer each, or stay an axis of one layer."""
+
+_FILE = "file"
+_MOST_CLASSES = 255
+
+
+@dataclass(frozen=True)
+class FileLayer:
+    """A layer to be added on the GUI thread.
+
+    Attributes
+    ----------
+    kind
+        Of the layer.
+    data
+        Array for it.
+    keywords
+        For ``viewer.add_image`` or ``viewer.add_labels``.
+    """
+
+    kind: Literal["image", "labels"]
+    data: ArrayLike
+    keywords: dict[str, Any]
+
+    def add_to(self, viewer: Any) -> list[Layer]:
+        """Add it to a viewer."""
+        add = viewer.add_image if self.kind == "image" else viewer.add_labels
+        added = add(self.data, **self.keywords)
+        return added if isinstance(added, list) else [added]
+
+
+def image_layer(file: ImageFile, *, channels: Channels = "axis", name: str = "") -> FileLayer:
+    """The layer of an image.
+
+    Parameters
+    ----------
+    file
+        The image with the axes and pixel sizes to be used.
+    channels
+        What its channels are; of no matter where it has none.
+    name
+        Name of the layer; that of the file when empty.
+    """
+    array, axes = file.array, file.axes
+    keywords: dict[str, Any] = {
+        "name": name or file.path.name,
+        "metadata": {_FILE: str(file.path)},
+    }
+    if "C" not in axes or channels == "axis":
+        return FileLayer("image", array, {**keywords, "rgb": False, **place_of(file, axes)})
+    plain = {**keywords, **place_of(file, label_axes(axes))}
+    if channels == "rgb":
+        return FileLayer("image", _colours_last(array, axes), {**plain, "rgb": True})
+    count = array.shape[axes.index("C")]
+    plain["name"] = [f"{keywords['name']} – channel {number + 1}" for number in range(count)]
+    return FileLayer("image", array, {**plain, "channel_axis": axes.index("C")})
+
+
+def labels_layer(
+    file: ImageFile,
+    classes: Sequence[ClassInfo] = (),
+    *,
+    name: str = "",
+    show_background: bool = True,
+) -> FileLayer:
+    """The layer of labels; values that ``classes`` does not name get names and colours of their own.
+
+    Labels with more than 255 values number single objects; they keep napari's changing colours.
+    """
+    keywords: dict[str, Any] = {
+        "name": name or file.path.name,
+        "metadata": {_FILE: str(file.path)},
+        **place_of(file, file.axes),
+    }
+    array = file.array
+    if array.dtype == np.bool_:
+        array = np.asarray(array).astype(np.uint8)
+    known = {info.value: info for info in classes}
+    values = _values(array, file.axes) | set(known)
+    if len(values) <= _MOST_CLASSES and max(values, default=0) < 2**16:
+        found = [known.get(info.value, info) for info in default_classes(sorted(values))]
+        keywords["colormap"] = class_colormap(found, show_background=show_background)
+        keywords["features"] = class_features(found)
+    return FileLayer("labels", array, keywords)
+
+
+def classes_beside(path: Path) -> tuple[ClassInfo, ...]:
+    """Names and colours of the classes of a label file, if a batch wrote it; nothing otherwise."""
+    for folder in path.parents:
+        try:
+            about = read_job_file(folder)
+        except ValueError:  # a job of another program
+            return ()
+        if about is not None:
+            return about.classes
+    return ()
+
+
+def place_of(file: ImageFile, axes: str) -> dict[str, Any]:
+    """Keywords for scale, units and names of the axes that a layer has."""
+    sizes = dict(zip([a for a in file.axes if a in "ZYX"], file.pixel_size or (), strict=False))
+    place: dict[str, Any] = {"axis_labels": tuple(axis.lower() for axis in axes)}
+    if sizes:
+        place["scale"] = tuple(sizes.get(axis, 1.0) for axis in axes)
+        if file.unit is not None:
+            place["units"] = tuple(file.unit if axis in sizes else "pixel" for axis in axes)
+    return place
+
+
+def find_loaded(viewer: Any, path: Path) -> Layer | None:
+    """The layer that shows a file, if there is one."""
+    for layer in viewer.layers:
+        if layer.metadata.get(_FILE) == str(path):
+            found: Layer = layer
+            return found
+    return None
+
+
+def _colours_last(array: Any, axes: str) -> Any:
+    if axes.endswith("C"):
+        return array
+    if not isinstance(array, np.ndarray) and not hasattr(array, "dask"):
+        import dask.array
+
+        array = dask.array.from_array(array, chunks=getattr(array, "chunks", "auto"))
+    order = [*(i for i, axis in enumerate(axes) if axis != "C"), axes.index("C")]
+    return array.transpose(order)
+
+
+def _values(array: ArrayLike, axes: str) -> set[int]:
+    """Values above 0 that occur, until there are too many for classes."""
+    values: set[int] = set()
+    for index in plane_indices(array.shape, axes):
+        found = np.unique(read_plane(array, axes, index))
+        values |= {int(value) for value in found[found > 0][: _MOST_CLASSES + 1]}
+        if len(values) > _MOST_CLASSES:
+            break
+    return values

@@ -1,0 +1,170 @@
+"""Reading files for the Load dock, in worker threads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_sam2_adapters.config import Normalization
+from napari_sam2_adapters.data.axes import label_axes
+from napari_sam2_adapters.data.io import (
+    IMAGE_SUFFIXES,
+    ImageFile,
+    find_images,
+    match_labels,
+    read_image,
+    read_labels,
+)
+from napari_sam2_adapters.data.normalize import intensity_limits
+from napari_sam2_adapters.data.stacks import open_stack
+from napari_sam2_adapters.widgets.loading.file_layers import (
+    Channels,
+    FileLayer,
+    classes_beside,
+    image_layer,
+    labels_layer,
+)
+
+__all__ = ["LoadRequest", "describe", "list_files", "load_layers"]
+
+_IN_MEMORY_BYTES = 2**30
+"""Labels up to this size are read into memory, so that they can be painted in."""
+_SHOWN = Normalization(mode="percentile", low=0.1, high=99.9)
+"""Grey values that are black and white at first: the same as the network is shown."""
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """What to load.
+
+    Attributes
+    ----------
+    paths
+        Image files in natural order.
+    stack
+        The stack of them, when they are one.
+    change
+        Gives an image with the axes, pixel sizes and unit that were set.
+    channels
+        What channels are, where an image has them.
+    labels
+        Label file of the one image or stack, or a folder of label files of the images' names.
+    """
+
+    paths: tuple[Path, ...]
+    stack: ImageFile | None
+    change: Callable[[ImageFile], ImageFile]
+    channels: Channels
+    labels: Path | None = None
+
+
+def list_files(path: Path, pattern: str) -> tuple[Path, ...]:
+    """Images of a folder in natural order, or the one image.
+
+    Raises
+    ------
+    ValueError
+        When there is none.
+    """
+    if not path.is_file():
+        return tuple(find_images(path, pattern))
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ValueError(
+            f"{path.name} is no image that can be read here; images end in {', '.join(IMAGE_SUFFIXES)}."
+        )
+    return (path,)
+
+
+def describe(paths: Sequence[Path], *, as_stack: bool) -> ImageFile:
+    """The stack of these files, or the first of them."""
+    return open_stack(paths) if as_stack else read_image(paths[0])
+
+
+def load_layers(request: LoadRequest) -> Generator[list[FileLayer], None, None]:
+    """Read one image after the other and yield its layers.
+
+    Raises
+    ------
+    ValueError
+        When a file cannot be read, or labels do not fit their image.
+    """
+    if request.stack is not None:
+        image = request.change(request.stack)
+        labels = None if request.labels is None else _stacked_labels(request.paths, request.labels)
+        yield _layers(image, request.channels, labels, request.labels)
+        return
+    matched = _matched_labels(request)
+    for path in request.paths:
+        image = request.change(read_image(path))
+        label_path = matched.get(path)
+        labels = None if label_path is None else read_labels(label_path)
+        yield _layers(image, request.channels, labels, label_path)
+
+
+def _layers(
+    image: ImageFile, channels: Channels, labels: ImageFile | None, label_path: Path | None
+) -> list[FileLayer]:
+    if "C" not in image.axes or (channels == "rgb" and not _has_colours(image)):
+        channels = "axis"
+    layer = image_layer(image, channels=channels)
+    found = [replace(layer, keywords={**layer.keywords, **_contrast(image, channels)})]
+    if labels is not None and label_path is not None:
+        found.append(_labels_on(image, labels, label_path))
+    return found
+
+
+def _has_colours(image: ImageFile) -> bool:
+    return image.array.shape[image.axes.index("C")] in (3, 4)
+
+
+def _contrast(image: ImageFile, channels: Channels) -> dict[str, Any]:
+    """Limits of the grey values, from a sample of the planes; 8-bit images show all of them."""
+    if channels == "rgb" or image.array.dtype.itemsize == 1 or image.array.dtype.kind not in "iuf":
+        return {}
+    limits = intensity_limits(image.array, image.axes, _SHOWN)
+    if channels == "layers":
+        return {
+            "contrast_limits": [list(pair) for pair in zip(limits.low, limits.high, strict=True)]
+        }
+    return {"contrast_limits": (min(limits.low), max(limits.high))}
+
+
+def _labels_on(image: ImageFile, labels: ImageFile, path: Path) -> FileLayer:
+    axes = label_axes(image.axes)
+    wanted = tuple(n for n, axis in zip(image.array.shape, image.axes, strict=True) if axis != "C")
+    if tuple(labels.array.shape) != wanted:
+        raise ValueError(
+            f"The labels {path.name} have the shape {tuple(labels.array.shape)}, but {image.path.name} needs {wanted}. "
+            "Choose the labels that belong to this image."
+        )
+    fitting = replace(labels, axes=axes, pixel_size=image.pixel_size, unit=image.unit)
+    if math.prod(wanted) * labels.array.dtype.itemsize <= _IN_MEMORY_BYTES:
+        fitting = replace(fitting, array=np.array(labels.array))
+    name = f"{image.path.name} – labels"
+    return labels_layer(fitting, classes_beside(path), name=name)
+
+
+def _stacked_labels(paths: Sequence[Path], labels: Path) -> ImageFile:
+    """Labels of a stack: one file with all planes, or a folder with a file for each section."""
+    if labels.is_file():
+        return read_labels(labels)
+    matched = [label for _, label in match_labels(paths, labels)]
+    return open_stack(matched, read=read_labels)
+
+
+def _matched_labels(request: LoadRequest) -> dict[Path, Path]:
+    if request.labels is None:
+        return {}
+    if request.labels.is_dir():
+        return dict(match_labels(request.paths, request.labels))
+    if len(request.paths) > 1:
+        raise ValueError(
+            f"{request.labels.name} is one file, but {len(request.paths)} images are opened. "
+            "Choose a folder with a label file of the name of each image."
+        )
+    return {request.paths[0]: request.labels}

@@ -1,0 +1,1 @@
+"""What the Segment dock is made of: its forms, the prediction in a worker, tidying and measuring."""

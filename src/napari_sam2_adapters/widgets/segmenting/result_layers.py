@@ -1,0 +1,269 @@
+"""The layers that hold the results of the Segment dock, and what is remembered of each. Runs on the GUI thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import Colormap
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_sam2_adapters.data.axes import label_axes, plane_indices
+from napari_sam2_adapters.widgets.docks.arrays import ResultArrays, with_axis, without_axis
+from napari_sam2_adapters.widgets.docks.layers import Picture
+from napari_sam2_adapters.widgets.docks.results import (
+    OURS,
+    find_own,
+    leave_own,
+    put_image,
+    put_labels,
+    put_objects,
+)
+from napari_sam2_adapters.widgets.docks.store import SUFFIX
+from napari_sam2_adapters.widgets.segmenting.provenance import covers
+
+if TYPE_CHECKING:
+    from napari_sam2_adapters.models.model_file import AdapterHeader
+
+__all__ = ["ResultLayers", "Run"]
+
+ROLE = "segmentation"
+_REST_SHARE = 10
+"""A live picture is drawn anew after a rest this many times as long as the drawing took."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is about.
+
+    Attributes
+    ----------
+    image, picture
+        The layer and what was taken from it.
+    place
+        Transforms of the result's layers.
+    spread
+        Axis of length 1 that these have in place of the image's channels, or None.
+    model, header
+        The adapter.
+    entry
+        For the layers' metadata.
+    """
+
+    image: Image
+    picture: Picture
+    place: Mapping[str, Any]
+    spread: int | None
+    model: Path
+    header: AdapterHeader
+    entry: Mapping[str, Any]
+
+
+def _layer_shape(picture: Picture, spread: int | None) -> tuple[int, ...]:
+    shape = picture.label_shape
+    return shape if spread is None else (*shape[:spread], 1, *shape[spread:])
+
+
+class ResultLayers(QObject):
+    """Puts results into layers of our own, keeps what the network gave beside what is shown, and redraws while it comes in.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    parent
+        Qt parent.
+    """
+
+    removed = Signal()
+
+    def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._held: dict[str, tuple[Run, ResultArrays, Any]] = {}
+        self.labels: Labels | None = None
+        self.run: Run | None = None
+        self._layers: list[Layer] = []
+        self._next_drawing = 0.0
+        self._owed = False
+        self._waiting: list[dict[str, Any]] = []
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self._show_next)
+        viewer.layers.events.removed.connect(self._forget)
+
+    def earlier(
+        self, image: Image, picture: Picture, spread: int | None, header: AdapterHeader
+    ) -> tuple[Mapping[str, Any], ResultArrays] | None:
+        """Metadata and results of earlier runs of this adapter on this image, in a layer that is still ours."""
+        layer = find_own(self._viewer, ROLE, image)
+        if layer is None or tuple(layer.data.shape) != _layer_shape(picture, spread):
+            return None
+        entry = layer.metadata[OURS]
+        if entry.get("tensors_sha256") != header.tensors_sha256:
+            return None
+        held = self.held(layer)
+        if held is not None:
+            return entry, held[1]
+        planes = plane_indices(picture.label_shape, label_axes(picture.axes))
+        labels = without_axis(layer.data, spread)
+        return entry, ResultArrays(labels, labels, frozenset(planes))
+
+    def begin(self, run: Run, arrays: ResultArrays) -> None:
+        """Show arrays that are about to be written into: labels at once, what else there is one by one below them."""
+        self.run, self.labels, self._layers = run, None, []
+        self._keep_what_another_adapter_found(run)
+        self._show_labels(run, arrays)
+        self._waiting = self._numbers(run, arrays)
+        self._later.start(0)
+
+    def _keep_what_another_adapter_found(self, run: Run) -> None:
+        """Leave the layers of another adapter to the user where this run does not give anew all that they hold."""
+        layer = find_own(self._viewer, ROLE, run.image)
+        if layer is None:
+            return
+        entry = layer.metadata[OURS]
+        new = run.entry["runs"][-1]["region"]
+        same = entry.get("tensors_sha256") == run.entry["tensors_sha256"]
+        if not same and not all(covers(new, old["region"]) for old in entry.get("runs", ())):
+            leave_own(self._viewer, run.image, entry["model"].removesuffix(SUFFIX))
+
+    def settle(self, run: Run, arrays: ResultArrays) -> None:
+        """Show what came of a run, drawn anew with thumbnails; layers that were removed meanwhile stay away."""
+        while self._waiting:
+            self._show_next()
+        if find_own(self._viewer, ROLE, run.image) is not None:
+            self._show_labels(run, arrays)
+            self._show_objects(run, arrays)
+        for layer in self._layers:
+            layer.refresh(highlight=False, extent=False)
+        self._owed, self._next_drawing = False, 0.0
+
+    def held(self, layer: Layer) -> tuple[Run, ResultArrays] | None:
+        """What is behind one of our layers of class labels, as long as nobody has changed it."""
+        run, arrays, face = self._held.get(str(layer.unique_id), (None, None, None))
+        return (run, arrays) if run and arrays and face is layer.data else None
+
+    def for_image(self, image: Image | None) -> tuple[Run, ResultArrays] | None:
+        """What is behind our class labels of an image."""
+        layer = None if image is None else find_own(self._viewer, ROLE, image)
+        return None if layer is None else self.held(layer)
+
+    def redraw(self, planes: Collection[tuple[int, ...]]) -> None:
+        """Draw the layers anew if one of these planes is on show; drawing takes at most a tenth of the time."""
+        self._owed |= self._viewer.dims.ndisplay == 3 or self._plane_on_show() in planes
+        started = time.monotonic()
+        if not self._owed or started < self._next_drawing:
+            return
+        self._owed = False
+        for layer in self._layers:
+            layer.refresh(thumbnail=False, highlight=False, extent=False)
+        ended = time.monotonic()
+        self._next_drawing = ended + _REST_SHARE * (ended - started)
+
+    def _plane_on_show(self) -> tuple[int, ...]:
+        """Plane of the labels that napari shows; it lines up the last axes of all layers."""
+        if self.labels is None:
+            return ()
+        place = np.asarray(self.labels.world_to_data(self._viewer.dims.point), dtype=float)
+        if self.run is not None and self.run.spread is not None:
+            place = np.delete(place, self.run.spread)
+        return tuple(int(i) for i in np.round(place[:-2]))
+
+    def _common(self, run: Run) -> dict[str, Any]:
+        provenance = {**run.entry, "channel_axis": run.spread}
+        return {"place": run.place, "provenance": provenance}
+
+    def _numbers(self, run: Run, arrays: ResultArrays) -> list[dict[str, Any]]:
+        """What `put_image` needs for probabilities and uncertainty; the former hidden, for over each other they say nothing."""
+        name, common = run.picture.name, {"image": run.image, **self._common(run)}
+        numbers = [
+            {
+                "data": with_axis(array, run.spread),
+                "colormap": Colormap(["#000000", info.color], name=f"{info.color} of a class"),
+                "visible": False,
+                "role": f"probability {info.value}",
+                "name": f"{name} – probability of {info.name}",
+                **common,
+            }
+            for info, array in zip(run.header.classes, arrays.probabilities or (), strict=False)
+        ]
+        if arrays.uncertainty is not None:
+            numbers.append(
+                {
+                    "data": with_axis(arrays.uncertainty, run.spread),
+                    "colormap": "inferno",
+                    "visible": True,
+                    "role": "uncertainty",
+                    "name": f"{name} – uncertainty",
+                    **common,
+                }
+            )
+        return numbers
+
+    def _show_next(self) -> None:
+        """Add one waiting layer: napari takes a tenth of a second for each, and the window is to stay smooth."""
+        if self._waiting and self.labels is not None:
+            wanted = self._waiting.pop(0)
+            self._layers.append(put_image(self._viewer, below=self.labels, **wanted))
+        else:
+            self._waiting = []
+        if self._waiting:
+            self._later.start(0)
+
+    def _show_labels(self, run: Run, arrays: ResultArrays) -> None:
+        known = self._held.get(str(self.labels.unique_id)) if self.labels else None
+        same = known is not None and known[1].shown is arrays.shown
+        face = known[2] if known and same else with_axis(arrays.shown, run.spread)
+        self.labels = put_labels(
+            self._viewer,
+            run.image,
+            face,
+            run.header.classes,
+            role=ROLE,
+            name=f"{run.picture.name} – SAM2 adapters",
+            **self._common(run),
+        )
+        self._held[str(self.labels.unique_id)] = run, arrays, self.labels.data
+        if self.labels not in self._layers:
+            self._layers.append(self.labels)
+
+    def _show_objects(self, run: Run, arrays: ResultArrays) -> None:
+        """The layer of single objects; without any, that of an earlier run goes."""
+        if arrays.objects is None or not arrays.object_classes:
+            stale = find_own(self._viewer, "objects", run.image)
+            if stale is not None:
+                self._viewer.layers.remove(stale)
+            return
+        names = {info.value: info.name for info in run.header.classes}
+        numbers = sorted(arrays.object_classes)
+        common = self._common(run)
+        common["provenance"]["together"] = arrays.rules.together
+        layer = put_objects(
+            self._viewer,
+            run.image,
+            with_axis(arrays.objects, run.spread),
+            {
+                "index": numbers,
+                "class": [names.get(arrays.object_classes[n], "") for n in numbers],
+            },
+            role="objects",
+            name=f"{run.picture.name} – objects",
+            **common,
+        )
+        if layer not in self._layers:
+            self._layers.append(layer)
+
+    def _forget(self, event: Any) -> None:
+        """Let go of the arrays of a layer that is gone."""
+        identity = str(event.value.unique_id)
+        self._held.pop(identity, None)
+        self._layers = [layer for layer in self._layers if str(layer.unique_id) != identity]
+        if self.labels is not None and str(self.labels.unique_id) == identity:
+            self.labels = None
+            self.removed.emit()

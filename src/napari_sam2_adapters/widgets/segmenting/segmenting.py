@@ -1,0 +1,272 @@
+"""The work of the Segment dock, as a generator for a worker thread: it touches arrays, never a layer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam2_adapters.config import Normalization, PredictConfig
+from napari_sam2_adapters.data.axes import ArrayLike, label_axes
+from napari_sam2_adapters.inference.region import Region, settle_region
+from napari_sam2_adapters.inference.rules import PostprocessConfig
+from napari_sam2_adapters.widgets.docks.arrays import (
+    Both,
+    PerClass,
+    ResultArrays,
+    new_array,
+    new_label_array,
+)
+from napari_sam2_adapters.widgets.docks.jobs import Pulse
+from napari_sam2_adapters.widgets.docks.words import duration
+from napari_sam2_adapters.widgets.segmenting.tidying import (
+    REPORT_INTERVAL_S,
+    Tidied,
+    Tidying,
+    TidyRequest,
+    tidy,
+)
+
+if TYPE_CHECKING:
+    from napari_sam2_adapters.data.normalize import Limits
+    from napari_sam2_adapters.models.model_file import AdapterHeader
+    from napari_sam2_adapters.models.segmenter import Segmenter
+
+__all__ = [
+    "LimitsKept",
+    "Prepared",
+    "SegmentRequest",
+    "Segmented",
+    "Tiled",
+    "new_label_array",
+    "segment",
+]
+
+
+@dataclass
+class LimitsKept:
+    """Grey-value limits of the lazy image that was segmented last: finding them reads a sample of all of it."""
+
+    image: Any = None
+    axes: str = ""
+    normalization: Normalization | None = None
+    limits: Limits | None = None
+
+
+@dataclass(frozen=True)
+class SegmentRequest:
+    """What to segment, with what, and where the results go.
+
+    Attributes
+    ----------
+    model, tensors_sha256
+        The adapter file, and what is expected in it.
+    image, axes, rgb
+        Array as it was taken from the layer.
+    region
+        Planes, and the part of them.
+    config
+        Tiles, overlap, and which results are wanted besides labels.
+    rules
+        What is done after the network.
+    earlier
+        Results of earlier runs of the same adapter on the same image, to go on in.
+    kept
+        Limits of the last run; taken from and written to.
+    device
+        As `choose_device` takes it.
+    """
+
+    model: Path
+    tensors_sha256: str
+    image: ArrayLike
+    axes: str
+    rgb: bool
+    region: Region
+    config: PredictConfig
+    rules: PostprocessConfig = field(default_factory=PostprocessConfig)
+    earlier: ResultArrays | None = None
+    kept: LimitsKept = field(default_factory=LimitsKept)
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The network is loaded, and these arrays are about to be written into."""
+
+    arrays: ResultArrays
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """Tiles done, tiles in all, seconds left, the planes that changed, and what had to be changed on the way."""
+
+    done: int
+    total: int
+    seconds_left: float
+    planes: frozenset[tuple[int, ...]]
+    notice: str | None
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """The results, and how far it came: tiles done of all, in how many seconds.
+
+    Attributes
+    ----------
+    tidied
+        What the tidying came to; None when it was not asked for or the run was stopped before.
+    """
+
+    arrays: ResultArrays
+    done: int
+    total: int
+    seconds: float
+    tidied: Tidied | None = None
+
+    @property
+    def sentence(self) -> str:
+        """How it ended."""
+        tiles = f"{self.done} of {self.total} tiles in {duration(self.seconds)}."
+        if self.done < self.total:
+            return f"Cancelled; what is done stays: {tiles}"
+        if self.tidied is None or not self.tidied.finished:
+            return f"Done, but not cleaned up: {tiles}"
+        return f"Done: {tiles}{self.tidied.objects}"
+
+
+def segment(
+    stop: threading.Event, request: SegmentRequest
+) -> Generator[Prepared | Tiled | Tidying, None, Segmented]:
+    """Segment tile by tile, then tidy; what is done stays when it is stopped.
+
+    Parameters
+    ----------
+    stop
+        When set, it ends after the tile in work.
+    request
+        What to segment.
+
+    Raises
+    ------
+    ValueError
+        When the adapter's file has changed since it was chosen, or does not fit the image.
+    """
+    from napari_sam2_adapters.models.device import choose_device
+    from napari_sam2_adapters.models.model_file import load_adapter
+
+    started = time.perf_counter()
+    segmenter, header = load_adapter(request.model, device=choose_device(request.device))
+    if header.tensors_sha256 != request.tensors_sha256:
+        raise ValueError(
+            f"{request.model.name} has changed since it was chosen. Choose another adapter, then this one again."
+        )
+    arrays = _arrays(request, header)
+    yield Prepared(arrays)
+    done, total, reached = yield from _tiles(stop, request, segmenter.folded(), header, arrays)
+    arrays = replace(arrays, planes=arrays.planes | reached)
+    tidied = None
+    if done == total and not stop.is_set():
+        wanted = TidyRequest(arrays, request.axes, header.classes, request.rules, sorted(reached))
+        tidied = yield from tidy(stop, wanted)
+        arrays = tidied.arrays
+    return Segmented(arrays, done, total, time.perf_counter() - started, tidied)
+
+
+def _tiles(
+    stop: threading.Event,
+    request: SegmentRequest,
+    segmenter: Segmenter,
+    header: AdapterHeader,
+    arrays: ResultArrays,
+) -> Generator[Tiled, None, tuple[int, int, frozenset[tuple[int, ...]]]]:
+    """Tiles done and in all, and the planes that hold results of them."""
+    from napari_sam2_adapters.inference.predict import Outputs, predict_tiles
+
+    outputs = Outputs(
+        arrays.labels if arrays.shown is arrays.labels else Both(arrays.labels, arrays.shown),
+        PerClass(arrays.probabilities)
+        if request.config.probabilities and arrays.probabilities
+        else None,
+        arrays.uncertainty if request.config.uncertainty else None,
+    )
+    limits = _limits(request, segmenter, header.normalization)
+    started, pulse = time.perf_counter(), Pulse(REPORT_INTERVAL_S)
+    done, total = 0, 1
+    reached: set[tuple[int, ...]] = set()
+    news: set[tuple[int, ...]] = set()
+    for tile in predict_tiles(
+        segmenter,
+        request.image,
+        request.axes,
+        normalization=header.normalization,
+        config=request.config,
+        outputs=outputs,
+        rgb=request.rgb,
+        region=request.region,
+        limits=limits,
+        live=True,
+    ):
+        done, total = tile.done, tile.total
+        reached.add(tile.plane)
+        news.add(tile.plane)
+        if tile.notice is not None or pulse.due():
+            left = (time.perf_counter() - started) / max(done, 1) * (total - done)
+            yield Tiled(done, total, left, frozenset(news), tile.notice)
+            news.clear()
+        if stop.is_set():
+            break
+    return done, total, frozenset(reached)
+
+
+def _arrays(request: SegmentRequest, header: AdapterHeader) -> ResultArrays:
+    """Arrays for the results: those of earlier runs, and new ones where there are none."""
+    shape = tuple(
+        int(n) for n, axis in zip(request.image.shape, request.axes, strict=True) if axis != "C"
+    )
+    settle_region(request.region, shape, label_axes(request.axes))  # before anything is made for it
+    arrays = request.earlier
+    if arrays is None:
+        dtype = np.min_scalar_type(max(info.value for info in header.classes))
+        labels = new_array(shape, dtype)
+        arrays = ResultArrays(labels, labels)
+    if request.rules.cleans and arrays.shown is arrays.labels:
+        arrays = _part(arrays)
+    if request.config.probabilities and arrays.probabilities is None:
+        probabilities = tuple(new_array(shape, np.float32) for _ in header.classes)
+        arrays = replace(arrays, probabilities=probabilities)
+    if request.config.uncertainty and arrays.uncertainty is None:
+        arrays = replace(arrays, uncertainty=new_array(shape, np.float32))
+    return arrays
+
+
+def _part(arrays: ResultArrays) -> ResultArrays:
+    """Results whose tidy class values are in an array of their own."""
+    shown = new_array(arrays.labels.shape, arrays.labels.dtype)
+    for plane in arrays.planes:
+        shown[plane] = arrays.labels[plane]
+    return replace(arrays, shown=shown)
+
+
+def _limits(request: SegmentRequest, segmenter: Segmenter, normalization: Normalization) -> Limits:
+    from napari_sam2_adapters.inference.predict import find_limits
+
+    kept = request.kept
+    if isinstance(request.image, np.ndarray):  # quickly read, and perhaps written into since
+        return find_limits(segmenter, request.image, request.axes, normalization, request.rgb)
+    same = (
+        kept.image is request.image
+        and kept.axes == request.axes
+        and kept.normalization == normalization
+    )
+    if not same or kept.limits is None:
+        kept.limits = find_limits(
+            segmenter, request.image, request.axes, normalization, request.rgb
+        )
+        kept.image, kept.axes, kept.normalization = request.image, request.axes, normalization
+    return kept.limits

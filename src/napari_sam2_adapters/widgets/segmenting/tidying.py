@@ -1,0 +1,137 @@
+"""The tidying of results, as a generator for a worker thread: it touches arrays, never a layer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.data.axes import label_axes
+from napari_sam2_adapters.inference.postprocess import Block, block_keys, postprocess
+from napari_sam2_adapters.inference.rules import PostprocessConfig
+from napari_sam2_adapters.widgets.docks.arrays import ResultArrays, new_array
+from napari_sam2_adapters.widgets.docks.jobs import Pulse
+
+__all__ = ["REPORT_INTERVAL_S", "Tidied", "TidyRequest", "Tidying", "tidy"]
+
+REPORT_INTERVAL_S = 0.1
+"""Seconds between two reports of a worker to the dock."""
+
+
+@dataclass(frozen=True)
+class TidyRequest:
+    """What to tidy, and how.
+
+    Attributes
+    ----------
+    arrays
+        Results so far.
+    axes
+        Axes of the image.
+    classes
+        All classes of the adapter.
+    rules
+        What to do.
+    planes
+        Only these are new since the last time, if that was with the same rules; None for all that are segmented.
+    """
+
+    arrays: ResultArrays
+    axes: str
+    classes: Sequence[ClassInfo]
+    rules: PostprocessConfig
+    planes: Sequence[tuple[int, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class Tidying:
+    """Slices or volumes done, and in all."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Tidied:
+    """The results, how far it came, and how many objects there are."""
+
+    arrays: ResultArrays
+    done: int
+    total: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to the end."""
+        return self.done == self.total
+
+    @property
+    def objects(self) -> str:
+        """How many objects there are, in words; empty when they were not asked for."""
+        if self.arrays.objects is None:
+            return ""
+        return f" {len(self.arrays.object_classes):,} objects."
+
+    @property
+    def sentence(self) -> str:
+        """How it ended."""
+        return f"Cleaned up.{self.objects}" if self.finished else "Cancelled; what is done stays."
+
+
+def tidy(stop: threading.Event, request: TidyRequest) -> Generator[Tidying, None, Tidied]:
+    """Tidy slice by slice or volume by volume; what is done stays when it is stopped.
+
+    The class values that the network gave stay as they are, so that other rules can be tried.
+    """
+    arrays, rules = _prepare(request.arrays, request.rules), request.rules
+    if not (rules.cleans or rules.object_values):
+        return Tidied(replace(arrays, rules=rules, object_classes={}), 0, 0)
+    again = rules == request.arrays.rules and request.planes is not None
+    planes = request.planes if again else sorted(arrays.planes)
+    known = dict(arrays.object_classes) if again else {}
+    axes = label_axes(request.axes)
+    replaced = _objects_in(arrays, block_keys(arrays.labels.shape, axes, rules.together, planes))
+    pulse, done, total = Pulse(REPORT_INTERVAL_S), 0, len(replaced)
+    for block in postprocess(
+        arrays.labels,
+        axes,
+        rules,
+        classes=[info.value for info in request.classes],
+        cleaned=arrays.shown,
+        objects=arrays.objects,
+        planes=planes,
+        first_object=max(known, default=0) + 1,
+    ):
+        for number in replaced[done]:
+            known.pop(number, None)
+        known |= {
+            block.first_object + i: int(value) for i, value in enumerate(block.object_classes)
+        }
+        done, total = block.done, block.total
+        if pulse.due():
+            yield Tidying(done, total)
+        if stop.is_set():
+            break
+    return Tidied(replace(arrays, rules=rules, object_classes=known), done, total)
+
+
+def _prepare(arrays: ResultArrays, rules: PostprocessConfig) -> ResultArrays:
+    """Results with arrays for what the rules ask for."""
+    shown, objects = arrays.labels, None
+    if rules.cleans:
+        separate = arrays.shown is not arrays.labels
+        shown = arrays.shown if separate else new_array(arrays.labels.shape, arrays.labels.dtype)
+    if rules.object_values:
+        objects = arrays.objects
+        if objects is None:
+            objects = new_array(arrays.labels.shape, np.uint32)
+    return replace(arrays, shown=shown, objects=objects)
+
+
+def _objects_in(arrays: ResultArrays, blocks: Sequence[Block]) -> list[list[int]]:
+    """Numbers of the objects that each block has so far."""
+    if not arrays.object_classes:
+        return [[] for _ in blocks]
+    return [np.unique(np.asarray(arrays.objects[key])).tolist() for key in blocks]

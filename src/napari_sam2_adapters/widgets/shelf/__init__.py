@@ -1,0 +1,1 @@
+"""What the Models dock is made of: trained adapters and pretrained backbones."""

@@ -1,0 +1,139 @@
+"""Strokes outlive the program that they were painted in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_sam2_adapters.widgets.annotation.autosave import Autosave, find_lost, save_labels
+from napari_sam2_adapters.widgets.annotation.class_names import classes_of_layer
+from napari_sam2_adapters.widgets.annotation.restore import RestoreBanner
+from napari_sam2_adapters.widgets.annotation.snapshots import (
+    LabelsToSave,
+    autosave_folder,
+    list_snapshots,
+)
+from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
+
+PAINTER = """
+import time
+import numpy as np
+from qtpy.QtWidgets import QApplication
+app = QApplication([])
+from napari.components import ViewerModel
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.widgets.annotation.autosave import Autosave
+from napari_sam2_adapters.widgets.annotation.class_names import name_classes
+from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
+
+viewer = ViewerModel()
+place = {"scale": (2, 0.5, 0.5), "translate": (1, 2, 3), "units": ("um",) * 3}
+viewer.add_image(np.zeros((3, 20, 30), np.uint8), name="cells", **place)
+strokes = viewer.add_labels(np.zeros((3, 20, 30), np.uint8), name="strokes", **place)
+name_classes(strokes, [ClassInfo(value=1, name="nucleus", color="#123456")])
+form = DataForm(viewer)
+autosave = Autosave(form.to_save)
+form.edited.connect(autosave.touch)
+strokes.brush_size, strokes.selected_label = 4, 1
+strokes.paint((1, 10, 10), 1)
+app.processEvents()
+autosave.done.connect(lambda: print("saved", int((strokes.data == 1).sum()), flush=True))
+autosave._timer.timeout.emit()  # a minute later
+while True:
+    app.processEvents()
+    time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def killed(adapters_home) -> int:
+    """A program that painted, was saved by the timer and then killed; gives the pixels that it painted."""
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    painter = subprocess.Popen(
+        [sys.executable, "-c", PAINTER], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    with painter:
+        line = painter.stdout.readline()
+        painter.send_signal(signal.SIGKILL)
+    assert line.startswith("saved ")
+    return int(line.split()[1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_what_a_killed_program_left_is_offered_and_restored(killed, qtbot) -> None:
+    viewer = ViewerModel()
+    banner = RestoreBanner(viewer)
+    qtbot.addWidget(banner)
+    banner.look()
+    qtbot.waitUntil(lambda: not banner.isHidden(), timeout=20_000)
+    assert f"strokes ({killed:,} px" in banner.text.text()
+    with qtbot.waitSignal(banner.restored, timeout=20_000):
+        banner.restore_button.click()
+    layer = viewer.layers[0]
+    assert layer.name == "strokes – restored"
+    assert (layer.data[1] == 1).sum() == killed > 5
+    assert not layer.data[[0, 2]].any()
+    np.testing.assert_allclose(layer.scale, (2, 0.5, 0.5))
+    np.testing.assert_allclose(layer.translate, (1, 2, 3))
+    assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
+    [info] = classes_of_layer(layer, [1], "unlabelled")
+    assert (info.name, info.color) == ("nucleus", "#123456")
+    qtbot.waitUntil(lambda: not find_lost(), timeout=20_000)  # not offered again
+    assert list_snapshots(autosave_folder())  # but still listed
+
+
+def layer_of(labels, layer_id="1"):
+    return LabelsToSave("strokes", labels, (), {}, "cells", layer_id)
+
+
+def test_a_session_that_ends_as_it_should_leaves_nothing_lost(qtbot) -> None:
+    labels = np.ones((4, 4), np.uint8)
+    autosave = Autosave(lambda: [layer_of(labels)])
+    autosave.touch()
+    with qtbot.waitSignal(autosave.done, timeout=20_000):
+        autosave.save()
+    assert list(autosave_folder().glob("open-*.json"))
+    labels[0, 0] = 2
+    autosave.touch()
+    autosave.end()
+    qtbot.waitUntil(lambda: len(list_snapshots(autosave_folder())) == 2, timeout=20_000)
+    qtbot.waitUntil(lambda: not list(autosave_folder().glob("open-*.json")), timeout=20_000)
+    assert find_lost() == []
+
+
+def test_what_has_not_changed_is_not_saved_again() -> None:
+    labels = np.ones((4, 4), np.uint8)
+    checksums = save_labels([layer_of(labels)], "1-1-a", {})
+    save_labels([layer_of(labels)], "1-1-a", checksums)
+    assert len(list_snapshots(autosave_folder())) == 1
+    assert [saved.name for saved in find_lost()] == ["strokes"]  # process 1 began at another time
+
+
+def test_labels_on_disk_that_are_huge_are_left_to_their_file() -> None:
+    class Huge:
+        shape, dtype = (1000, 4096, 4096), np.dtype("u1")
+
+        def __getitem__(self, key):
+            raise AssertionError("read")
+
+    save_labels([layer_of(Huge())], "1-1-a", {})
+    assert list_snapshots(autosave_folder()) == []
+
+
+def test_the_dock_form_says_what_to_save(qtbot) -> None:
+    viewer = ViewerModel()
+    form = DataForm(viewer)
+    qtbot.addWidget(form)
+    assert form.to_save() == []
+    viewer.add_image(np.zeros((3, 20, 30), np.uint8), name="cells")
+    layer = viewer.add_labels(np.zeros((3, 20, 30), np.uint8), name="strokes")
+    [saved] = form.to_save()
+    assert (saved.name, saved.image) == ("strokes", "cells")
+    assert saved.labels is layer.data
+    form.stop_following()

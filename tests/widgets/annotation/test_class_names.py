@@ -1,0 +1,73 @@
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.widgets.annotation.class_names import (
+    classes_of_layer,
+    join_classes,
+    name_classes,
+    next_class,
+)
+
+
+def test_classes_take_names_and_colours_from_the_layer() -> None:
+    layer = Labels(
+        np.zeros((4, 4), np.uint8), features={"index": [1, 4], "class": ["ground", "cell"]}
+    )
+    classes = classes_of_layer(layer, [0, 1, 4], "unlabelled")
+    assert [(info.value, info.name) for info in classes] == [(1, "ground"), (4, "cell")]
+    red, green, blue = (round(255 * part) for part in layer.get_color(4)[:3])
+    assert classes[1].color == f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def test_zero_is_a_class_when_it_means_background() -> None:
+    layer = Labels(np.zeros((4, 4), np.uint8))
+    classes = classes_of_layer(layer, [0, 2], "background")
+    assert [(info.value, info.name) for info in classes] == [(0, "background"), (2, "class 2")]
+
+
+def test_a_class_without_a_pixel_is_known_by_its_name() -> None:
+    layer = Labels(np.zeros((4, 4), np.uint8))
+    new = next_class((ClassInfo(value=1, name="cell"),))
+    name_classes(layer, (ClassInfo(value=1, name="cell"), new))
+    assert [info.value for info in classes_of_layer(layer, [], "unlabelled")] == [1, 2]
+
+
+def test_names_reach_the_status_bar_and_other_columns_stay() -> None:
+    layer = Labels(np.full((4, 4), 2, np.uint8), features={"index": [1, 2], "area": [3.5, 4.5]})
+    classes = (
+        ClassInfo(value=1, name="ground", color="#112233"),
+        ClassInfo(value=2, name="nucleus", color="#445566"),
+    )
+    name_classes(layer, classes)
+    assert "nucleus" in layer.get_status((1, 1), world=True)["coordinates"]
+    assert list(layer.features["area"]) == [3.5, 4.5]
+    assert isinstance(layer.colormap, DirectLabelColormap)
+    assert classes_of_layer(layer, [1, 2], "unlabelled") == classes
+
+
+def test_a_value_that_the_layer_has_no_colour_for_gets_its_own() -> None:
+    layer = Labels(np.zeros((4, 4), np.uint8))
+    name_classes(layer, (ClassInfo(value=1, name="cell", color="#112233"),))
+    colors = [info.color for info in classes_of_layer(layer, [1, 3], "unlabelled")]
+    assert colors[0] == "#112233"
+    assert colors[1] != "#ffffff"
+
+
+def test_classes_of_several_layers_are_joined_by_value_with_names_of_their_own() -> None:
+    one = (ClassInfo(value=1, name="class 1"), ClassInfo(value=2, name="cell"))
+    other = (ClassInfo(value=1, name="ground"), ClassInfo(value=3, name="cell"))
+    joined = join_classes([one, other])
+    assert [(info.value, info.name) for info in joined] == [
+        (1, "ground"),
+        (2, "cell"),
+        (3, "cell (3)"),
+    ]
+
+
+def test_a_new_class_takes_the_smallest_free_value_and_a_colour_of_its_own() -> None:
+    classes = (ClassInfo(value=1, name="a", color="#999999"), ClassInfo(value=3, name="b"))
+    new = next_class(classes)
+    assert new.value == 2
+    assert new.color not in {info.color for info in classes}

@@ -1,0 +1,101 @@
+"""What is saved is what comes back, or nothing is."""
+
+import time
+
+import numpy as np
+import pytest
+
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.widgets.annotation import snapshots
+from napari_sam2_adapters.widgets.annotation.snapshots import (
+    LabelsToSave,
+    list_snapshots,
+    prune,
+    read_snapshot,
+    snapshot_path,
+    write_snapshot,
+)
+
+CLASSES = (ClassInfo(value=1, name="nucleus", color="#123456"),)
+PLACE = {
+    "scale": np.array([2, 0.5, 0.5]),
+    "translate": np.array([1, 2, 3.0]),
+    "rotate": np.eye(3),
+    "shear": np.eye(3),
+    "affine": np.eye(4),
+    "units": ("um", "um", "um"),
+    "axis_labels": ("z", "y", "x"),
+}
+
+
+def to_save(labels, name="strokes", layer_id="1"):
+    return LabelsToSave(name, labels, CLASSES, PLACE, "cells", layer_id)
+
+
+@pytest.fixture
+def strokes():
+    labels = np.zeros((4, 30, 40), np.uint16)
+    labels[1, 3:9, 5:7] = 300
+    labels[3, 29, 39] = 1
+    return labels
+
+
+@pytest.mark.parametrize("ndim", [2, 3, 4])
+def test_labels_come_back_as_they_were(tmp_path, strokes, ndim) -> None:
+    labels = {2: strokes[1], 3: strokes, 4: np.stack([strokes, 2 * strokes])}[ndim]
+    path = snapshot_path(tmp_path, "a / b")
+    write_snapshot(path, to_save(labels), "session")
+    saved, found = read_snapshot(path)
+    np.testing.assert_array_equal(found, labels)
+    assert found.dtype == labels.dtype
+    assert (saved.name, saved.image, saved.classes) == ("strokes", "cells", CLASSES)
+    assert saved.pixels == np.count_nonzero(labels)
+    assert saved.placement["units"] == PLACE["units"]
+    np.testing.assert_allclose(saved.placement["scale"], PLACE["scale"])
+    assert list(tmp_path.iterdir()) == [path]  # nothing half written is left
+
+
+def test_it_is_small_when_little_is_painted(tmp_path) -> None:
+    labels = np.zeros((50, 500, 500), np.uint8)
+    labels[7, 100:110, 100:110] = 1
+    path = tmp_path / "a.labels.npz"
+    write_snapshot(path, to_save(labels))
+    assert path.stat().st_size < 5000
+
+
+def test_the_checksum_tells_whether_anything_is_new(tmp_path, strokes) -> None:
+    path = tmp_path / "a.labels.npz"
+    first = write_snapshot(path, to_save(strokes))
+    assert write_snapshot(path, to_save(strokes)) == first
+    strokes[0, 0, 0] = 1
+    assert write_snapshot(path, to_save(strokes)) != first
+
+
+def test_few_are_kept_of_each_layer_and_in_all(tmp_path, strokes, monkeypatch) -> None:
+    monkeypatch.setattr(snapshots, "KEPT_IN_ALL", 5)
+    for number in range(5):
+        for layer_id in "12":
+            write_snapshot(snapshot_path(tmp_path, "s"), to_save(strokes, str(number), layer_id))
+            time.sleep(0.002)
+    prune(tmp_path)
+    kept = list_snapshots(tmp_path)
+    assert [saved.name for saved in kept] == ["4", "4", "3", "3", "2"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "flipped"])
+def test_a_damaged_file_is_named_and_left_out(tmp_path, strokes, damage, caplog) -> None:
+    path = tmp_path / "a.labels.npz"
+    write_snapshot(path, to_save(strokes))
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "foreign":
+        np.savez(path, a=np.zeros(3))
+    else:
+        content[60] ^= 255
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.labels\.npz cannot be read"):
+        read_snapshot(path)
+    if damage != "flipped":
+        assert list_snapshots(tmp_path) == []
+        assert "a.labels.npz" in caplog.text

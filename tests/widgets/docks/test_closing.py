@@ -1,0 +1,129 @@
+"""A window that is closed while there is work in it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox, QPushButton
+
+from napari_sam2_adapters.widgets.docks import closing
+from napari_sam2_adapters.widgets.docks.closing import ClosingGuard, agreed
+from napari_sam2_adapters.widgets.docks.jobs import Job
+
+WAIT_MS = 20_000
+
+
+def work(stop: threading.Event):
+    for step in range(100_000):
+        if stop.is_set():
+            break
+        yield step
+        time.sleep(0.01)
+    time.sleep(0.1)  # the best weights are written
+    return "saved"
+
+
+class ByHand(QCloseEvent):
+    """A close event as the window's cross makes it."""
+
+    def spontaneous(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def window(qtbot):
+    made = QMainWindow()
+    qtbot.addWidget(made)
+    made.show()
+    return made
+
+
+@pytest.fixture
+def job(qtbot):
+    made = Job()
+    yield made
+    made.stop()
+    qtbot.waitUntil(lambda: not made.running, timeout=WAIT_MS)
+
+
+def guarded(window: QMainWindow, job: Job) -> ClosingGuard:
+    guard = ClosingGuard(window, job, "Stop it?")
+    guard.watch(window)
+    return guard
+
+
+def test_an_idle_window_closes_at_once(window: QMainWindow, job: Job) -> None:
+    guard = guarded(window, job)
+    assert not guard.eventFilter(window, ByHand())
+    window.close()
+    assert not window.isVisible()
+
+
+def test_the_window_stays_until_the_result_is_safe(window: QMainWindow, job: Job, qtbot) -> None:
+    guarded(window, job)
+    results, seen = [], []
+    job.ended.connect(results.append)
+    job.ended.connect(lambda _: seen.append(window.isVisible()))
+    job.start(work)
+    window.close()
+    assert results == ["saved"]
+    assert seen == [True]
+    assert not window.isVisible()
+
+
+def test_who_does_not_agree_keeps_the_window_and_the_work(
+    window: QMainWindow, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(closing, "agreed", lambda *words: bool(asked.append(words[1:])))
+    guard = guarded(window, job)
+    job.start(work)
+    event = ByHand()
+    assert guard.eventFilter(window, event)
+    assert not event.isAccepted()
+    assert asked == [("Close", "Stop it?")]
+    assert job.running
+    assert not job.stopping
+
+
+def test_who_agrees_waits_for_the_end(
+    window: QMainWindow, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "agreed", lambda *_: True)
+    guard, results = guarded(window, job), []
+    job.ended.connect(results.append)
+    job.start(work)
+    closed_again = []
+    QTimer.singleShot(30, lambda: closed_again.append(guard.eventFilter(window, ByHand())))
+    assert not guard.eventFilter(window, ByHand())
+    assert results == ["saved"]
+    assert closed_again == [True]  # kept while it waits
+
+
+def test_only_the_window_that_is_watched_counts(window: QMainWindow, job: Job, qtbot) -> None:
+    guard, other = guarded(window, job), QMainWindow()
+    qtbot.addWidget(other)
+    guard.watch(other)
+    job.start(work)
+    window.close()
+    assert job.running
+    assert not job.stopping
+    assert not guard.eventFilter(other, QEvent(QEvent.Type.Show))
+
+
+@pytest.mark.parametrize(("press", "expected"), [("Download", True), ("Cancel", False)])
+def test_a_question_is_answered_by_its_button(
+    window: QMainWindow, press: str, expected: bool
+) -> None:
+    def answer() -> None:
+        (box,) = (w for w in QApplication.topLevelWidgets() if isinstance(w, QMessageBox))
+        assert box.informativeText() == "156 MB"
+        named = {push.text().replace("&", ""): push for push in box.findChildren(QPushButton)}
+        named[press].click()
+
+    QTimer.singleShot(100, answer)
+    assert agreed(window, "Download", "Now?", details="156 MB") is expected

@@ -1,0 +1,134 @@
+import os
+import threading
+import time
+
+import pytest
+
+from napari_sam2_adapters.widgets.docks import jobs
+from napari_sam2_adapters.widgets.docks.jobs import Job, Pulse, Question, thread_count
+from napari_sam2_adapters.widgets.docks.log import log_path
+from napari_sam2_adapters.widgets.docks.preferences import Preferences
+
+
+def count(stop: threading.Event, most: int):
+    for number in range(most):
+        if stop.is_set():
+            return f"stopped at {number}"
+        yield number
+        time.sleep(0.005)
+    return "finished"
+
+
+def test_yields_and_the_result_arrive(qtbot) -> None:
+    job, seen = Job(), []
+    job.updated.connect(seen.append)
+    with qtbot.waitSignal(job.ended, timeout=20_000) as ended:
+        job.start(count, 3)
+        assert job.running
+    assert ended.args == ["finished"]
+    assert seen == [0, 1, 2]
+    assert not job.running
+
+
+def test_a_stopped_run_still_gives_its_result(qtbot) -> None:
+    job = Job()
+    with qtbot.waitSignal(job.ended, timeout=20_000) as ended:
+        job.start(count, 100_000)
+        qtbot.waitSignal(job.updated, timeout=20_000).wait()
+        job.stop()
+    assert ended.args[0].startswith("stopped at")
+
+
+def test_a_paused_run_waits_and_can_be_stopped(qtbot) -> None:
+    job, seen = Job(), []
+    job.updated.connect(seen.append)
+    job.start(count, 100_000)
+    qtbot.waitUntil(lambda: len(seen) > 2, timeout=20_000)
+    job.toggle_pause()
+    qtbot.wait(100)
+    so_far = len(seen)
+    qtbot.wait(200)
+    assert len(seen) <= so_far + 1
+    with qtbot.waitSignal(job.ended, timeout=20_000):
+        job.stop()
+
+
+def test_one_run_at_a_time(qtbot) -> None:
+    job = Job()
+    with qtbot.waitSignal(job.ended, timeout=20_000):
+        job.start(count, 5)
+        with pytest.raises(ValueError, match="still at work"):
+            job.start(count, 5)
+
+
+def refuse(stop: threading.Event, error: Exception):
+    yield 1
+    raise error
+
+
+def test_an_expected_error_is_a_sentence(qtbot) -> None:
+    job = Job()
+    with qtbot.waitSignal(job.failed, timeout=20_000) as failed:
+        job.start(refuse, ValueError("Give me another image."))
+    assert failed.args == ["Give me another image."]
+    assert not job.running
+
+
+def test_what_was_not_foreseen_is_a_sentence_and_the_log_has_the_rest(qtbot) -> None:
+    """Also for a RuntimeError, which napari's worker returns as if it were a result."""
+    job, ended = Job(), []
+    job.ended.connect(ended.append)
+    with qtbot.waitSignal(job.failed, timeout=20_000) as failed:
+        job.start(refuse, RuntimeError("CUDA is gone\nand more"))
+    assert failed.args == [
+        "Something unforeseen went wrong (RuntimeError: CUDA is gone). The log has the details."
+    ]
+    assert not ended
+    written = log_path().read_text(encoding="utf-8")
+    assert "While at work on refuse:" in written
+    assert "in refuse" in written  # the traceback
+    assert "RuntimeError: CUDA is gone" in written
+
+
+def measure(length: int) -> int:
+    time.sleep(length / 1000)
+    if length == 13:
+        raise KeyError(length)
+    return length
+
+
+def test_only_the_last_question_is_answered(qtbot) -> None:
+    question, answers = Question(), []
+    question.answered.connect(answers.append)
+    question.ask(measure, 200)
+    question.ask(measure, 1)
+    assert question.waiting
+    qtbot.waitUntil(lambda: bool(answers), timeout=20_000)
+    qtbot.wait(400)
+    assert answers == [1]
+    assert not question.waiting
+
+
+def test_a_question_that_fails_is_told_and_logged(qtbot) -> None:
+    question = Question()
+    with qtbot.waitSignal(question.failed, timeout=20_000) as failed:
+        question.ask(measure, 13)
+    assert failed.args[0].startswith("Something unforeseen went wrong (KeyError: 13)")
+    assert "While asking for measure" in log_path().read_text(encoding="utf-8")
+
+
+def test_threads_leave_one_core_unless_the_preferences_say_so(monkeypatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert thread_count() == 7
+    monkeypatch.setattr(jobs, "preferences", lambda: Preferences(threads=3))
+    assert thread_count() == 3
+
+
+def test_a_pulse_is_not_due_twice_at_once() -> None:
+    pulse = Pulse(0.05)
+    assert pulse.due()
+    assert not pulse.due()
+    time.sleep(0.06)
+    assert pulse.due()
+    pulse.wait(10)
+    assert not pulse.due()

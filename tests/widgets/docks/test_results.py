@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.widgets.docks.layers import take_picture
+from napari_sam2_adapters.widgets.docks.results import find_own, is_own, put_labels
+
+CLASSES = (
+    ClassInfo(value=1, name="background", color="#999999"),
+    ClassInfo(value=2, name="nucleus", color="#e69f00"),
+)
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    return ViewerModel()
+
+
+def put(viewer: ViewerModel, image: Image, data: np.ndarray, role: str = "segmentation"):
+    place = take_picture(image).placement
+    return put_labels(viewer, image, data, CLASSES, role=role, name="result", place=place)
+
+
+def test_a_result_says_its_classes_and_colours(viewer: ViewerModel) -> None:
+    image = viewer.add_image(np.zeros((8, 8)))
+    layer = put(viewer, image, np.full((8, 8), 2, np.uint8))
+    assert list(layer.features["index"]) == [1, 2]
+    assert "nucleus" in layer.get_status((3, 3), world=True)["coordinates"]
+    np.testing.assert_allclose(layer.get_color(2), [0xE6 / 255, 0x9F / 255, 0, 1], atol=1e-6)
+    assert layer.get_color(1)[3] == 0  # background hides nothing
+
+
+def test_the_second_result_goes_into_the_same_layer(viewer: ViewerModel) -> None:
+    image = viewer.add_image(np.zeros((8, 8)))
+    first = put(viewer, image, np.zeros((8, 8), np.uint8))
+    first.name = "renamed"
+    second = put(viewer, image, np.ones((8, 8), np.uint8))
+    assert second is first
+    assert second.data.all()
+    assert put(viewer, image, np.zeros((8, 8), np.uint8), role="preview") is not first
+
+
+def test_a_users_layer_of_that_name_is_left_alone(viewer: ViewerModel) -> None:
+    image = viewer.add_image(np.zeros((8, 8)))
+    theirs = viewer.add_labels(np.full((8, 8), 5, np.uint8), name="result")
+    ours = put(viewer, image, np.zeros((8, 8), np.uint8))
+    assert ours is not theirs
+    assert not is_own(theirs)
+    assert (theirs.data == 5).all()
+
+
+def test_results_of_another_image_are_not_ours_to_reuse(viewer: ViewerModel) -> None:
+    image, other = viewer.add_image(np.zeros((8, 8))), viewer.add_image(np.zeros((8, 8)))
+    put(viewer, image, np.zeros((8, 8), np.uint8))
+    assert find_own(viewer, "segmentation", other) is None
+
+
+def test_a_layer_of_ours_says_so_before_anybody_hears_of_it(viewer: ViewerModel) -> None:
+    heard = []
+    image = viewer.add_image(np.zeros((8, 8)))
+    viewer.layers.events.inserted.connect(lambda event: heard.append(is_own(event.value)))
+    put(viewer, image, np.zeros((8, 8), np.uint8))
+    assert heard == [True]
+
+
+def test_what_is_painted_in_or_copied_is_no_longer_ours(viewer: ViewerModel) -> None:
+    image = viewer.add_image(np.zeros((8, 8)))
+    ours = put(viewer, image, np.zeros((8, 8), np.uint8))
+    data, state, kind = ours.as_layer_data_tuple()
+    assert not is_own(Labels.create(data.copy(), state, kind))
+    assert find_own(viewer, "segmentation", image) is ours
+    ours.paint((3, 3), 2)
+    assert not is_own(ours)
+    assert find_own(viewer, "segmentation", image) is None
+    assert put(viewer, image, np.zeros((8, 8), np.uint8)) is not ours

@@ -1,0 +1,216 @@
+"""Pairs, classes and keys, without training: on napari's model of a viewer, which needs no window."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.utils.key_bindings import coerce_keybinding
+
+from napari_sam2_adapters.widgets.annotation import class_book
+from napari_sam2_adapters.widgets.annotation.autosave import autosave_folder
+from napari_sam2_adapters.widgets.annotation.pairing import guess_pairs
+from napari_sam2_adapters.widgets.annotation.snapshots import list_snapshots
+from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
+
+WAIT_MS = 20_000
+
+
+@pytest.fixture
+def form(qtbot):
+    made = DataForm(ViewerModel())
+    qtbot.addWidget(made)
+    yield made
+    made.stop_following()
+
+
+def strokes(shape=(20, 30), **values):
+    labels = np.zeros(shape, np.uint8)
+    labels[..., :4, :4], labels[..., 8:12, 8:12] = values.get("one", 1), values.get("two", 2)
+    return labels
+
+
+def settled(form: DataForm, qtbot) -> str:
+    qtbot.waitUntil(lambda: "Counting" not in form.missing(), timeout=WAIT_MS)
+    form.show_classes()
+    return form.missing()
+
+
+def keys_of(layer) -> set[str]:
+    return {str(key) for key in layer.keymap}
+
+
+def test_pairs_are_found_by_name_and_shape(form, qtbot) -> None:
+    for name, shape in (("a 1", (20, 30)), ("a 2", (20, 30)), ("b", (40, 30))):
+        form.viewer.add_image(np.zeros(shape, np.uint8), name=name)
+    for name, shape in (("b mask", (40, 30)), ("a 2 strokes", (20, 30)), ("a 1 strokes", (20, 30))):
+        form.viewer.add_labels(strokes(shape), name=name)
+    form.find_button.click()
+    pairs = {row.image.layer.name: row.labels.layer.name for row in form.rows}
+    assert pairs == {"a 1": "a 1 strokes", "a 2": "a 2 strokes", "b": "b mask"}
+    assert settled(form, qtbot) == ""
+    assert [pair.name for pair in form.pairs] == [row.image.layer.name for row in form.rows]
+    assert form.totals[1] == 3 * 16
+
+
+def test_names_decide_between_images_of_one_shape() -> None:
+    viewer = ViewerModel()
+    images = [viewer.add_image(np.zeros((4, 4)), name=name) for name in ("cell 1", "cell 10")]
+    labels = [
+        viewer.add_labels(np.zeros((4, 4), int), name=name) for name in ("cell 10 x", "cell 1 x")
+    ]
+    assert guess_pairs(images, labels) == [(images[0], labels[1]), (images[1], labels[0])]
+
+
+def test_the_wrong_pair_is_marked_with_the_reason(form, qtbot) -> None:
+    form.viewer.add_image(np.zeros((20, 30), np.uint8), name="grey")
+    form.viewer.add_labels(strokes(), name="grey strokes")
+    form.viewer.add_image(np.zeros((20, 30, 3), np.uint8), name="rgb", rgb=True)
+    form.viewer.add_labels(strokes(), name="rgb strokes")
+    row = form.add_row()
+    row.image.choice.layer = form.viewer.layers["rgb"]
+    row.labels.layer = form.viewer.layers["rgb strokes"]
+    assert "Pair 2" in settled(form, qtbot)
+    assert "3 channel(s), but that of pair 1 has 1" in row.problem_line.text()
+    assert row.image.choice.styleSheet()
+    assert not form.rows[0].image.choice.styleSheet()
+    row.image.choice.layer = form.viewer.layers["grey"]
+    row.labels.layer = form.rows[0].labels.layer
+    assert "those of pair 1 already" in form.missing()
+    row.remove_button.click()
+    assert settled(form, qtbot) == ""
+    assert len(form.viewer.layers) == 4
+
+
+def test_two_stacks_with_channels_and_dask_make_pairs(form, qtbot) -> None:
+    form.viewer.add_image(da.zeros((3, 2, 20, 30), chunks=(1, 2, 20, 30)), name="one")
+    form.viewer.add_labels(strokes((3, 20, 30)), name="one s")
+    form.viewer.add_image(np.zeros((5, 2, 20, 30), np.float32), name="two")
+    form.viewer.add_labels(strokes((5, 20, 30)), name="two s")
+    form.find_button.click()
+    assert settled(form, qtbot) == ""
+    assert [pair.axes for pair in form.pairs] == ["ZCYX", "ZCYX"]
+
+
+def test_layers_may_be_renamed_reordered_reshaped_and_removed(form, qtbot) -> None:
+    image = form.viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
+    labels = form.viewer.add_labels(strokes(), name="strokes")
+    assert settled(form, qtbot) == ""
+    image.name, labels.name = "other", "painted"
+    form.viewer.layers.move(0, 2)
+    assert (form.rows[0].image.layer, form.rows[0].labels.layer) == (image, labels)
+    assert settled(form, qtbot) == ""
+    image.data = np.zeros((25, 30), np.uint8)
+    assert "has the shape (20, 30), but the image needs (25, 30)" in form.missing()
+    image.data = np.zeros((20, 30), np.uint8)
+    assert settled(form, qtbot) == ""
+    form.viewer.layers.remove(labels)
+    assert "Choose a labels layer" in form.missing()
+
+
+def test_a_class_is_added_named_and_painted_with(form, qtbot) -> None:
+    form.viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
+    layer = form.viewer.add_labels(strokes(), name="strokes")
+    settled(form, qtbot)
+    form.book.add_button.click()
+    assert layer.selected_label == 3
+    form.book.table.item(2, 1).setText("vessel")
+    layer.data_setitem((np.array([15]), np.array([15])), 3)
+    assert "vessel" in layer.get_status((15, 15), world=True)["coordinates"]
+    assert layer.get_color(3)[:3] == pytest.approx(
+        [int(form.book.classes[2].color[i : i + 2], 16) / 255 for i in (1, 3, 5)], abs=0.01
+    )
+    qtbot.waitUntil(lambda: form.totals.get(3) == 1, timeout=WAIT_MS)
+    assert [info.name for info in form.classes] == ["class 1", "class 2", "vessel"]
+
+
+@pytest.mark.parametrize("answer", [None, 0, 1])
+def test_pixels_of_a_deleted_class_go_only_where_the_user_says(
+    form, qtbot, monkeypatch, answer
+) -> None:
+    form.viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
+    layer = form.viewer.add_labels(strokes(), name="strokes")
+    settled(form, qtbot)
+    monkeypatch.setattr(class_book, "ask_what_becomes", lambda *_: answer)
+    form.book.table.choose(2)
+    before = layer.data.copy()
+    form.book.delete()
+    if answer is None:
+        qtbot.wait(100)
+        np.testing.assert_array_equal(layer.data, before)
+        return
+    qtbot.waitUntil(lambda: 2 not in layer.data, timeout=WAIT_MS)
+    np.testing.assert_array_equal(layer.data, np.where(before == 2, answer, before))
+    assert [saved.pixels for saved in list_snapshots(autosave_folder())] == [32]
+    qtbot.waitUntil(lambda: [i.value for i in form.book.classes] == [1], timeout=WAIT_MS)
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, before)
+
+
+def test_a_class_without_pixels_is_deleted_at_once(form, qtbot) -> None:
+    form.viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
+    form.viewer.add_labels(strokes(), name="strokes")
+    settled(form, qtbot)
+    form.book.add()
+    form.book.table.choose(3)
+    form.book.delete()
+    assert [info.value for info in form.book.classes] == [1, 2]
+
+
+def test_number_keys_pick_classes_only_while_painting(form, qtbot) -> None:
+    form.viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
+    layer = form.viewer.add_labels(strokes(one=4, two=9), name="strokes")
+    settled(form, qtbot)
+    theirs = keys_of(layer)
+    layer.mode = "paint"
+    assert keys_of(layer) - theirs == {"1", "2"}
+    layer.keymap[coerce_keybinding("2")](layer)
+    assert layer.selected_label == 9
+    assert form.book.table.chosen.value == 9
+    layer.mode = "erase"
+    layer.keymap[coerce_keybinding("1")](layer)
+    assert (layer.selected_label, layer.mode) == (4, "paint")
+    layer.mode = "pan_zoom"
+    assert keys_of(layer) == theirs
+    layer.mode = "paint"
+    form.stop_following()
+    assert keys_of(layer) == theirs
+    form.viewer.layers.events.inserted.connect(form._guess_labels)
+    form.viewer.dims.events.current_step.connect(form._look_soon)
+    form.viewer.layers.selection.events.active.connect(form._look_soon)
+
+
+def test_a_new_labels_layer_has_two_classes_and_the_brush_ready(form, qtbot) -> None:
+    form.viewer.add_image(np.zeros((3, 20, 30), np.uint8), name="cells", scale=(2, 1, 1))
+    form.rows[0].add_button.click()
+    layer = form.viewer.layers["cells – strokes"]
+    assert layer.mode == "paint"
+    assert [info.name for info in form.book.classes] == ["class 1", "class 2"]
+    assert {"1", "2"} <= keys_of(layer)
+    assert "Nothing is labelled" in settled(form, qtbot)
+
+
+def test_choosing_a_row_paints_with_that_class(form, qtbot) -> None:
+    image = form.viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
+    layer = form.viewer.add_labels(strokes(), name="strokes")
+    settled(form, qtbot)
+    form.viewer.layers.selection.active = image
+    form.book.table.selectRow(1)
+    assert layer.selected_label == 2
+    assert form.viewer.layers.selection.active is layer
+
+
+def test_pixels_of_the_slice_on_show(form, qtbot) -> None:
+    labels = strokes((3, 20, 30))
+    labels[2] = 0
+    form.viewer.add_image(np.zeros((3, 20, 30), np.uint8), name="cells")
+    form.viewer.add_labels(labels, name="strokes")
+    settled(form, qtbot)
+    for plane, on_slice in ((0, "16"), (2, "0")):
+        form.viewer.dims.set_point(0, plane)
+        table = form.book.table
+        qtbot.waitUntil(
+            lambda t=table, wanted=on_slice: t.item(0, 3).text() == wanted, timeout=WAIT_MS
+        )
+        assert form.book.table.item(0, 4).text() == "32"

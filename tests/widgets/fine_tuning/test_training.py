@@ -1,0 +1,203 @@
+"""The worker's generator without a window: warm starts, and runs that were stopped or killed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from napari_sam2_adapters.config import ClassInfo, ModelConfig, TrainConfig, default_classes
+from napari_sam2_adapters.data.dataset import Pair
+from napari_sam2_adapters.models.model_file import read_header
+from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
+from napari_sam2_adapters.widgets.fine_tuning.messages import (
+    FineTuned,
+    Learned,
+    Place,
+    Previewed,
+    Start,
+    TrainingRequest,
+    Wish,
+)
+from napari_sam2_adapters.widgets.fine_tuning.runs import find_runs
+from napari_sam2_adapters.widgets.fine_tuning.speed import Outlook, plan_sentence, read_speeds
+from napari_sam2_adapters.widgets.fine_tuning.training import fine_tune
+
+TRAIN = TrainConfig(steps=6, validate_every=3, batch_size=1, crop_size_px=32)
+MODEL = ModelConfig(adapter="lora")
+
+
+@pytest.fixture
+def request_of(two_halves):
+    image, strokes = two_halves
+
+    def make(train: TrainConfig = TRAIN, labels=None, **more) -> TrainingRequest:
+        labels = strokes if labels is None else labels
+        return TrainingRequest(
+            pairs=(Pair(image, labels, "ZYX", "cells"),),
+            labels=(LabelsToSave("strokes", labels, (), {}, "cells", "1"),),
+            classes=more.pop("classes", default_classes([1, 2])),
+            model=MODEL,
+            train=train,
+            title="cells-lora",
+            **more,
+        )
+
+    return make
+
+
+def run(request: TrainingRequest, stop_after: int | None = None, place: Place | None = None):
+    """The result, and all updates; stopped after a number of steps."""
+    stop, updates = threading.Event(), []
+    training = fine_tune(stop, request, Wish(place))
+    while True:
+        try:
+            update = next(training)
+        except StopIteration as end:
+            return end.value, updates
+        updates.append(update)
+        taken = [u.steps[-1].step for u in updates if isinstance(u, Learned) and u.steps]
+        if stop_after is not None and taken and taken[-1] >= stop_after:
+            stop.set()
+
+
+def steps_of(updates) -> list[int]:
+    return [record.step for u in updates if isinstance(u, Learned) for record in u.steps]
+
+
+def test_a_run_that_ends_leaves_an_adapter_a_speed_and_nothing_to_resume(request_of) -> None:
+    result, updates = run(request_of(), place=Place((0,), slice(0, 32), slice(0, 40)))
+    assert steps_of(updates) == [1, 2, 3, 4, 5, 6]
+    assert not result.resumable
+    assert find_runs() == []
+    assert any(isinstance(u, Previewed) and u.labels.shape == (32, 40) for u in updates)
+    [exact, _] = sorted(read_speeds(), key=len, reverse=True)
+    outlook = Outlook(exact.split(" | ")[0] + ", 8.0 of 16.0 GB free", 8 * 10**9, read_speeds())
+    assert "as the last such run took here" in plan_sentence(outlook, MODEL, TRAIN)
+    other = TRAIN.model_copy(update={"batch_size": 2})
+    assert "Roughly" in plan_sentence(outlook, MODEL, other)
+    unknown = MODEL.model_copy(update={"adapter": "hp"})
+    assert "not yet measured" in plan_sentence(outlook, unknown, TRAIN)
+
+
+def test_a_stopped_run_is_resumed_with_its_labels_and_ends_as_if_it_had_not_been(
+    request_of, two_halves
+) -> None:
+    whole, _ = run(request_of())
+    labels = two_halves[1].copy()
+    stopped, _ = run(request_of(labels=labels), stop_after=3)
+    assert stopped.resumable
+    assert stopped.training["steps"] < TRAIN.steps
+    labels[2] = labels[0]  # strokes added since are not part of that run
+    [saved] = find_runs()
+    assert saved.step == stopped.training["steps"]
+    resumed, updates = run(request_of(labels=labels, resume=saved))
+    assert steps_of(updates) == [1, 2, 3, 4, 5, 6]  # the curve is whole again
+    assert resumed.verdict.after == pytest.approx(whole.verdict.after)
+    assert find_runs() == []
+
+
+def test_going_on_keeps_the_held_out_part_and_starts_from_what_was_learnt(
+    request_of, two_halves
+) -> None:
+    first, _ = run(request_of())
+    before = {name: p.clone() for name, p in first.segmenter.trained_state().items()}
+    labels = two_halves[1].copy()
+    labels[2] = labels[0]
+    start = Start(
+        "cells-lora",
+        segmenter=first.segmenter,
+        normalization=first.normalization,
+        split=first.split,
+    )
+    second, _ = run(request_of(labels=labels, start=start))
+    assert second.split.held_out == first.split.held_out
+    assert len(second.split.train) == len(first.split.train) + 1
+    assert second.verdict.before == pytest.approx(first.verdict.after, abs=1e-6)
+    assert second.training["went_on_from"] == "cells-lora"
+    state = first.segmenter.trained_state()  # the earlier result is as it was
+    assert all((state[name] == before[name]).all() for name in before)
+
+
+def test_an_adapter_file_is_trained_further_with_its_own_settings(
+    request_of, saved_adapter
+) -> None:
+    path = saved_adapter()
+    classes = (ClassInfo(value=1, name="dark"), ClassInfo(value=2, name="bright"))
+    train = TRAIN.model_copy(update={"held_out_fraction": 0.0, "steps": 2})
+    result, _ = run(request_of(train, start=Start("cells", path=path), classes=classes))
+    header = read_header(result.path)
+    assert header.model.adapter == "lw"
+    assert [info.name for info in header.classes] == ["dark", "bright"]
+
+
+def test_a_class_that_the_adapter_does_not_know_is_refused(request_of, saved_adapter) -> None:
+    start = Start("cells", path=saved_adapter())
+    with pytest.raises(ValueError, match=r"knows the classes 1 .* 7 \(class 7\) is labelled too"):
+        run(request_of(start=start, classes=default_classes([1, 7])))
+
+
+TRAINER = """
+import sys, threading
+import numpy as np
+import torch
+from napari_sam2_adapters.config import ModelConfig, TrainConfig, default_classes
+from napari_sam2_adapters.data.dataset import Pair
+from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
+from napari_sam2_adapters.widgets.fine_tuning.training import fine_tune
+from napari_sam2_adapters.widgets.fine_tuning.messages import TrainingRequest, Wish
+
+torch.set_num_threads(1)
+data = np.load(sys.argv[1])
+request = TrainingRequest(
+    pairs=(Pair(data["image"], data["labels"], "ZYX", "cells"),),
+    labels=(LabelsToSave("strokes", data["labels"], (), {}, "cells", "1"),),
+    classes=default_classes([1, 2]),
+    model=ModelConfig(adapter="lora"),
+    train=TrainConfig.model_validate_json(sys.argv[2]),
+    title="cells-lora",
+)
+for _ in fine_tune(threading.Event(), request, Wish()):
+    pass
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_killed_run_is_resumed_from_its_checkpoint(
+    request_of, two_halves, adapters_home, tmp_path
+) -> None:
+    train = TRAIN.model_copy(update={"steps": 100_000, "validate_every": 2})
+    np.savez(tmp_path / "data.npz", image=two_halves[0], labels=two_halves[1])
+    settings = train.model_dump_json()
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAINER, str(tmp_path / "data.npz"), settings]
+    )
+    try:
+        _wait_for_checkpoint(adapters_home.parent / "runs")
+        assert find_runs() == []  # it is still at work
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    [saved] = find_runs()
+    assert saved.step >= 2
+    resumed, updates = run(request_of(train, resume=saved), stop_after=saved.step + 1)
+    assert isinstance(resumed, FineTuned)
+    assert steps_of(updates)[: saved.step + 1] == list(range(1, saved.step + 2))
+    np.testing.assert_array_equal(resumed.request.pairs[0].labels, two_halves[1])
+
+
+def _wait_for_checkpoint(folder) -> None:
+    from napari_sam2_adapters.training.checkpoint import read_progress
+
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        found = list(folder.glob("*/checkpoint.safetensors"))
+        if found and read_progress(found[0]) >= 2:
+            return
+        time.sleep(0.2)
+    raise TimeoutError("The run wrote no checkpoint.")
