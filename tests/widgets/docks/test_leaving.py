@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from qtpy.QtWidgets import QMainWindow, QWidget
 
+from napari_sam2_adapters.widgets.docks import leaving as module
 from napari_sam2_adapters.widgets.docks.jobs import Job
 from napari_sam2_adapters.widgets.docks.leaving import Leaving
 
@@ -70,7 +71,7 @@ def test_a_window_that_stays_open_keeps_its_dock_alive(parts, qtbot) -> None:
 @pytest.mark.parametrize("agree", [True, False])
 def test_a_dock_that_is_taken_out_at_work_asks(parts, qtbot, monkeypatch, agree) -> None:
     window, dock, job, leaving, viewer, done = parts
-    monkeypatch.setattr(leaving, "agreed", lambda *_: agree)
+    monkeypatch.setattr(module, "agreed", lambda *_: agree)
     job.start(busy)
     window.takeCentralWidget()
     leaving.taken_out()
