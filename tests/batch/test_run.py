@@ -249,7 +249,7 @@ def test_one_bad_file_never_stops_the_rest(
         assert reason.endswith(".")
         assert "Traceback" not in reason
         assert "should not happen" not in reason
-    assert "3 channel(s)" in failed["colour"]
+    assert "3 channels" in failed["colour"]
 
 
 def test_what_failed_is_tried_again_on_request(

@@ -58,7 +58,7 @@ def test_a_bad_file_does_not_stop_the_others(blobs: Path, trained: Path, tmp_pat
     assert [path.name for path in (tmp_path / "masks").iterdir()] == ["c.tif"]
     assert "1 of 3 images" in result.stdout
     assert "Failed, see above: 2." in result.stderr
-    assert "b.tif failed: The image has 3 channel(s)" in result.stderr
+    assert "b.tif failed: The image has 3 channels" in result.stderr
     assert "a.tif failed" in result.stderr
     assert "Traceback" not in result.output
 

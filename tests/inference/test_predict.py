@@ -207,7 +207,7 @@ def test_transparency_is_ignored(tiny_segmenter):
 
 
 def test_wrong_number_of_channels_is_refused_in_a_sentence(tiny_segmenter):
-    with pytest.raises(ValueError, match=r"3 channel\(s\) but the model was trained on 1"):
+    with pytest.raises(ValueError, match=r"3 channels but the model was trained on 1"):
         predict(tiny_segmenter("lw"), np.zeros((64, 64, 3), np.uint8), axes="YXC")
 
 
@@ -298,8 +298,8 @@ def test_without_any_room_on_the_device_a_copy_on_the_cpu_finishes(camera):
     records = list(predict_tiles(network, camera, "YX", config=config, outputs=outputs))
     notices = [r.notice for r in records if r.notice]
     assert len(notices) == 2
-    assert "2 tile(s)" in notices[0]
-    assert "1 tile(s)" in notices[0]
+    assert "2 tiles at" in notices[0]
+    assert "1 tile at" in notices[0]
     assert "tiles of 128 px" in notices[0]
     assert "going on with the CPU" in notices[1]
     np.testing.assert_array_equal(

@@ -23,6 +23,7 @@ from napari_sam2_adapters.metrics import (
     mean_score,
 )
 from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.wording import counted
 
 __all__ = ["ImageScore", "Scores", "class_indices", "evaluate", "score_images", "summarize"]
 
@@ -152,7 +153,7 @@ def summarize(scored: Sequence[ImageScore], classes: Sequence[ClassInfo]) -> Sco
         raise ValueError("There are no images to score. Give at least one image with labels.")
     if not any(s.confusion.any() for s in scored):
         raise ValueError(
-            f"No pixel of the {len(scored)} image(s) is labelled, so there is nothing to score. "
+            f"No pixel of {counted(len(scored), 'image')} is labelled, so there is nothing to score. "
             "Give labels with a class, or say that 0 is background."
         )
     names = [c.name for c in classes]

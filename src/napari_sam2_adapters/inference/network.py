@@ -19,6 +19,7 @@ from napari_sam2_adapters.models.device import (
     release_memory,
 )
 from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.wording import counted
 
 __all__ = ["Tile", "TileTooLargeError", "copy_to_cpu", "segment_tiles"]
 
@@ -98,7 +99,7 @@ def _flush(
         elif len(part) > 1:
             batch_size = len(part) // 2
             notice(
-                f"The memory of {segmenter.device} is full: going on with {batch_size} tile(s) at a time."
+                f"The memory of {segmenter.device} is full: going on with {counted(batch_size, 'tile')} at a time."
             )
         else:
             raise TileTooLargeError(

@@ -31,6 +31,7 @@ from napari_sam2_adapters.inference.outputs import (
 from napari_sam2_adapters.inference.region import Region
 from napari_sam2_adapters.inference.tiled_run import TiledRun, TileProgress
 from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.wording import counted
 
 __all__ = [
     "Outputs",
@@ -173,6 +174,6 @@ def _check_channels(segmenter: Segmenter, image: ArrayLike, axes: str) -> None:
     channels, wanted = channel_count(image.shape, axes), segmenter.config.input_channels
     if channels != wanted:
         raise ValueError(
-            f"The image has {channels} channel(s) but the model was trained on {wanted}. "
+            f"The image has {counted(channels, 'channel')} but the model was trained on {wanted}. "
             "Choose an image of the same kind, or train a model on this kind of image."
         )

@@ -37,6 +37,7 @@ from napari_sam2_adapters.widgets.segmenting.segmenting import (
 from napari_sam2_adapters.widgets.segmenting.tidy_form import TidyForm
 from napari_sam2_adapters.widgets.segmenting.tidying import Tidied, Tidying, TidyRequest, tidy
 from napari_sam2_adapters.widgets.shelf.adapter_form import AdapterForm, dropped_adapters
+from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
@@ -301,4 +302,4 @@ def _channel_mismatch(found: int, wanted: int) -> str:
     mend = "Choose another channel axis or another image."
     if wanted == 1:
         mend = "Split it (right-click the layer ▸ Split Stack or Split RGB) and choose one channel."
-    return f"The image has {found} channel(s), but the adapter was trained on {wanted}. {mend}"
+    return f"The image has {counted(found, 'channel')}, but the adapter was trained on {wanted}. {mend}"

@@ -72,7 +72,7 @@ def test_the_wrong_pair_is_marked_with_the_reason(form, qtbot) -> None:
     row.image.choice.layer = form.viewer.layers["rgb"]
     row.labels.layer = form.viewer.layers["rgb strokes"]
     assert "Pair 2" in settled(form, qtbot)
-    assert "3 channel(s), but that of pair 1 has 1" in row.problem_line.text()
+    assert "3 channels, but that of pair 1 has 1" in row.problem_line.text()
     assert row.image.choice.styleSheet()
     assert not form.rows[0].image.choice.styleSheet()
     row.image.choice.layer = form.viewer.layers["grey"]

@@ -25,6 +25,7 @@ from napari_sam2_adapters.widgets.docks.dock import button
 from napari_sam2_adapters.widgets.docks.drop_down import DropDown
 from napari_sam2_adapters.widgets.docks.layers import Picture, current_plane
 from napari_sam2_adapters.widgets.docks.results import is_own
+from napari_sam2_adapters.wording import counted
 
 __all__ = ["DataForm"]
 
@@ -251,9 +252,9 @@ class DataForm(QWidget):
                     f"These labels are those of pair {earlier} already. Choose others, or remove one of the two."
                 )
         first, own = self.rows[0].channels, row.channels
-        if first is not None and own != first:
+        if first is not None and own is not None and own != first:
             return row.image.choice, (
-                f"This image has {own} channel(s), but that of pair 1 has {first}. One adapter learns from images "
+                f"This image has {counted(own, 'channel')}, but that of pair 1 has {first}. One adapter learns from images "
                 "with the same channels."
             )
         return None, ""

@@ -16,6 +16,7 @@ from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch
 from napari_sam2_adapters.widgets.docks.store import SUFFIX, adapters_folder
 from napari_sam2_adapters.widgets.fine_tuning.messages import FineTuned, Start
+from napari_sam2_adapters.wording import counted
 
 __all__ = ["KnownStart", "StartChoice"]
 
@@ -117,7 +118,7 @@ class StartChoice(QWidget):
         wanted = known.model.input_channels
         if channels is not None and channels != wanted:
             return (
-                f"{known.start.name} takes images of {wanted} channel(s), but these have {channels}. Start from a fresh "
+                f"{known.start.name} takes images of {counted(wanted, 'channel')}, but these have {channels}. Start from a fresh "
                 "adapter."
             )
         return ""
