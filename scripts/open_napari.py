@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import napari
+from qtpy.QtCore import QTimer
 
 PLUGIN = "napari-sam2-adapters"
+WINDOW_SIZE_PX = 1400, 900
 
 
 def open_app() -> napari.Viewer:
     """Open the window, with the sample and the docks Segment and Fine-tune as tabs."""
     viewer = napari.Viewer()
+    viewer.window.resize(*WINDOW_SIZE_PX)
     viewer.open_sample(PLUGIN, "fluorescence")
     viewer.window.add_plugin_dock_widget(PLUGIN, "Segment")
     viewer.window.add_plugin_dock_widget(PLUGIN, "Fine-tune", tabify=True)
+    # The docks have made the canvas narrower than the image was fitted to; it knows its size when events have run.
+    QTimer.singleShot(0, viewer.reset_view)
     return viewer
 
 
