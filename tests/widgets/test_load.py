@@ -98,6 +98,23 @@ def test_files_without_a_tick_stay_out(dock, viewer, qtbot, tmp_path) -> None:
     qtbot.waitUntil(lambda: "section_3.tif" in dock.reason.text(), timeout=WAIT_MS)
 
 
+def test_a_corrected_size_outlives_a_change_of_ticks(dock, qtbot, tmp_path) -> None:
+    dock.form.folder.path = write_sections(tmp_path / "block")
+    settled(dock, qtbot)
+    dock.form.axes.sizes[0].setValue(0.05)
+    dock.form.axes.unit.setCurrentText("nanometer")
+    dock.form.list.item(3).setCheckState(Qt.CheckState.Unchecked)
+    settled(dock, qtbot)
+    assert dock.form.axes.file.array.shape[0] == 10
+    assert [size.value() for size in dock.form.axes.sizes] == pytest.approx([0.05, 0.01, 0.01])
+    assert dock.form.axes.unit.currentText() == "nanometer"
+    dock.form.kind.setCurrentIndex(
+        1 - dock.form.kind.currentIndex()
+    )  # other axes: what the files say
+    settled(dock, qtbot)
+    assert [size.value() for size in dock.form.axes.sizes] == pytest.approx([0.01, 0.01])
+
+
 def test_separate_images_keep_their_own_sizes_unless_one_is_set(
     dock, viewer, qtbot, tmp_path
 ) -> None:

@@ -16,6 +16,7 @@ from napari_sam2_adapters.widgets.docks.check_boxes import CheckBoxes
 from napari_sam2_adapters.widgets.docks.dock import Dock, button, section
 from napari_sam2_adapters.widgets.docks.form import SettingsForm
 from napari_sam2_adapters.widgets.docks.image_form import ImageForm
+from napari_sam2_adapters.widgets.docks.results import find_own
 from napari_sam2_adapters.widgets.docks.words import duration
 from napari_sam2_adapters.widgets.segmenting.extent_form import ExtentForm
 from napari_sam2_adapters.widgets.segmenting.measure_form import MeasureForm
@@ -284,6 +285,9 @@ class Segment(Dock):
         elif self._run is not None:
             gone = self.results.labels is None and isinstance(result, Segmented)
             self.results.settle(self._run, result.arrays)
+            made = find_own(self.viewer, "objects", self._run.image) or self.results.labels
+            if made is not None:
+                self.measuring.prefer(made)
             removed = "Stopped, because its layer was removed."
             self.status.setText(removed if gone else result.sentence)
             self.refresh()

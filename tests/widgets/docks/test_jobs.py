@@ -53,6 +53,26 @@ def test_a_paused_run_waits_and_can_be_stopped(qtbot) -> None:
         job.stop()
 
 
+def test_a_pause_that_is_taken_back_at_once_leaves_nothing_behind(qtbot) -> None:
+    def slow(stop: threading.Event):
+        while not stop.is_set():
+            time.sleep(0.2)
+            yield 1
+        return "stopped"
+
+    job, seen = Job(), []
+    job.updated.connect(seen.append)
+    job.start(slow)
+    qtbot.waitUntil(lambda: len(seen) > 0, timeout=20_000)
+    job.toggle_pause()
+    job.toggle_pause()  # within one step
+    qtbot.waitUntil(lambda: len(seen) > 3, timeout=20_000)
+    job.toggle_pause()
+    with qtbot.waitSignal(job.ended, timeout=20_000) as ended:
+        job.stop()
+    assert ended.args == ["stopped"]
+
+
 def test_one_run_at_a_time(qtbot) -> None:
     job = Job()
     with qtbot.waitSignal(job.ended, timeout=20_000):

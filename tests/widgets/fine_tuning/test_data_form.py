@@ -135,6 +135,7 @@ def test_pixels_of_a_deleted_class_go_only_where_the_user_says(
     monkeypatch.setattr(class_book, "ask_what_becomes", lambda *_: answer)
     form.book.table.choose(2)
     before = layer.data.copy()
+    layer.selected_label = 2
     form.book.delete()
     if answer is None:
         qtbot.wait(100)
@@ -142,6 +143,7 @@ def test_pixels_of_a_deleted_class_go_only_where_the_user_says(
         return
     qtbot.waitUntil(lambda: 2 not in layer.data, timeout=WAIT_MS)
     np.testing.assert_array_equal(layer.data, np.where(before == 2, answer, before))
+    assert layer.selected_label == 1  # a deleted class is not painted with
     assert [saved.pixels for saved in list_snapshots(autosave_folder())] == [32]
     qtbot.waitUntil(lambda: [i.value for i in form.book.classes] == [1], timeout=WAIT_MS)
     layer.undo()

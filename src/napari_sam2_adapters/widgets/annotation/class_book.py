@@ -119,7 +119,11 @@ class ClassBook(QWidget):
             if answer is None:
                 return
             into = answer
-        self._write_classes(tuple(info for info in self.classes if info.value != chosen.value))
+        left = tuple(info for info in self.classes if info.value != chosen.value)
+        self._write_classes(left)
+        for layer in self._layers:  # else the next stroke brings it back
+            if int(layer.selected_label) == chosen.value and left:
+                layer.selected_label = left[0].value
         if pixels:
             self._deletion.replace(self._layers, chosen.value, into)
 

@@ -6,11 +6,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, QThreadPool, Signal
+from qtpy.QtCore import QCoreApplication, QObject, QThreadPool, Signal
 from superqt.utils import create_worker as create_plain_worker
 
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch
@@ -74,7 +75,7 @@ class Job(QObject):
     def __init__(self, parent: QObject | None = None, *, uses_torch: bool = True) -> None:
         super().__init__(parent)
         self._uses_torch = uses_torch
-        self._stop = threading.Event()
+        self._stop, self._going = threading.Event(), threading.Event()
         self._worker: Any = None
         self.paused = False
 
@@ -98,14 +99,17 @@ class Job(QObject):
         """
         if self.running:
             raise ValueError("This dock is still at work; stop that first.")
-        self._stop, self.paused = threading.Event(), False
+        self._stop, self._going, self.paused = threading.Event(), threading.Event(), False
+        self._going.set()
         worker = create_worker(
-            _run, self._uses_torch, generate, self._stop, *arguments, _start_thread=False
-        )
+            _run, self._uses_torch, generate, self._stop, self._going, *arguments, _start_thread=False
+        )  # fmt: skip
         worker.yielded.connect(self.updated)
         worker.returned.connect(self._end)
-        # A paused generator holds its network, so a dock that goes away stops it.
-        self.destroyed.connect(self._stop.set)
+        # A paused generator holds its network and its thread, so a dock or program that goes away ends it.
+        for gone in (self.destroyed, QCoreApplication.instance().aboutToQuit):
+            gone.connect(self._stop.set)
+            gone.connect(self._going.set)
         self._worker = worker
         self.state_changed.emit()
         _make_room()
@@ -114,18 +118,18 @@ class Job(QObject):
     def stop(self) -> None:
         """Ask the work to end at the next step."""
         self._stop.set()
-        if self.paused:
-            self.toggle_pause()
+        self._going.set()
+        self.paused = False
         self.state_changed.emit()
 
     def toggle_pause(self) -> None:
         """Pause or go on."""
-        if self.running:
+        if self.running and not self.stopping:
             self.paused = not self.paused
             if self.paused:
-                self._worker.pause()
+                self._going.clear()
             else:
-                self._worker.resume()
+                self._going.set()
             self.state_changed.emit()
 
     def _end(self, result: object) -> None:
@@ -193,6 +197,7 @@ def _run(
     uses_torch: bool,
     generate: Callable[..., Generator[Any, None, Any]],
     stop: threading.Event,
+    going: threading.Event,
     *arguments: Any,
 ) -> Generator[Any, None, Any]:
     """Run the work with one core left to the GUI."""
@@ -204,12 +209,27 @@ def _run(
     name, started = generate.__name__.lstrip("_").replace("_", " "), time.monotonic()
     logger().info("Start of %s", name)
     try:
-        result = yield from generate(stop, *arguments)
+        result = yield from _paced(generate(stop, *arguments), going)
     except Exception as error:  # whatever it is, the user gets a sentence and the log the rest
         log_error(error, f"at work on {name}")
         return _Failure(error)
     logger().info("End of %s after %.1f s", name, time.monotonic() - started)
     return result
+
+
+def _paced(work: Generator[Any, None, Any], going: threading.Event) -> Generator[Any, None, Any]:
+    """The work, which waits after what it yields as long as ``going`` is not set.
+
+    superqt's own pause is asked for and granted at different times: a quick "continue" in between is lost.
+    """
+    with closing(work):
+        while True:
+            try:
+                update = next(work)
+            except StopIteration as end:
+                return end.value
+            yield update
+            going.wait()
 
 
 def _answer(number: int, function: Callable[..., Any], *arguments: Any) -> tuple[int, object]:

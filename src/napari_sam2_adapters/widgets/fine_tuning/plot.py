@@ -101,6 +101,7 @@ def _plot(title: str, height_px: int) -> Any:
     plot.setFixedHeight(height_px)
     plot.setLabel("left", title)
     plot.getAxis("left").setWidth(46)
+    plot.getAxis("left").enableAutoSIPrefix(False)
     plot.setMenuEnabled(False)
     plot.setMouseEnabled(x=False, y=False)
     plot.hideButtons()

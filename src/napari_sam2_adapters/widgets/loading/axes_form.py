@@ -66,7 +66,11 @@ class AxesForm(QWidget):
         self.show_file(None)
 
     def show_file(self, file: ImageFile | None, note: str = "") -> None:
-        """Show what a file says of itself, with a note of what it does not say; nothing for None."""
+        """Show what a file says of itself, with a note of what it does not say; nothing for None.
+
+        What the user has set stays where the new file says the same of itself as the one before.
+        """
+        kept = self._settings() if file is not None and self.edited and self._alike(file) else None
         self.file = file
         self.letters, self.sizes = [], []
         while (item := self._grid.takeAt(0)) is not None:
@@ -79,6 +83,8 @@ class AxesForm(QWidget):
             self._add_rows(file)
             self.unit.setCurrentText(file.unit or "pixel")
             self._offer_channels()
+        if kept is not None:
+            self._set(*kept)
         self.changed.emit()
 
     @property
@@ -127,6 +133,26 @@ class AxesForm(QWidget):
             unit=unit,
             rgb=self.channel_choice == "rgb",
         )
+
+    def _alike(self, file: ImageFile) -> bool:
+        before = self.file
+        return before is not None and all(
+            getattr(before, name) == getattr(file, name)
+            for name in ("axes", "pixel_size", "unit", "rgb")
+        )
+
+    def _settings(self) -> tuple[str, list[float], str, object]:
+        sizes = [size.value() for size in self.sizes]
+        return self.axes, sizes, self.unit.currentText(), self.channels.currentData()
+
+    def _set(self, axes: str, sizes: list[float], unit: str, channels: object) -> None:
+        for box, letter in zip(self.letters, axes, strict=True):
+            box.setCurrentIndex(box.findData(letter))
+        for size, value in zip(self.sizes, sizes, strict=True):
+            size.setValue(value)
+        self.unit.setCurrentText(unit)
+        if self.channels.findData(channels) >= 0:
+            self.channels.setCurrentIndex(self.channels.findData(channels))
 
     def _add_rows(self, file: ImageFile) -> None:
         spatial = iter(file.pixel_size or ())

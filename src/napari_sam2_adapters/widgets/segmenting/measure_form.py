@@ -139,9 +139,10 @@ class MeasureForm(QWidget):
         """Write the last table, in a worker; a file of this name is replaced, as the dialog has asked."""
         self._writing.ask(_write, path, self.table)
 
-    def prefer(self, layer: Labels) -> None:
-        """Choose a layer that has just been made."""
-        if layer in self.labels.layers:
+    def prefer(self, layer: Layer) -> None:
+        """Choose a layer that has just been made, unless a layer of the user's is chosen."""
+        chosen = self.labels.layer
+        if layer in self.labels.layers and (chosen is None or is_own(chosen)):
             self.labels.layer = layer
 
     def _take_labels(self) -> None:

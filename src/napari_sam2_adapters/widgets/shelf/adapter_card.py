@@ -14,9 +14,9 @@ from napari_sam2_adapters.widgets.docks.words import duration, file_size
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
 
-__all__ = ["adapter_card", "mean_dice"]
+__all__ = ["ADAPTER_TITLES", "adapter_card", "mean_dice"]
 
-_KINDS = {"hp": "HP", "lw": "LW", "lora": "LoRA"}
+ADAPTER_TITLES = {"hp": "HP", "lw": "LW", "lora": "LoRA"}
 
 
 def adapter_card(adapter: SavedAdapter) -> str:
@@ -80,7 +80,7 @@ def _needs(header: AdapterHeader, *, here: bool) -> str:
     if header.pixel_size:
         sides = " × ".join(f"{side:g}" for side in dict.fromkeys(header.pixel_size))
         size = f" of {sides} {escape(_symbol(header.unit))} per pixel"
-    kind = _KINDS.get(header.model.adapter, header.model.adapter)
+    kind = ADAPTER_TITLES.get(header.model.adapter, header.model.adapter)
     text = f"{kind} on {escape(header.model.backbone)}, for {image}{size}, in tiles of {header.tile_size_px} px."
     if not here:
         text += f" <b>The weights of {escape(header.model.backbone)} that it was trained on are not here.</b>"

@@ -19,7 +19,7 @@ from napari_sam2_adapters.widgets.docks.store import (
     list_adapters,
     read_adapters,
 )
-from napari_sam2_adapters.widgets.shelf.adapter_card import adapter_card
+from napari_sam2_adapters.widgets.shelf.adapter_card import ADAPTER_TITLES, adapter_card
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
@@ -143,4 +143,4 @@ def _card(header: AdapterHeader) -> str:
     names = ", ".join(info.name for info in header.classes)
     score = header.scores.get("mean_dice")
     scored = f" Held-out mean Dice {score:.2f}." if isinstance(score, float) else ""
-    return f"{header.model.adapter.upper()} on {header.model.backbone}; {names}.{scored}"
+    return f"{ADAPTER_TITLES[header.model.adapter]} on {header.model.backbone}; {names}.{scored}"
