@@ -150,6 +150,21 @@ def test_pixels_of_a_deleted_class_go_only_where_the_user_says(
     np.testing.assert_array_equal(layer.data, before)
 
 
+def test_with_several_images_open_the_first_pair_is_guessed_too(qtbot) -> None:
+    viewer = ViewerModel()
+    for name in ("sections", "second"):
+        viewer.add_image(np.zeros((20, 30), np.uint8), name=name)
+        viewer.add_labels(strokes(), name=f"{name} – labels")
+    made = DataForm(viewer)
+    qtbot.addWidget(made)
+    made.add_row()
+    assert [(row.image.layer.name, row.labels.layer.name) for row in made.rows] == [
+        ("sections", "sections – labels"),
+        ("second", "second – labels"),
+    ]
+    made.stop_following()
+
+
 def test_a_class_without_pixels_is_deleted_at_once(form, qtbot) -> None:
     form.viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
     form.viewer.add_labels(strokes(), name="strokes")

@@ -139,8 +139,11 @@ class DataForm(QWidget):
         row = PairRow(self.viewer)
         taken = [known.image.layer for known in self.rows]
         free = [layer for layer in row.image.choice.layers if layer not in taken]
-        if self.rows:
-            row.image.choice.layer = free[0] if free else None
+        active = self.viewer.layers.selection.active
+        if free:
+            row.image.choice.layer = active if active in free else free[0]
+        elif self.rows:
+            row.image.choice.layer = None
         self.rows.append(row)
         self._rows_layout.addWidget(row)
         # again, to come after the row's own lists
