@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -152,3 +154,19 @@ def test_a_pulse_is_not_due_twice_at_once() -> None:
     assert pulse.due()
     pulse.wait(10)
     assert not pulse.due()
+
+
+def test_a_program_that_ends_while_a_question_is_open_ends_well() -> None:
+    code = """
+import time
+from qtpy.QtWidgets import QApplication
+from napari_sam2_adapters.widgets.docks.jobs import Question
+app = QApplication([])
+questions = [Question() for _ in range(12)]
+for question in questions:
+    question.ask(time.sleep, 0.3)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from napari.qt.threading import create_worker
@@ -21,6 +23,7 @@ from napari_sam2_adapters.widgets.docks.preferences import preferences
 __all__ = ["Job", "Pulse", "Question", "thread_count"]
 
 _FEWEST_THREADS = 8
+_LONGEST_GOODBYE_MS = 5_000
 
 
 @dataclass(frozen=True)
@@ -181,11 +184,14 @@ class Question(QObject):
             self.answered.emit(answer)
 
 
+@cache
 def _make_room() -> None:
     """Let short work run beside a training on a machine of two cores, where Qt has two threads for all of it."""
     pool = QThreadPool.globalInstance()
     if pool.maxThreadCount() < _FEWEST_THREADS:
         pool.setMaxThreadCount(_FEWEST_THREADS)
+    # A worker that begins while Python ends finds its signals deleted, and Qt aborts the program.
+    atexit.register(pool.waitForDone, _LONGEST_GOODBYE_MS)
 
 
 def thread_count() -> int:
