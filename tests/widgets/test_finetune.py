@@ -8,6 +8,7 @@ import time
 import dask.array as da
 import numpy as np
 import pytest
+from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2_adapters.config import TrainConfig
@@ -210,6 +211,14 @@ def test_the_adapter_goes_to_a_chosen_place(dock, viewer, qtbot, two_halves, tmp
     dock.save_button.click()
     header = read_header(tmp_path / "mine.adapter.safetensors")
     assert header.tensors_sha256 == read_header(dock.fine_tuned.path).tensors_sha256
+    theirs = (
+        tmp_path / "theirs.v2.adapter.safetensors"
+    )  # the dialog asks about the name that was typed
+    theirs.write_bytes(b"theirs")
+    chosen = tmp_path / "theirs.v2"
+    dock.save_button.click()
+    assert "theirs.v2.adapter.safetensors" in notification_manager.records[-1].message
+    assert theirs.read_bytes() == b"theirs"
 
 
 @pytest.mark.parametrize("kind", ["rgb", "channels", "multiscale", "dask"])

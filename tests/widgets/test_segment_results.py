@@ -170,7 +170,7 @@ def test_objects_of_other_slices_keep_their_numbers_and_all_are_measured(
     assert sorted(objects.features["index"]) == sorted(np.unique(objects.data))
     np.testing.assert_array_equal(layer.data, expected)
 
-    dock.measuring.labels.layer = objects
+    assert dock.measuring.labels.layer is objects  # what was just made
     press(dock, dock.measuring.measure_button)
     numbers, pixels = np.unique(objects.data, return_counts=True)
     assert list(objects.features["index"]) == list(numbers)
@@ -180,6 +180,8 @@ def test_objects_of_other_slices_keep_their_numbers_and_all_are_measured(
     dock.measuring.save_to(tmp_path / "table.csv")
     qtbot.waitUntil(lambda: "Saved" in dock.measuring.summary.text(), timeout=WAIT_MS)
     assert "area_um2" in (tmp_path / "table.csv").read_text()
+    dock.measuring.by.activated.emit(0)  # other rows: that table is not theirs
+    assert not dock.measuring.save_button.isEnabled()
 
 
 def test_what_somebody_painted_in_or_copied_is_theirs(segment_dock, press, two_halves) -> None:

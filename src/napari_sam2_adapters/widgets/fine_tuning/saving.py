@@ -7,6 +7,7 @@ from pathlib import Path
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_sam2_adapters.widgets.docks.log import log_error, show_failure, told
 from napari_sam2_adapters.widgets.docks.store import SUFFIX, new_adapter_path
 from napari_sam2_adapters.widgets.fine_tuning.messages import FineTuned
 from napari_sam2_adapters.widgets.fine_tuning.training import save_fine_tuned
@@ -31,7 +32,13 @@ def ask_and_save(parent: QWidget, result: FineTuned) -> None:
     if not chosen:
         return
     path = Path(chosen)
-    if not path.name.endswith(SUFFIX):
-        path = path.with_name(path.name.split(".")[0] + SUFFIX)
-    save_fine_tuned(result, path, overwrite=True)  # the dialog has asked
-    show_info(f"Saved {path.name}.")
+    asked = path.name.endswith(SUFFIX)  # the dialog has, about exactly this name
+    if not asked:
+        path = path.with_name(path.name.removesuffix(".safetensors") + SUFFIX)
+    try:
+        save_fine_tuned(result, path, overwrite=asked)
+    except OSError as error:
+        log_error(error, "saving an adapter")
+        show_failure(told(error))
+    else:
+        show_info(f"Saved {path.name}.")

@@ -73,6 +73,7 @@ class MeasureForm(QWidget):
         self._writing.failed.connect(self.failed)
         self._lay_out()
         self.labels.layer_changed.connect(self._take_labels)
+        self.by.activated.connect(lambda _: self._forget_table())
         self.image.layer_changed.connect(self.changed)
         self._take_labels()
 
@@ -132,8 +133,15 @@ class MeasureForm(QWidget):
         layer = self.labels.layer
         name = "measurements" if layer is None else layer.name
         chosen, _ = QFileDialog.getSaveFileName(self, "Save table", f"{name}.csv", "Tables (*.csv)")
-        if chosen:
-            self.save_to(Path(chosen))
+        if not chosen:
+            return
+        path = Path(chosen)
+        if not path.suffix:
+            path = path.with_name(f"{path.name}.csv")
+            if path.exists():  # the dialog has asked about another name
+                self.failed.emit(f"{path.name} is there already. Choose another name.")
+                return
+        self.save_to(path)
 
     def save_to(self, path: Path) -> None:
         """Write the last table, in a worker; a file of this name is replaced, as the dialog has asked."""
@@ -159,9 +167,14 @@ class MeasureForm(QWidget):
             self.by.addItem("each label in each slice", "slices")
             self.by.addItem("each label over all slices", "totals")
             self.by.setCurrentIndex(max(0, self.by.findData(_usual(layer))))
-        self.table = None
-        self.save_button.setEnabled(False)
+        self._forget_table()
         self.changed.emit()
+
+    def _forget_table(self) -> None:
+        """A table of other labels or other rows is not saved as that of these."""
+        self.table = None
+        self.summary.setText("")
+        self.save_button.setEnabled(False)
 
     def _image_under(self, labels: Labels) -> Any:
         """The chosen image's array at the resolution of the labels, or None when no image is chosen."""

@@ -126,7 +126,8 @@ class AdapterList(QWidget):
         chosen, _ = QFileDialog.getSaveFileName(self, "Export adapter", suggestion, _KIND)
         if chosen:
             self._select = adapter.path
-            self._file(f"Exported to {chosen}.", _export, adapter.path, Path(chosen))
+            said = chosen.removesuffix(SUFFIX) + SUFFIX
+            self._file(f"Exported to {said}.", _export, adapter.path, Path(chosen))
 
     def add(self) -> None:
         """Ask for model files and copy them into the folder."""
