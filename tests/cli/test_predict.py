@@ -111,6 +111,8 @@ def test_ctrl_c_keeps_the_masks_that_are_done(blobs: Path, trained: Path, tmp_pa
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # A shell starts its background jobs, such as a test run, deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         while process.poll() is None and not (masks / "a.tif").exists():
             time.sleep(0.05)

@@ -115,7 +115,7 @@ def test_an_image_that_does_not_fit_the_model_is_named(tiny_segmenter):
 
 
 def test_images_without_a_labelled_pixel_have_no_score():
-    with pytest.raises(ValueError, match="No pixel of the 2"):
+    with pytest.raises(ValueError, match="No pixel of 2 images"):
         summarize([ImageScore("a", np.zeros((2, 2), int))] * 2, CLASSES)
     one = [ImageScore("a", np.zeros((2, 2), int)), ImageScore("b", np.eye(2, dtype=int))]
     assert summarize(one, CLASSES).mean_dice == 1.0  # one unlabelled image does not spoil the rest
