@@ -15,7 +15,7 @@ def open_app() -> napari.Viewer:
     viewer.window.resize(*WINDOW_SIZE_PX)
     viewer.open_sample(PLUGIN, "fluorescence")
     viewer.window.add_plugin_dock_widget(PLUGIN, "Segment")
-    viewer.window.add_plugin_dock_widget(PLUGIN, "Fine-tune", tabify=True)
+    viewer.window.add_plugin_dock_widget(PLUGIN, "Fine-tune")
     # The docks have made the canvas narrower than the image was fitted to; it knows its size when events have run.
     QTimer.singleShot(0, viewer.reset_view)
     return viewer

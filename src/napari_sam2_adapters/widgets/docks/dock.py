@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
+    QMainWindow,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -76,6 +77,7 @@ class Dock(QWidget):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.viewer = viewer
+        self._placed = False
         logger()  # from now on it takes what goes wrong
         apply_preferences()
         self.job = Job(self, uses_torch=self.uses_torch)
@@ -141,7 +143,28 @@ class Dock(QWidget):
             self._guard.watch(self.window())
         if event.type() == QEvent.Type.Show:
             self._guard.watch(self.window())
+            if not self._placed:
+                self._placed = True
+                QTimer.singleShot(0, self._join_ours)  # napari has placed it by then
         return bool(super().event(event))
+
+    def _join_ours(self) -> None:
+        """Become a tab of a dock of ours that is in the same place: below each other, both would be too low to use."""
+        window = self.window()
+        if not isinstance(window, QMainWindow) or self.parent() is None:
+            return
+        frame = frame_of(self)
+        others = {frame_of(dock) for dock in window.findChildren(Dock)} - {frame}
+        beside = [
+            other
+            for other in others
+            if not (other.isHidden() or other.isFloating() or frame.isFloating())
+            and window.dockWidgetArea(other) == window.dockWidgetArea(frame)
+        ]
+        if beside and not set(beside) & set(window.tabifiedDockWidgets(frame)):
+            window.tabifyDockWidget(beside[0], frame)
+        if beside:
+            frame.raise_()
 
     def taken_out(self) -> None:
         """Stop the work and keep what is done, when napari has taken the dock out of its window."""
@@ -184,7 +207,7 @@ def show_dock(viewer: Any, name: str) -> Any:
             widget = open_docks[f"{name} ({title})"]
             break
     else:
-        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
+        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
     frame = frame_of(widget)
     frame.show()
     frame.raise_()

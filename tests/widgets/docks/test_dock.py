@@ -1,0 +1,41 @@
+"""Where our docks go in napari's window."""
+
+from __future__ import annotations
+
+import pytest
+from qtpy.QtWidgets import QMainWindow
+
+from napari_sam2_adapters.widgets.docks.dock import frame_of
+
+PLUGIN = "napari-sam2-adapters"
+
+
+def test_docks_from_the_menu_are_tabs_of_each_other_and_the_new_one_is_in_front(
+    make_napari_viewer_proxy, qtbot
+) -> None:
+    viewer = make_napari_viewer_proxy(show=True)
+    docks = [viewer.window.add_plugin_dock_widget(PLUGIN, name)[1] for name in ("Load", "Models")]
+    frames = [frame_of(dock) for dock in docks]
+    window = docks[0].window()
+    assert isinstance(window, QMainWindow)
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(frames[0]) == [frames[1]], timeout=20_000)
+    qtbot.waitUntil(
+        lambda: frames[0].visibleRegion().isEmpty() and not frames[1].visibleRegion().isEmpty(),
+        timeout=20_000,
+    )
+
+
+@pytest.mark.parametrize("floating", [True, False])
+def test_a_dock_that_was_put_elsewhere_is_left_there(
+    make_napari_viewer_proxy, qtbot, floating
+) -> None:
+    viewer = make_napari_viewer_proxy(show=True)
+    first, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Load")
+    qtbot.waitUntil(dock.isVisible, timeout=20_000)
+    if floating:
+        first.setFloating(True)
+    else:
+        first.hide()
+    second, _ = viewer.window.add_plugin_dock_widget(PLUGIN, "Models")
+    qtbot.wait(300)
+    assert second.parent().tabifiedDockWidgets(second) == []
