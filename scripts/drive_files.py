@@ -20,6 +20,7 @@ import tifffile
 from gaps import GapWatch
 from person import Person, frame_of
 
+from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import write_array
 from napari_sam2_adapters.data.samples import load_sample
 from napari_sam2_adapters.widgets.docks.dock import show_dock
@@ -37,8 +38,7 @@ def write_images(folder: Path) -> None:
             folder / f"well A{number % 6 + 1} field {number // 6 + 1}.tif",
             np.rot90(pictures[number % len(pictures)], number // len(pictures)),
             axes="YX",
-            pixel_size=(0.32, 0.32),
-            unit="micrometer",
+            geometry=Geometry((0.32, 0.32), "micrometer"),
         )
     (folder / "well B1 field 1.tif").write_bytes(b"interrupted transfer")
     tifffile.imwrite(

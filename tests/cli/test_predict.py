@@ -207,7 +207,10 @@ def test_a_stack_is_refused_as_png_before_it_is_segmented(trained: Path, tmp_pat
     tifffile.imwrite(stack, np.zeros((3, 40, 40), np.uint8), photometric="minisblack")
     result = predict(trained, stack, tmp_path / "masks", "--png")
     assert result.exit_code == 1
-    assert "stack.tif failed: PNG holds one plane, but stack.tif has the axes ZYX" in result.stderr
+    assert (
+        "stack.tif failed: PNG holds one plane of values up to 65535, but stack.png would have the axes ZYX"
+        in result.stderr
+    )
     result = predict(trained, stack, tmp_path / "masks")
     assert result.exit_code == 0, result.output
     assert read_labels(tmp_path / "masks" / "stack.tif").array.shape == (3, 40, 40)

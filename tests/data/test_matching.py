@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_sam2_adapters.data.matching import find_images, image_stem, match_labels
+from napari_sam2_adapters.data.formats.registry import image_stem
+from napari_sam2_adapters.data.matching import find_images, match_labels
 
 
 def touch(folder, *names):
@@ -37,7 +38,7 @@ def test_subfolders_on_request(tmp_path):
 
 
 def test_no_images_is_a_sentence(tmp_path):
-    with pytest.raises(ValueError, match=r"No image fits '\*.tif' in .* Images end in .tif"):
+    with pytest.raises(ValueError, match=r"No image fits '\*.tif' in .* Images end in .ome.tif, "):
         find_images(tmp_path, "*.tif")
     with pytest.raises(ValueError, match="is not a folder"):
         find_images(tmp_path / "nowhere")

@@ -7,7 +7,7 @@ import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from napari_sam2_adapters.data.dataset import build_dataset
-from napari_sam2_adapters.data.io import find_images, match_labels
+from napari_sam2_adapters.data.matching import find_images, match_labels
 from napari_sam2_adapters.data.samples import (
     SAMPLE_CLASSES,
     SAMPLE_NAMES,

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from napari_sam2_adapters.batch.job import JOB_FILE, BatchJob
 from napari_sam2_adapters.config import PredictConfig
-from napari_sam2_adapters.data.matching import find_images, image_stem
+from napari_sam2_adapters.data.formats.registry import image_stem
+from napari_sam2_adapters.data.matching import find_images
 
 __all__ = [
     "REPORT_CSV",

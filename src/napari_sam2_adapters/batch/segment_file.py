@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from napari_sam2_adapters.config import ClassInfo, PredictConfig
 from napari_sam2_adapters.data.axes import label_axes, plane_indices, read_plane
-from napari_sam2_adapters.data.io import ImageFile, read_image, write_array, write_labels
+from napari_sam2_adapters.data.image_file import ImageFile
+from napari_sam2_adapters.data.io import (
+    check_label_format,
+    read_image,
+    write_array,
+    write_labels,
+)
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.inference.outputs import Prediction
@@ -72,7 +78,8 @@ def segment_file(
 
     image = read_image(source)
     notices = [note for note in [_scale_note(image, header)] if note]
-    _check_png(image, outputs)
+    if "labels" in outputs:  # refuse before the work what could not be written after it
+        check_label_format(outputs["labels"], label_axes(image.axes))
     arrays = allocate_outputs(segmenter, image.array.shape, image.axes, config)
     for tile in predict_tiles(
         segmenter,
@@ -115,11 +122,7 @@ def _write(
     image: ImageFile, arrays: Prediction, outputs: Mapping[str, Path], *, overwrite: bool
 ) -> None:
     axes = label_axes(image.axes)
-    place: dict[str, Any] = {
-        "pixel_size": image.pixel_size,
-        "unit": image.unit,
-        "overwrite": overwrite,
-    }
+    place: dict[str, Any] = {"geometry": image.geometry, "overwrite": overwrite}
     if arrays.probabilities is not None:
         write_array(outputs["probabilities"], arrays.probabilities, axes=f"C{axes}", **place)
     if arrays.uncertainty is not None:
@@ -127,15 +130,6 @@ def _write(
     # The labels come last: where they lie, the image is done.
     if "labels" in outputs:
         write_labels(outputs["labels"], arrays.labels, axes=axes, **place)
-
-
-def _check_png(image: ImageFile, outputs: Mapping[str, Path]) -> None:
-    """Refuse before the work what could not be written after it."""
-    as_png = any(path.suffix == ".png" for path in outputs.values())
-    if as_png and set(label_axes(image.axes)) != {"Y", "X"}:
-        raise ValueError(
-            f"PNG holds one plane, but {image.path.name} has the axes {image.axes}. Write the masks as TIFF."
-        )
 
 
 def _scale_note(image: ImageFile, header: AdapterHeader) -> str:

@@ -128,7 +128,8 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
 
 def _labelled(chosen: list[Path], images: Path, labels: Path) -> list[Path]:
     """The images with a label file of their name; refused when there is none, or labels belong to no image."""
-    from napari_sam2_adapters.data.matching import find_images, image_stem
+    from napari_sam2_adapters.data.formats.registry import image_stem
+    from napari_sam2_adapters.data.matching import find_images
 
     label_files = find_images(labels)
     stems = {image_stem(path) for path in label_files}

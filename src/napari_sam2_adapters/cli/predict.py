@@ -105,7 +105,7 @@ def _plan_outputs(
     paths: list[Path], folder: Path, suffix: str, config: PredictConfig
 ) -> list[dict[str, Path]]:
     """The files to write for each image, the labels last; refused where two or an image would be one file."""
-    from napari_sam2_adapters.data.matching import image_stem
+    from napari_sam2_adapters.data.formats.registry import image_stem
 
     if any(path.resolve().parent == folder.resolve() for path in paths):
         raise ValueError(

@@ -8,14 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["IMAGE_SUFFIXES", "find_images", "image_stem", "match_labels"]
+from napari_sam2_adapters.data.formats.registry import IMAGE_SUFFIXES, format_of, image_stem
 
-IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
-
-
-def image_stem(path: Path) -> str:
-    """Name of a file without its suffix, ``.ome.tif`` counting as one."""
-    return re.sub(r"(\.ome)?\.[^.]+$", "", path.name, flags=re.IGNORECASE)
+__all__ = ["find_images", "match_labels"]
 
 
 def find_images(folder: Path | str, pattern: str = "*") -> list[Path]:
@@ -35,11 +30,7 @@ def find_images(folder: Path | str, pattern: str = "*") -> list[Path]:
         raise ValueError(
             f"{pattern!r} is no pattern of file names. Use one such as '*_raw.tif', or '**/*.tif' for subfolders."
         ) from error
-    files = [
-        path
-        for path in found
-        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."
-    ]
+    files = [path for path in found if path.name[0] != "." and _is_image(path)]
     if not files:
         raise ValueError(
             f"No image fits {pattern!r} in {folder}. Images end in {', '.join(IMAGE_SUFFIXES)}."
@@ -77,6 +68,11 @@ def match_labels(images: Iterable[Path], label_folder: Path | str) -> list[tuple
                 "Give every image one label file of the same name in a folder of labels."
             )
     return [(image, found[0]) for image, found in pairs]
+
+
+def _is_image(path: Path) -> bool:
+    kind = format_of(path)
+    return kind is not None and (path.is_dir() if kind.folder else path.is_file())
 
 
 def _same(image: Path, labels: list[Path]) -> bool:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam2_adapters.config import ClassInfo
-from napari_sam2_adapters.data.io import find_images, read_image, read_labels
+from napari_sam2_adapters.data.io import read_image, read_labels
+from napari_sam2_adapters.data.matching import find_images
 from napari_sam2_adapters.data.pairs import Pair
 
 __all__ = ["SAMPLE_CLASSES", "SAMPLE_NAMES", "Sample", "load_sample", "sample_folder"]

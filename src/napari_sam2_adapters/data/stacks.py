@@ -12,7 +12,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_sam2_adapters.data.io import ImageFile, read_image
+from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.image_file import ImageFile
+from napari_sam2_adapters.data.io import read_image
 
 __all__ = ["check_alike", "open_stack", "stack_axis"]
 
@@ -77,11 +79,13 @@ def open_stack(
         meta=np.empty((0,) * files.ndim, files.dtype),
         asarray=True,
     )
-    sizes = first.pixel_size
-    if sizes is not None and axis == "Z":
-        sizes = (spacing or sizes[0], *sizes)
     return replace(
-        first, array=array, axes=axis + first.axes, path=paths[0].parent, pixel_size=sizes
+        first,
+        array=array,
+        axes=axis + first.axes,
+        path=paths[0].parent,
+        geometry=_stacked(first.geometry, axis, spacing),
+        levels=(),
     )
 
 
@@ -106,6 +110,15 @@ def check_alike(paths: Sequence[Path]) -> None:
         f"Sections of a stack are of one kind, here {usual}, but these are not: {named}{more}. "
         "Leave them out, or open the files as separate images."
     )
+
+
+def _stacked(plane: Geometry | None, axis: str, spacing: float | None) -> Geometry | None:
+    """Geometry of a stack whose first file has this one; what lay askew lies along the axes then."""
+    if plane is None or axis != "Z":
+        return plane
+    sizes = (spacing or plane.pixel_size[0], *plane.pixel_size)
+    origin = None if plane.origin is None else (0.0, *plane.origin)
+    return replace(plane, pixel_size=sizes, origin=origin, direction=None)
 
 
 class _Files:

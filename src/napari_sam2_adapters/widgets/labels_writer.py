@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from napari.utils.notifications import show_warning
 
+from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import write_labels
 from napari_sam2_adapters.data.units import convert, unit_name
 
@@ -42,8 +43,8 @@ def write_labels_layer(path: str, data: Any, attributes: Mapping[str, Any]) -> l
     """
     array = data[0] if attributes.get("multiscale") else data
     axes = _axes(array.ndim, attributes.get("axis_labels", ()))
-    size, unit = _pixel_size(axes, attributes)
-    written = write_labels(path, array, axes=axes, pixel_size=size, unit=unit, overwrite=True)
+    geometry = _geometry(axes, attributes)
+    written = write_labels(path, array, axes=axes, geometry=geometry, overwrite=True)
     if _is_turned(attributes):
         show_warning(
             f"{Path(path).name} keeps the pixel size. TIFF cannot hold the rotation, shear or flip of the layer."
@@ -60,18 +61,16 @@ def _axes(n_axes: int, names: Sequence[str]) -> str:
     return "TYX" if n_axes == 3 and first in ("t", "time") else _AXES[n_axes]
 
 
-def _pixel_size(
-    axes: str, attributes: Mapping[str, Any]
-) -> tuple[tuple[float, ...] | None, str | None]:
-    """Lengths of a pixel along Z, Y and X in the unit of X, and that unit; None for both when nothing is known."""
+def _geometry(axes: str, attributes: Mapping[str, Any]) -> Geometry | None:
+    """Lengths of a pixel along Z, Y and X in the unit of X; None when nothing is known."""
     scale = np.abs(np.asarray(attributes.get("scale", np.ones(len(axes))), dtype=float))
     given = attributes.get("units") or ["pixel"] * len(axes)
     units = [unit_name(str(unit)) for unit in given]
     spatial = [place for place, axis in enumerate(axes) if axis in "ZYX"]
     lengths = [convert(float(scale[place]), units[place], units[-1]) for place in spatial]
     if units[-1] is None and all(math.isclose(length, 1) for length in lengths):
-        return None, None
-    return tuple(lengths), units[-1]
+        return None
+    return Geometry(tuple(lengths), units[-1])
 
 
 def _is_turned(attributes: Mapping[str, Any]) -> bool:

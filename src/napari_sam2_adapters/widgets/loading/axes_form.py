@@ -8,7 +8,8 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QWidget
 
 from napari_sam2_adapters.data.axes import check_axes
-from napari_sam2_adapters.data.io import ImageFile
+from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.units import unit_name
 from napari_sam2_adapters.widgets.docks.dock import sentence
 from napari_sam2_adapters.widgets.docks.form import RealSpinBox
@@ -129,16 +130,14 @@ class AxesForm(QWidget):
         return replace(
             file,
             axes=self.axes,
-            pixel_size=sizes if known else None,
-            unit=unit,
+            geometry=_placed(file.geometry, sizes, unit) if known else None,
             rgb=self.channel_choice == "rgb",
         )
 
     def _alike(self, file: ImageFile) -> bool:
         before = self.file
         return before is not None and all(
-            getattr(before, name) == getattr(file, name)
-            for name in ("axes", "pixel_size", "unit", "rgb")
+            getattr(before, name) == getattr(file, name) for name in ("axes", "geometry", "rgb")
         )
 
     def _settings(self) -> tuple[str, list[float], str, object]:
@@ -210,6 +209,15 @@ class AxesForm(QWidget):
         )
         self.channels.blockSignals(False)
         self.form.setRowVisible(self.channels, count > 0)
+
+
+def _placed(before: Geometry | None, sizes: tuple[float, ...], unit: str | None) -> Geometry | None:
+    """Geometry with these pixel sizes; origin and direction stay where the number of axes does."""
+    if len(sizes) not in (2, 3):  # axes that do not make sense are told of by `problem`
+        return None
+    if before is None or len(before.pixel_size) != len(sizes):
+        return Geometry(sizes, unit)
+    return replace(before, pixel_size=sizes, unit=unit)
 
 
 def _about(file: ImageFile) -> str:

@@ -13,7 +13,7 @@ from napari.layers import Layer
 from napari_sam2_adapters.batch.job import read_job_file
 from napari_sam2_adapters.config import ClassInfo, default_classes
 from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_indices, read_plane
-from napari_sam2_adapters.data.io import ImageFile
+from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.widgets.docks.results import class_colormap, class_features
 
 __all__ = [

@@ -17,7 +17,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sam2_adapters.data.io import IMAGE_SUFFIXES, ImageFile
+from napari_sam2_adapters.data.formats.registry import IMAGE_SUFFIXES
+from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.widgets.docks.dock import button, section, sentence
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.path_line import PathLine

@@ -12,14 +12,10 @@ import numpy as np
 
 from napari_sam2_adapters.config import Normalization
 from napari_sam2_adapters.data.axes import label_axes
-from napari_sam2_adapters.data.io import (
-    IMAGE_SUFFIXES,
-    ImageFile,
-    find_images,
-    match_labels,
-    read_image,
-    read_labels,
-)
+from napari_sam2_adapters.data.formats.registry import IMAGE_SUFFIXES, format_of
+from napari_sam2_adapters.data.image_file import ImageFile
+from napari_sam2_adapters.data.io import read_image, read_labels
+from napari_sam2_adapters.data.matching import find_images, match_labels
 from napari_sam2_adapters.data.normalize import intensity_limits
 from napari_sam2_adapters.data.stacks import open_stack
 from napari_sam2_adapters.widgets.loading.file_layers import (
@@ -73,7 +69,7 @@ def list_files(path: Path, pattern: str) -> tuple[Path, ...]:
     """
     if not path.is_file():
         return tuple(find_images(path, pattern))
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
+    if format_of(path) is None:
         raise ValueError(
             f"{path.name} is no image that can be read here; images end in {', '.join(IMAGE_SUFFIXES)}."
         )
@@ -142,7 +138,7 @@ def _labels_on(image: ImageFile, labels: ImageFile, path: Path) -> FileLayer:
             f"The labels {path.name} have the shape {tuple(labels.array.shape)}, but {image.path.name} needs {wanted}. "
             "Choose the labels that belong to this image."
         )
-    fitting = replace(labels, axes=axes, pixel_size=image.pixel_size, unit=image.unit)
+    fitting = replace(labels, axes=axes, geometry=image.geometry)
     if math.prod(wanted) * labels.array.dtype.itemsize <= _IN_MEMORY_BYTES:
         fitting = replace(fitting, array=np.array(labels.array))
     name = f"{image.path.name} – labels"

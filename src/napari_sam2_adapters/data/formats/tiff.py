@@ -5,37 +5,30 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 import tifffile
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
+from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.data.axes import ArrayLike, channel_count, read_plane, without_alpha
+from napari_sam2_adapters.data.formats.registry import Content
+from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.units import convert, file_symbol, unit_name
 
-__all__ = ["TiffContent", "read_tiff", "write_tiff"]
+__all__ = ["check", "read", "write"]
 
 _EAGER_BYTES = 32 * 2**20
 _CLASSIC_BYTES = 2**32 - 2**25
 _COARSEST_MICROSCOPE_UM = 10.0
 _ORDER = "TZCYX"
+_TYPES = ("uint8", "uint16", "uint32", "float16", "float32")
 
 
-@dataclass(frozen=True)
-class TiffContent:
-    """Pixels of a TIFF file and what it says about them; fields as in :class:`data.io.ImageFile`."""
-
-    array: ArrayLike
-    axes: str
-    rgb: bool
-    pixel_size: tuple[float, ...] | None
-    unit: str | None
-
-
-def read_tiff(path: Path) -> TiffContent:
+def read(path: Path, *, as_labels: bool) -> ImageFile:
     """Read the first series of a TIFF file; files above 32 MB stay on the disk and are read by region.
 
     Raises
@@ -66,44 +59,34 @@ def read_tiff(path: Path) -> TiffContent:
         array = without_alpha(array, axes)
     spatial = [axis for axis in axes if axis in "ZYX"]
     pixel_size = tuple(sizes.get(axis, sizes["X"]) for axis in spatial) if sizes else None
-    return TiffContent(array, axes, rgb, pixel_size, unit if sizes else None)
+    geometry = Geometry(pixel_size, unit) if pixel_size else None
+    return ImageFile(array, axes, path, rgb, geometry)
 
 
-def write_tiff(
-    file: BinaryIO,
-    array: ArrayLike,
-    axes: str,
-    dtype: DTypeLike,
-    *,
-    pixel_size: tuple[float, ...] | None,
-    unit: str | None,
-    ome: bool,
-) -> None:
-    """Write an array plane by plane, deflated, as ImageJ's TIFF where that can hold it, else as OME.
+def check(path: Path, axes: str, dtype: np.dtype[np.generic] | None) -> None:
+    """Refuse element types that TIFF readers do not know."""
+    if dtype is not None and dtype.name not in _TYPES:
+        raise ValueError(f"TIFF is written as uint8 to uint32, float16 or float32, got {dtype}.")
 
-    float16, which neither knows, is written with tifffile's own description of axes.
 
-    Parameters
-    ----------
-    file
-        Open for writing in binary mode.
-    array, axes
-        Any array and the names of its axes; they are stored in the order T, Z, C, Y, X.
-    dtype
-        Element type in the file.
-    pixel_size
-        Length of a pixel along Z, Y and X, those of them that ``axes`` has.
-    unit
-        Unit of the pixel size, None for pixels.
-    ome
-        Write OME even where ImageJ's TIFF would do.
+def write(path: Path, content: Content, *, overwrite: bool) -> Path:
+    """Write plane by plane, deflated, as ImageJ's TIFF where that can hold it, else as OME.
+
+    A name that ends in ``.ome.tif`` is OME in any case. float16, which neither knows, is written with tifffile's own description
+    of axes. The axes are stored in the order T, Z, C, Y, X.
     """
-    kind = np.dtype(dtype)
+    ome = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+    return write_atomically(path, lambda file: _write(file, content, ome), overwrite=overwrite)
+
+
+def _write(file: BinaryIO, content: Content, ome: bool) -> None:
+    array, axes, kind, geometry = content.array, content.axes, content.dtype, content.geometry
+    unit = geometry.unit if geometry else None
     order = [axis for axis in _ORDER if axis in axes]
     shape = tuple(int(array.shape[axes.index(axis)]) for axis in order)
     n_bytes = int(np.prod(shape)) * kind.itemsize
     spatial = [axis for axis in order if axis in "ZYX"]
-    sizes = dict(zip(spatial, pixel_size, strict=True)) if pixel_size else {}
+    sizes = dict(zip(spatial, geometry.pixel_size, strict=True)) if geometry else {}
     options: dict[str, Any] = {"metadata": {"axes": "".join(order)}}
     if kind != np.float16 and (
         ome or kind not in (np.uint8, np.uint16, np.float32) or n_bytes > _CLASSIC_BYTES

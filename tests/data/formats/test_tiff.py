@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam2_adapters.data import tiff
 from napari_sam2_adapters.data.axes import read_plane
+from napari_sam2_adapters.data.formats import tiff
+from napari_sam2_adapters.data.io import read_image
 from napari_sam2_adapters.data.samples import load_sample
-from napari_sam2_adapters.data.tiff import read_tiff
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_imagej_hyperstacks_keep_axes_and_sizes(tmp_path, stack):
         resolution=(1 / 0.25, 1 / 0.3),
         metadata={"axes": "TZYX", "spacing": 2.0, "unit": "um"},
     )
-    content = read_tiff(path)
+    content = read_image(path)
     assert (content.axes, content.rgb, content.unit) == ("TZYX", False, "micrometer")
     assert content.pixel_size == pytest.approx((2.0, 0.3, 0.25))
     np.testing.assert_array_equal(content.array, stack)
@@ -56,7 +56,7 @@ def test_odd_words_about_the_size_do_not_make_a_file_unreadable(
         resolution=(4, 2),
         metadata={"axes": "ZYX", **metadata},
     )
-    content = read_tiff(path)
+    content = read_image(path)
     assert content.unit == unit
     assert content.pixel_size == pytest.approx(sizes)
 
@@ -65,7 +65,7 @@ def test_an_uncalibrated_imagej_stack_has_no_pixel_size(tmp_path, stack):
     path = tmp_path / "a.tif"
     metadata = {"axes": "TZYX", "unit": "pixel", "spacing": 1.0}
     tifffile.imwrite(path, stack, imagej=True, resolution=(1, 1), metadata=metadata)
-    assert read_tiff(path).pixel_size is None
+    assert read_image(path).pixel_size is None
 
 
 def test_ome_keeps_channels_and_units(tmp_path, stack):
@@ -79,7 +79,7 @@ def test_ome_keeps_channels_and_units(tmp_path, stack):
     tifffile.imwrite(
         path, stack, photometric="minisblack", metadata=metadata | {"PhysicalSizeZ": 1}
     )
-    content = read_tiff(path)
+    content = read_image(path)
     assert (content.axes, content.unit) == ("CZYX", "nanometer")
     assert content.pixel_size == pytest.approx((1000, 250, 250))  # µm is OME's own unit
 
@@ -102,7 +102,7 @@ def test_plain_files_and_colours(tmp_path, shape, options, axes, rgb):
     array = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, array, **options)
-    content = read_tiff(path)
+    content = read_image(path)
     assert (content.axes, content.rgb, content.pixel_size) == (axes, rgb, None)
     np.testing.assert_array_equal(content.array, array)
 
@@ -114,7 +114,7 @@ def test_transparency_is_left_out(tmp_path, compression, too_large):
     tifffile.imwrite(
         path, array, photometric="rgb", extrasamples=["unassalpha"], compression=compression
     )
-    content = read_tiff(path)
+    content = read_image(path)
     assert (content.axes, content.rgb) == ("YXC", True)
     np.testing.assert_array_equal(np.asarray(content.array), array[..., :3])
 
@@ -130,7 +130,7 @@ def test_transparency_is_left_out(tmp_path, compression, too_large):
 def test_large_files_stay_on_the_disk(tmp_path, stack, too_large, options):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, stack.astype(np.uint16), **options)
-    content = read_tiff(path)
+    content = read_image(path)
     assert isinstance(content.array, np.memmap) or not isinstance(content.array, np.ndarray)
     got = read_plane(content.array, content.axes, (1, 0), slice(10, 60), slice(100, 130))
     assert isinstance(got, np.ndarray)
@@ -141,7 +141,7 @@ def test_a_lazy_file_is_closed_when_it_is_no_longer_used(tmp_path, stack, too_la
     """Warnings are errors here, so an unclosed file would fail the test."""
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, stack, compression="zlib", photometric="minisblack")
-    content = read_tiff(path)
+    content = read_image(path)
     assert content.array[0, 0, 3, 4] == stack[0, 0, 3, 4]
     del content
     gc.collect()
@@ -154,7 +154,7 @@ def test_the_largest_level_of_a_pyramid_is_read(tmp_path, stack, too_large):
     with tifffile.TiffWriter(path, ome=True) as writer:
         writer.write(plane, subifds=1, compression="zlib", tile=(64, 64), metadata={"axes": "YX"})
         writer.write(plane[::2, ::2], subfiletype=1, compression="zlib", tile=(64, 64))
-    np.testing.assert_array_equal(np.asarray(read_tiff(path).array[:]), plane)
+    np.testing.assert_array_equal(np.asarray(read_image(path).array[:]), plane)
 
 
 def test_the_dots_per_inch_of_a_printer_are_no_pixel_size(tmp_path):
@@ -162,9 +162,9 @@ def test_the_dots_per_inch_of_a_printer_are_no_pixel_size(tmp_path):
     plane = np.zeros((20, 30), np.uint8)
     for resolution, unit in (((72, 72), "inch"), ((118, 118), "centimeter")):
         tifffile.imwrite(path, plane, resolution=resolution, resolutionunit=unit)
-        assert read_tiff(path).pixel_size is None
+        assert read_image(path).pixel_size is None
     tifffile.imwrite(path, plane, resolution=(40000, 40000), resolutionunit="centimeter")
-    content = read_tiff(path)
+    content = read_image(path)
     assert content.pixel_size == pytest.approx((0.25, 0.25))
     assert content.unit == "micrometer"
 
@@ -172,9 +172,9 @@ def test_the_dots_per_inch_of_a_printer_are_no_pixel_size(tmp_path):
 def test_bool_and_big_endian(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.eye(16, dtype=bool))
-    assert read_tiff(path).array.dtype == bool
+    assert read_image(path).array.dtype == bool
     tifffile.imwrite(path, np.arange(64, dtype=">u2").reshape(8, 8), byteorder=">")
-    np.testing.assert_array_equal(read_tiff(path).array, np.arange(64).reshape(8, 8))
+    np.testing.assert_array_equal(read_image(path).array, np.arange(64).reshape(8, 8))
 
 
 def test_axes_that_an_image_here_cannot_have_are_refused(tmp_path):
@@ -182,4 +182,4 @@ def test_axes_that_an_image_here_cannot_have_are_refused(tmp_path):
     array = np.zeros((2, 20, 30, 3), np.uint8)  # colours of two channels
     tifffile.imwrite(path, array, photometric="rgb", metadata={"axes": "CYXS"})
     with pytest.raises(ValueError, match=r"CYXS.*Save the part that you need"):
-        read_tiff(path)
+        read_image(path)

@@ -1,0 +1,137 @@
+"""The table of formats: which endings they have, which module reads and writes them, and what it needs installed."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.data.axes import ArrayLike
+from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.image_file import ImageFile
+
+__all__ = ["FORMATS", "IMAGE_SUFFIXES", "Content", "Format", "format_of", "image_stem"]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is to be written.
+
+    Attributes
+    ----------
+    array
+        numpy, dask or zarr array; read plane by plane.
+    axes
+        Names of its axes.
+    dtype
+        Element type in the file.
+    labels
+        Whether it holds label values; else probabilities, uncertainty or an image.
+    geometry
+        Where its pixels lie, for formats that can say it.
+    classes
+        Names and colours of label values, for formats that can hold them.
+    source
+        The image that the labels belong to; its header is kept by formats that have one to keep.
+    """
+
+    array: ArrayLike
+    axes: str
+    dtype: np.dtype[np.generic]
+    labels: bool
+    geometry: Geometry | None = None
+    classes: tuple[ClassInfo, ...] = ()
+    source: Path | None = None
+
+
+class FormatModule(Protocol):
+    """What the module of a format offers; ``write`` and ``check`` only where the format is written."""
+
+    def read(self, path: Path, *, as_labels: bool) -> ImageFile:
+        """Read a file that is there.
+
+        Raises ValueError with a sentence for what an image or label file here cannot be; what its library raises for damaged files
+        may come through as RuntimeError, ValueError or OSError.
+        """
+        ...
+
+    def write(self, path: Path, content: Content, *, overwrite: bool) -> Path:
+        """Write through `atomic`, or refuse as `check` does."""
+        ...
+
+    def check(self, path: Path, axes: str, dtype: np.dtype[np.generic] | None) -> None:
+        """Raise ValueError with a sentence when the format cannot hold such an array; dtype None: not known yet."""
+        ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Attributes
+    ----------
+    name
+        What people call it.
+    endings
+        Endings of its files in lower case, with the dot; compound ones before their parts.
+    module
+        Name of its module beside this one.
+    extra
+        Extra of this package that installs what the module imports; empty when that is always there.
+    folder
+        Whether such an image is a folder.
+    writes
+        Whether labels can be written in it.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    module: str
+    extra: str = ""
+    folder: bool = False
+    writes: bool = False
+
+    def load(self) -> FormatModule:
+        """Import the module.
+
+        Raises
+        ------
+        ValueError
+            When what it needs is not installed, with the command that installs it.
+        """
+        try:
+            module = importlib.import_module(f"{__package__}.{self.module}")
+        except ModuleNotFoundError as error:
+            if not self.extra or (error.name or "").startswith("napari_sam2_adapters"):
+                raise
+            raise ValueError(
+                f"{self.name} files need {error.name}, which is not installed. "
+                f"Install it with: pip install 'napari-sam2-adapters[{self.extra}]'"
+            ) from error
+        return cast("FormatModule", module)
+
+
+FORMATS = (
+    Format("TIFF", (".ome.tif", ".ome.tiff", ".tif", ".tiff"), "tiff", writes=True),
+    Format("PNG", (".png",), "picture", writes=True),
+    Format("JPEG", (".jpg", ".jpeg"), "picture"),
+)
+
+IMAGE_SUFFIXES = tuple(ending for entry in FORMATS for ending in entry.endings)
+
+
+def format_of(path: Path) -> Format | None:
+    """The format of a file by its ending; None for a file that is no image."""
+    name = path.name.lower()
+    return next((entry for entry in FORMATS if name.endswith(entry.endings)), None)
+
+
+def image_stem(path: Path) -> str:
+    """Name of a file without its ending, ``.ome.tif`` counting as one."""
+    found = format_of(path)
+    ending = next((e for e in found.endings if path.name.lower().endswith(e)), "") if found else ""
+    return path.name[: -len(ending)] if ending else path.stem
