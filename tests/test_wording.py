@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, Settings, TrainConfig
-from napari_sam2_adapters.wording import counted, describe_errors, did_you_mean
+from napari_sam2_adapters.wording import counted, describe_errors, did_you_mean, shortened
 
 
 def told(kind: type[Settings], **values: object) -> str:
@@ -21,6 +21,12 @@ def test_nouns_follow_their_number() -> None:
         "1,200 images",
     ]
     assert [counted(n, "class", "classes") for n in (1, 2)] == ["1 class", "2 classes"]
+
+
+def test_a_long_text_loses_its_middle() -> None:
+    assert shortened("a" * 40) == "a" * 40
+    assert shortened("abcdefghij", 5) == "ab…ij"
+    assert len(shortened("x" * 500)) == 40
 
 
 @pytest.mark.parametrize(

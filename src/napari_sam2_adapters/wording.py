@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-__all__ = ["counted", "describe_errors", "did_you_mean"]
+__all__ = ["counted", "describe_errors", "did_you_mean", "shortened"]
 
 # pydantic's kinds of findings, which speak to programmers.
 _WANTED = {
@@ -39,6 +39,13 @@ _LONGEST_VALUE = 80
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """The number with its noun: ``1 image``, ``1,200 images``; a plural that is not made with an s is given."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def shortened(text: str, most: int = 40) -> str:
+    """The text with its middle left out where it has more than ``most`` letters."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}…{text[len(text) - (most - most // 2 - 1) :]}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -81,13 +81,17 @@ def test_a_folder_from_its_preview_to_a_result_in_the_viewer(dock, viewer, qtbot
     assert not dock.open_button.isEnabled()
     run(dock, qtbot)
     assert "5 of 6 images done, 1 failed" in dock.status.text()
-    assert column(dock, 1) == ["failed earlier", *["done earlier"] * 5]
+    assert column(dock, 1) == ["failed", *["done"] * 5]
     assert "cannot be read" in column(dock, 3)[0]
     assert "class 1" in column(dock, 3)[1]
     assert "Retry failed" in dock.reason.text()
     assert dock.open_button.isEnabled()
     assert (images / "segmented" / "report.csv").is_file()
 
+    result = dock.table.model().index(1, 3).data(Qt.ItemDataRole.ToolTipRole)
+    assert str(images / "segmented" / "cell 0.tif") in result
+    dock.table.activated.emit(dock.table.model().index(0, 0))
+    assert dock.status.text().startswith("broken.tif failed: broken.tif cannot be read")
     dock.table.activated.emit(dock.table.model().index(2, 0))
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=WAIT_MS)
     image, labels = viewer.layers
@@ -116,12 +120,14 @@ def test_cancel_and_continue(dock, qtbot, images) -> None:
     counts = dock.table.records.counts()
     assert counts["done"] >= 1
     assert counts["pending"] >= 1
+    assert {*column(dock, 1)} <= {"done", "failed", "waiting"}  # nothing was done earlier
     assert dock.start_button.text() == "Continue"
     before = {p.name: p.stat().st_mtime_ns for p in (images / "segmented").glob("*.tif")}
     run(dock, qtbot)
     assert dock.table.records.counts()["done"] == 5
     after = {p.name: p.stat().st_mtime_ns for p in (images / "segmented").glob("*.tif")}
     assert before.items() < after.items()  # nothing was done twice
+    assert "done earlier" in column(dock, 1)
 
 
 def test_other_settings_need_consent(dock, qtbot, images) -> None:
@@ -176,6 +182,19 @@ def test_images_can_be_looked_at_without_an_adapter(viewer, qtbot, images) -> No
     dock.table.activated.emit(dock.table.model().index(1, 0))
     qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=WAIT_MS)
     dock.close()
+
+
+def test_results_get_the_width_that_names_leave(dock, qtbot, images) -> None:
+    dock.form.folder.path = images
+    ready(dock, qtbot)
+    dock.table.resize(500, 200)
+    width = dock.table.viewport().width()
+    (images / f"{'a long name ' * 10}.tif").write_bytes((images / "cell 0.tif").read_bytes())
+    dock.look()
+    ready(dock, qtbot)
+    assert dock.table.columnWidth(0) == round(0.35 * width)
+    assert dock.table.columnWidth(3) > 0.25 * width
+    assert dock.table.textElideMode() == Qt.TextElideMode.ElideMiddle
 
 
 def test_the_table_sorts_by_what_is_meant(dock, qtbot, images) -> None:

@@ -97,9 +97,19 @@ class TestAdapters:
         other = next(n for n in names(dock) if n != names(dock)[0])
         monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: (other, True))
         dock.adapters.buttons["rename"].click()
-        qtbot.waitUntil(lambda: "already" in dock.status.text(), timeout=WAIT_MS)
+        assert "already" in dock.status.text()
         assert len(list_adapters()) == 2
-        assert "already" in log_path().read_text(encoding="utf-8")
+        assert "Traceback" not in log_path().read_text(encoding="utf-8")
+
+    def test_a_name_that_cannot_be_is_refused_in_one_short_sentence(
+        self, dock: Models, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        typed = "a/" + "very long " * 60
+        monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: (typed, True))
+        dock.adapters.buttons["rename"].click()
+        assert "cannot be called 'a/very long" in dock.status.text()
+        assert len(dock.status.text()) < 200
+        assert "Traceback" not in log_path().read_text(encoding="utf-8")
 
     def test_copying_and_exporting(
         self, dock: Models, qtbot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

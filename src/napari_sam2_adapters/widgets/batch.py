@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from napari.utils.notifications import show_info
+from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QSizePolicy
 
@@ -13,7 +14,7 @@ from napari_sam2_adapters.batch.job import BatchJob
 from napari_sam2_adapters.batch.records import ItemRecord
 from napari_sam2_adapters.data.io import read_image, read_labels
 from napari_sam2_adapters.widgets.batches.batch_form import BatchForm
-from napari_sam2_adapters.widgets.batches.batch_table import BatchTable
+from napari_sam2_adapters.widgets.batches.batch_table import BatchTable, reason_of
 from napari_sam2_adapters.widgets.batches.batch_work import (
     BatchEnd,
     BatchState,
@@ -68,6 +69,7 @@ class BatchFolder(Dock):
             "folder",
         )
         self.conflict = ""
+        self._finished: set[tuple[str, ...]] = set()
         self._survey = Question(self)
         self._opening = Question(self)
         self._quiet = QTimer(self)
@@ -113,6 +115,7 @@ class BatchFolder(Dock):
             return
         self.progress.setRange(0, 0)
         self.status.setText("Loading the network …")
+        self._finished.clear()
         self.job.start(segment_batch, job, self.form.options.settings)
 
     def open_folder(self) -> None:
@@ -121,7 +124,12 @@ class BatchFolder(Dock):
             open_path(self.form.results)
 
     def open_result(self, record: ItemRecord) -> None:
-        """Open an image with its labels, or bring forward the layers that show them."""
+        """Open an image with its labels, or bring forward the layers that show them; of one that failed, say why."""
+        if record.status == "failed":
+            reason = f"{record.item.source.name} failed: {reason_of(record)}"
+            self.status.setText(reason)
+            show_warning(reason)
+            return
         shown = find_loaded(self.viewer, record.item.source)
         labels = record.item.outputs.get("labels") if record.status == "done" else None
         result = None if labels is None else find_loaded(self.viewer, labels)
@@ -179,7 +187,13 @@ class BatchFolder(Dock):
 
     def _take_survey(self, found: tuple[tuple[ItemRecord, ...], str]) -> None:
         if not self.job.running:
-            self._show(*found)
+            records, conflict = found
+            # what the run has just done was not done earlier for who saw it happen
+            fresh = (
+                replace(record, earlier=False) if _key(record) in self._finished else record
+                for record in records
+            )
+            self._show(tuple(fresh), conflict)
 
     def _miss_survey(self, reason: str) -> None:
         self._show((), "")
@@ -197,6 +211,8 @@ class BatchFolder(Dock):
             self.table.records.show_all(state.records)
         for record in state.records:
             self.table.take(record)
+            if record.status in ("done", "failed") and not record.earlier:
+                self._finished.add(_key(record))
         self.progress.setRange(0, _STEPS)
         self.progress.setValue(round(_STEPS * state.share))
         counts = self.table.records.counts()
@@ -240,6 +256,11 @@ def _summary(records: tuple[ItemRecord, ...] | list[ItemRecord]) -> str:
         if number:
             parts.append(f"{number} {status}")
     return ", ".join(parts) + "."
+
+
+def _key(record: ItemRecord) -> tuple[str, ...]:
+    """What an image and its results are known by in another look at the folder."""
+    return (record.item.image, *map(str, record.item.outputs.values()))
 
 
 def _listed(job: BatchJob) -> tuple[tuple[ItemRecord, ...], str]:

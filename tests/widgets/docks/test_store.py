@@ -9,6 +9,7 @@ from napari_sam2_adapters.widgets.docks.store import (
     import_adapter,
     list_adapters,
     new_adapter_path,
+    new_copy_path,
     read_adapters,
     rename_adapter,
     to_bin,
@@ -83,6 +84,12 @@ class TestCopying:
         path = adapter("a", b"1")
         assert copy_adapter(path, path, overwrite=True) == path
         assert path.read_bytes() == b"1"
+
+    @pytest.mark.parametrize("copied", ["a", "a-copy", "a-copy-2"])
+    def test_a_copy_of_a_copy_is_numbered(self, copied: str) -> None:
+        paths = [adapter(name) for name in ("a", "a-copy", "a-copy-2")]
+        (source,) = (path for path in paths if path.name == f"{copied}{SUFFIX}")
+        assert new_copy_path(source).name == f"a-copy-3{SUFFIX}"
 
 
 class TestReading:

@@ -7,18 +7,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from napari_sam2_adapters.batch.records import ItemRecord
 from napari_sam2_adapters.widgets.docks.words import duration
 
-__all__ = ["BatchTable", "RecordModel"]
+__all__ = ["BatchTable", "RecordModel", "reason_of"]
 
 _IMAGE, _STATUS, _TIME, _RESULT = range(4)
 _HEADINGS = ("Image", "Status", "Time", "Result")
 # Told from the ground of both themes.
 _COLOURS = {"done": "#2e9e5b", "failed": "#d9534f", "running": "#3b8ee0"}
+_IMAGE_SHARE = 0.35
+"""Most of the width that names of images take; the results have the rest."""
 _ORDER = ("running", "failed", "pending", "done")
 
 
@@ -98,20 +100,22 @@ class BatchTable(QTableView):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setWordWrap(False)
         self.setShowGrid(False)
         self.setMinimumHeight(180)
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
         header = self.horizontalHeader()
-        header.setSectionResizeMode(_IMAGE, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(_RESULT, QHeaderView.ResizeMode.Stretch)
         widths = self.fontMetrics()
         self.setColumnWidth(_STATUS, widths.horizontalAdvance("done earlier") + 18)
         self.setColumnWidth(_TIME, widths.horizontalAdvance("888 min") + 14)
-        self.setToolTip("Double-click an image to open it with its result.")
+        self.setToolTip(
+            "Double-click an image to open it with its result, or to hear why it has none."
+        )
         self.activated.connect(self._open)
+        self.records.modelReset.connect(self._share_width)
 
     def take(self, record: ItemRecord) -> None:
         """Show a record, and bring the image that is begun into sight."""
@@ -119,6 +123,18 @@ class BatchTable(QTableView):
         if row is not None and record.status == "running" and not record.tiles:
             index = self._sorted.mapFromSource(self.records.index(row, _IMAGE))
             self.scrollTo(index)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """Give names the width that they need, and results the rest."""
+        super().resizeEvent(event)
+        self._share_width()
+
+    def _share_width(self) -> None:
+        needed = max(
+            self.sizeHintForColumn(_IMAGE), self.horizontalHeader().sectionSizeHint(_IMAGE)
+        )
+        most = round(_IMAGE_SHARE * self.viewport().width())
+        self.setColumnWidth(_IMAGE, min(needed + 8, most))
 
     def _open(self, index: QModelIndex) -> None:
         self.chosen.emit(self.records.records[self._sorted.mapToSource(index).row()])
@@ -150,8 +166,7 @@ def _status(record: ItemRecord) -> str:
 def _result(record: ItemRecord) -> str:
     """Share of each class, or what went wrong."""
     if record.status == "failed":
-        # The name stands in the row already, and the folder is that of all.
-        return record.reason.replace(str(record.item.source), record.item.source.name)
+        return reason_of(record)
     if not record.pixels:
         return ""
     total = sum(record.pixels.values()) or 1
@@ -161,13 +176,19 @@ def _result(record: ItemRecord) -> str:
     return f"{'⚠ ' if record.notices else ''}{shares}"
 
 
+def reason_of(record: ItemRecord) -> str:
+    """Why an image failed; its folder is that of all."""
+    return record.reason.replace(str(record.item.source), record.item.source.name)
+
+
 def _percent(share: float) -> str:
     return "0 %" if share == 0 else "<1 %" if share < 0.01 else f"{100 * share:.0f} %"
 
 
 def _whole_result(record: ItemRecord) -> str:
-    """All that is told of an image, a line each."""
-    lines = [record.reason, *record.notices]
+    """All that is told of an image, a line each; of one that is done, with the place of its result."""
+    place = str(record.item.outputs["labels"]) if record.status == "done" else ""
+    lines = [record.reason, place, *record.notices]
     if record.pixels:
         lines += [f"{name}: {number:,} px" for name, number in record.pixels.items()]
     return "\n".join(line for line in lines if line)

@@ -26,6 +26,8 @@ from qtpy.QtGui import QDesktopServices
 __all__ = ["log_error", "log_path", "logger", "open_log", "open_path", "show_failure", "told"]
 
 _PACKAGE = "napari_sam2_adapters"
+_HEARD = ("tifffile",)
+"""Libraries that say what they find in a file; without a log of ours it would go to the terminal."""
 _EXPECTED = (ValueError, OSError, MemoryError)
 """Errors whose text is a sentence for the user."""
 _MOST_BYTES = 1_000_000
@@ -47,7 +49,8 @@ def logger() -> logging.Logger:
         for handler in [h for h in log.handlers if isinstance(h, RotatingFileHandler)]:
             if Path(handler.baseFilename) == path.absolute():
                 return log
-            log.removeHandler(handler)
+            for heard in (log, *map(logging.getLogger, _HEARD)):
+                heard.removeHandler(handler)
             handler.close()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +65,8 @@ def logger() -> logging.Logger:
         file.setFormatter(
             logging.Formatter("%(asctime)s %(levelname)s [%(threadName)s] %(message)s")
         )
-        log.addHandler(file)
+        for heard in (log, *map(logging.getLogger, _HEARD)):
+            heard.addHandler(file)
         log.setLevel(logging.INFO)
         if _on_notification not in notification_manager.notification_ready.callbacks:
             notification_manager.notification_ready.connect(_on_notification)

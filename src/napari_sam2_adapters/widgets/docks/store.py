@@ -15,6 +15,7 @@ import platformdirs
 from qtpy.QtCore import QFile
 
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch
+from napari_sam2_adapters.wording import shortened
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
@@ -28,8 +29,10 @@ __all__ = [
     "import_adapter",
     "list_adapters",
     "new_adapter_path",
+    "new_copy_path",
     "read_adapters",
     "rename_adapter",
+    "renamed_path",
     "to_bin",
 ]
 
@@ -38,6 +41,7 @@ SUFFIX = ".adapter.safetensors"
 _MOST_LETTERS = 120
 _REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 """What some file system does not take in a name."""
+_COPY = re.compile(r"-copy(-\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,11 @@ def new_adapter_path(title: str) -> Path:
     return _free_path(stem)
 
 
+def new_copy_path(path: Path) -> Path:
+    """A free name for a copy: ``cells-copy``, then ``cells-copy-2``, whichever of the two is copied."""
+    return new_adapter_path(f"{_COPY.sub('', adapter_title(path))}-copy")
+
+
 def adapter_title(path: Path) -> str:
     """What an adapter is called: its file's name without the ending."""
     return path.name.removesuffix(SUFFIX)
@@ -126,8 +135,8 @@ def read_adapters(paths: Sequence[Path]) -> tuple[SavedAdapter, ...]:
     return tuple(found)
 
 
-def rename_adapter(path: Path, title: str) -> Path:
-    """Give an adapter another name in its folder.
+def renamed_path(path: Path, title: str) -> Path:
+    """What an adapter's file would be called with another title.
 
     Raises
     ------
@@ -140,9 +149,20 @@ def rename_adapter(path: Path, title: str) -> Path:
     # A name that differs in case only is the same file where the file system does not tell the two apart.
     if target.exists() and not target.samefile(path):
         raise FileExistsError(
-            f"There is an adapter called {adapter_title(target)!r} already. Choose another name."
+            f"There is an adapter called {shortened(adapter_title(target))!r} already. Choose another name."
         )
-    return path.rename(target)
+    return target
+
+
+def rename_adapter(path: Path, title: str) -> Path:
+    """Give an adapter another name in its folder.
+
+    Raises
+    ------
+    ValueError, FileExistsError
+        As `renamed_path`.
+    """
+    return path.rename(renamed_path(path, title))
 
 
 def copy_adapter(source: Path, target: Path, *, overwrite: bool = False) -> Path:
@@ -213,7 +233,7 @@ def _checked(title: str) -> str:
     plain = title.strip().removesuffix(SUFFIX)
     if not plain or plain.startswith(".") or len(plain) > _MOST_LETTERS or _REFUSED.search(plain):
         raise ValueError(
-            f"An adapter cannot be called {title!r}. A name has 1 to {_MOST_LETTERS} letters, does not begin with a full stop, "
+            f"An adapter cannot be called {shortened(title)!r}. A name has 1 to {_MOST_LETTERS} letters, does not begin with a full stop, "
             'and has none of < > : " / \\ | ? * in it.'
         )
     return plain

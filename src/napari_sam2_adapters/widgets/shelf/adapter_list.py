@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QFileSystemWatcher, Qt, QTimer, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
@@ -29,9 +30,10 @@ from napari_sam2_adapters.widgets.docks.store import (
     copy_adapter,
     import_adapter,
     list_adapters,
-    new_adapter_path,
+    new_copy_path,
     read_adapters,
     rename_adapter,
+    renamed_path,
     to_bin,
 )
 from napari_sam2_adapters.widgets.shelf.adapter_card import adapter_card
@@ -107,14 +109,21 @@ class AdapterList(QWidget):
             return
         old = adapter_title(adapter.path)
         title, agreed_ = QInputDialog.getText(self, "Rename adapter", "Its new name:", text=old)
-        if agreed_ and title.strip() != old:
+        if not agreed_ or title.strip() == old:
+            return
+        try:
+            renamed_path(adapter.path, title)
+        except (ValueError, FileExistsError) as refusal:  # what was typed is no error for the log
+            show_warning(str(refusal))
+            self.said.emit(str(refusal))
+        else:
             self._file(f"Renamed {old}.", rename_adapter, adapter.path, title)
 
     def duplicate(self) -> None:
         """Copy the chosen adapter within the folder, under a free name."""
         adapter = self.chosen
         if adapter is not None:
-            target = new_adapter_path(f"{adapter_title(adapter.path)} copy")
+            target = new_copy_path(adapter.path)
             self._file(f"Copied to {adapter_title(target)}.", copy_adapter, adapter.path, target)
 
     def export(self) -> None:
