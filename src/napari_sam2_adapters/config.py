@@ -33,7 +33,7 @@ __all__ = [
 AdapterKind = Literal["hp", "lw", "lora"]
 PositionMode = Literal["hybrid", "peg"]
 DecoderMode = Literal["frozen", "heads", "full"]
-RecipeName = Literal["interactive", "paper"]
+RecipeName = Literal["interactive", "upright", "paper"]
 LossName = Literal["ce_dice", "paper", "composite", "thin"]
 
 # Okabe and Ito's palette: told apart by readers of every colour vision.
@@ -169,7 +169,8 @@ class TrainConfig(Settings):
         RecipeName,
         Field(
             title="Recipe",
-            description="interactive: minutes, from few strokes; paper: Adam 1e-4, cosine, for dense labels.",
+            description="interactive: minutes, from few strokes; upright: the same for images that all lie the same way "
+            "round, such as MR, CT or fundus, where left and right tell; paper: Adam 1e-4, cosine, for dense labels.",
         ),
     ] = "interactive"
     loss: Annotated[
@@ -267,7 +268,7 @@ class PredictConfig(Settings):
         bool,
         Field(
             title="Flip and turn",
-            description="Average over flips and turns: 8 times slower, steadier.",
+            description="Average over flips and turns: 8 times slower, steadier; not for adapters of the recipe upright.",
         ),
     ] = False
     probabilities: Annotated[

@@ -7,13 +7,19 @@ from skimage.data import astronaut
 from napari_sam2_adapters.data.augment import (
     augment_interactive,
     augment_paper,
+    augment_upright,
     center_crop,
     interactive_source_size,
     paper_source_size,
+    upright_source_size,
 )
 from napari_sam2_adapters.data.samples import load_sample
 
-RECIPES = [(augment_interactive, interactive_source_size), (augment_paper, paper_source_size)]
+RECIPES = [
+    (augment_interactive, interactive_source_size),
+    (augment_upright, upright_source_size),
+    (augment_paper, paper_source_size),
+]
 
 
 def generator(seed=0):
@@ -117,6 +123,16 @@ def test_the_generator_decides_everything(augment, source_size):
     assert torch.equal(first, augment(image, labels, 64, numbers)[0])
     assert torch.equal(second, augment(image, labels, 64, numbers)[0])
     assert not torch.equal(first, second)
+
+
+def test_upright_keeps_left_left_and_up_up():
+    side = upright_source_size(64)
+    image, labels = coordinates(side)
+    numbers = generator(4)
+    for _ in range(20):
+        rows, columns = augment_upright(image, labels, 64, numbers)[0]
+        assert (rows[-8:].mean() - rows[:8].mean()) > 0.2
+        assert (columns[:, -8:].mean() - columns[:, :8].mean()) > 0.2
 
 
 def test_the_input_is_left_alone():

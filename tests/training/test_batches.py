@@ -8,7 +8,9 @@ import torch
 from napari_sam2_adapters.training.batches import BatchSource
 
 
-@pytest.mark.parametrize("settings", [{}, {"recipe": "paper"}, {"augment": False}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"recipe": "upright"}, {"recipe": "paper"}, {"augment": False}]
+)
 def test_batches_have_the_form_of_the_contract(coins, quick, settings: dict[str, object]) -> None:
     images, labels = BatchSource(coins(), quick(**settings)).draw()
     assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)

@@ -17,12 +17,15 @@ from napari_sam2_adapters.metrics import UNLABELLED
 __all__ = [
     "augment_interactive",
     "augment_paper",
+    "augment_upright",
     "center_crop",
     "interactive_source_size",
     "paper_source_size",
+    "upright_source_size",
 ]
 
 SMALLEST_SCALE, LARGEST_SCALE = 0.75, 1.33
+_TILT_DEGREES = 15
 _GAIN = 0.2
 _CHANNEL_GAIN = 0.05
 _SHIFT = 0.1
@@ -33,6 +36,11 @@ _NOISE = 0.03
 def interactive_source_size(size: int) -> int:
     """Side of the crop that :func:`augment_interactive` needs so that its smallest scale opens nothing."""
     return math.ceil(size / SMALLEST_SCALE)
+
+
+def upright_source_size(size: int) -> int:
+    """Side of the crop that :func:`augment_upright` needs so that neither its smallest scale nor its tilt opens anything."""
+    return math.ceil(interactive_source_size(size) * _tilted(1.0, _TILT_DEGREES))
 
 
 def paper_source_size(size: int) -> int:
@@ -70,11 +78,20 @@ def augment_interactive(
     image, labels = _flip_or_not(image, labels, generator)
     quarters = int(torch.randint(4, (1,), generator=generator))
     image, labels = image.rot90(quarters, (-2, -1)), labels.rot90(quarters, (-2, -1))
-    scale = math.exp(_uniform(generator, math.log(SMALLEST_SCALE), math.log(LARGEST_SCALE)))
-    image, labels = center_crop(image, labels, max(1, round(size / scale)))
-    image = transforms.resize(image, [size, size], antialias=True)
-    labels = transforms.resize(labels[None], [size, size], InterpolationMode.NEAREST_EXACT)[0]
-    return _shade(image, generator).contiguous(), labels.contiguous()
+    return _zoom_and_shade(image, labels, size, generator)
+
+
+def augment_upright(
+    image: Tensor, labels: Tensor, size: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Tilt by up to 15°, zoom by 0.75 to 1.33, and shade mildly: left stays left and up stays up.
+
+    Takes, gives and raises what :func:`augment_interactive` does. S is best :func:`upright_source_size` of the
+    size; else corners open, which are 0 in the image and unlabelled.
+    """
+    _check(image, labels)
+    image, labels = _turn(image, labels, _uniform(generator, -_TILT_DEGREES, _TILT_DEGREES))
+    return _zoom_and_shade(image, labels, size, generator)
 
 
 def augment_paper(
@@ -86,11 +103,7 @@ def augment_paper(
     size; else corners open, which are 0 in the image and unlabelled.
     """
     _check(image, labels)
-    angle = _uniform(generator, -90, 90)
-    image = transforms.rotate(image, angle, InterpolationMode.BILINEAR, fill=[0.0])
-    labels = transforms.rotate(
-        labels[None], angle, InterpolationMode.NEAREST, fill=[float(UNLABELLED)]
-    )[0]
+    image, labels = _turn(image, labels, _uniform(generator, -90, 90))
     image, labels = _flip_or_not(image, labels, generator)
     # what lies farther than this from the centre may have been opened by the turn
     safe = max(size, math.floor(min(labels.shape) / math.sqrt(2)))
@@ -113,6 +126,30 @@ def center_crop(image: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tenso
         top, left = max(0, top), max(0, left)
     rows, columns = slice(top, top + size), slice(left, left + size)
     return image[:, rows, columns], labels[rows, columns]
+
+
+def _turn(image: Tensor, labels: Tensor, degrees: float) -> tuple[Tensor, Tensor]:
+    """Both turned about their centre; what opens is 0 in the image and unlabelled."""
+    turned = transforms.rotate(image, degrees, InterpolationMode.BILINEAR, fill=[0.0])
+    return turned, transforms.rotate(
+        labels[None], degrees, InterpolationMode.NEAREST, fill=[float(UNLABELLED)]
+    )[0]
+
+
+def _tilted(side: float, degrees: float) -> float:
+    """Side of the smallest square that holds a square of this side, turned by this angle."""
+    return side * (math.cos(math.radians(degrees)) + math.sin(math.radians(degrees)))
+
+
+def _zoom_and_shade(
+    image: Tensor, labels: Tensor, size: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The middle of both, zoomed to ``size``, with the image shaded."""
+    scale = math.exp(_uniform(generator, math.log(SMALLEST_SCALE), math.log(LARGEST_SCALE)))
+    image, labels = center_crop(image, labels, max(1, round(size / scale)))
+    image = transforms.resize(image, [size, size], antialias=True)
+    labels = transforms.resize(labels[None], [size, size], InterpolationMode.NEAREST_EXACT)[0]
+    return _shade(image, generator).contiguous(), labels.contiguous()
 
 
 def _flip_or_not(

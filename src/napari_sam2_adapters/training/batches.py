@@ -13,8 +13,10 @@ from napari_sam2_adapters.config import RecipeName, TrainConfig
 from napari_sam2_adapters.data.augment import (
     augment_interactive,
     augment_paper,
+    augment_upright,
     interactive_source_size,
     paper_source_size,
+    upright_source_size,
 )
 from napari_sam2_adapters.data.dataset import Dataset
 from napari_sam2_adapters.data.sampling import CropSampler
@@ -25,6 +27,7 @@ Augment = Callable[[Tensor, Tensor, int, torch.Generator], tuple[Tensor, Tensor]
 
 _AUGMENTS: dict[RecipeName, tuple[Augment, Callable[[int], int]]] = {
     "interactive": (augment_interactive, interactive_source_size),
+    "upright": (augment_upright, upright_source_size),
     "paper": (augment_paper, paper_source_size),
 }
 

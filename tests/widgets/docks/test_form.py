@@ -34,7 +34,11 @@ def test_controls_have_the_bounds_and_words_of_the_settings(qtbot) -> None:
     assert (crop.minimum(), crop.maximum()) == (32, 2048)
     assert crop.toolTip() == TrainConfig.model_fields["crop_size_px"].description
     recipe = form.findChild(QComboBox, "recipe")
-    assert [recipe.itemData(i) for i in range(recipe.count())] == ["interactive", "paper"]
+    assert [recipe.itemData(i) for i in range(recipe.count())] == [
+        "interactive",
+        "upright",
+        "paper",
+    ]
     crop.setValue(230)  # not a multiple of 32
     assert form.settings.crop_size_px == 224
 

@@ -14,6 +14,7 @@ from napari_sam2_adapters.config import (
     AdapterKind,
     ClassInfo,
     ModelConfig,
+    RecipeName,
     TrainConfig,
     describe_errors,
 )
@@ -54,6 +55,11 @@ _ADVANCED_TRAIN = (
     "seed",
 )
 _ADVANCED_MODEL = ("decoder", "position", "reduction", "lora_rank", "lora_dropout", "input_scale")
+_RECIPES: dict[RecipeName, str] = {
+    "interactive": "For most images: they may lie any way round.",
+    "upright": "For images that all lie the same way round, such as MR, CT or fundus: left and right then tell structures apart.",
+    "paper": "As published: slow, for many densely labelled images.",
+}
 
 
 class TrainingForm(QWidget):
@@ -78,6 +84,7 @@ class TrainingForm(QWidget):
         self.backbone, self.backbone_line = DropDown(), sentence("Looking for backbones …")
         self.backbone.addItem(ModelConfig().backbone, ModelConfig().backbone)
         self.plain = SettingsForm(TrainConfig(), ("recipe", "steps"))
+        self.recipe_line = sentence()
         self.advanced_train = SettingsForm(TrainConfig(), _ADVANCED_TRAIN)
         self.advanced_model = SettingsForm(ModelConfig(), _ADVANCED_MODEL)
         self.advanced = QCollapsible("Advanced", expandedIcon="▾", collapsedIcon="▸")
@@ -89,7 +96,9 @@ class TrainingForm(QWidget):
         self.backbone.currentIndexChanged.connect(self._say_backbone)
         for form in (self.plain, self.advanced_train, self.advanced_model):
             form.changed.connect(self.changed)
+        self.plain.changed.connect(self._say_recipe)
         self._say_adapter()
+        self._say_recipe()
 
     @property
     def model(self) -> ModelConfig:
@@ -171,6 +180,7 @@ class TrainingForm(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
         layout.addWidget(self.plain)
+        layout.addWidget(self.recipe_line)
         layout.addWidget(self.plan.label)
         layout.addWidget(self.advanced)
 
@@ -190,6 +200,9 @@ class TrainingForm(QWidget):
     def _say_adapter(self) -> None:
         self.adapter_line.setText(ADAPTERS[self.adapter.currentData()][1])
         self.changed.emit()
+
+    def _say_recipe(self) -> None:
+        self.recipe_line.setText(_RECIPES[self.plain.settings.recipe])
 
     def _say_backbone(self) -> None:
         offer = self._offers.get(self.backbone.currentData())
