@@ -128,11 +128,14 @@ def test_it_can_be_paused(dock, viewer, qtbot, two_halves) -> None:
     qtbot.waitUntil(lambda: dock.progress.value() >= 1, timeout=WAIT_MS)
     dock.pause_button.click()
     assert dock.pause_button.text() == "Continue"
+    assert dock.status.text().startswith("Paused")
     qtbot.wait(1000)
     step = dock.progress.value()
     qtbot.wait(1000)
     assert dock.progress.value() == step
+    assert dock.status.text().startswith("Paused")  # also after what was on its way
     dock.pause_button.click()
+    assert dock.status.text() == "Going on …"
     qtbot.waitUntil(lambda: dock.progress.value() > step, timeout=WAIT_MS)
 
 
@@ -162,7 +165,7 @@ def test_closing_the_dock_asks_and_loses_nothing(
     from napari_sam2_adapters.widgets import finetune
     from napari_sam2_adapters.widgets.docks import leaving
 
-    monkeypatch.setattr(leaving, "agreed", lambda *_: agree)
+    monkeypatch.setattr(leaving, "agreed", lambda *_, **__: agree)
 
     image, strokes = two_halves
     viewer.add_image(image)
@@ -174,13 +177,14 @@ def test_closing_the_dock_asks_and_loses_nothing(
     qtbot.waitUntil(lambda: ready(dock), timeout=WAIT_MS)
     dock.start_button.click()
     qtbot.waitUntil(lambda: dock.progress.value() >= 1, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=WAIT_MS)  # with our preview
     viewer.window.remove_dock_widget(frame)
     if not agree:
         step = dock.progress.value()
         qtbot.waitUntil(lambda: dock.progress.value() > step, timeout=WAIT_MS)
         assert dock.isVisibleTo(dock.window())
         assert frame_of(dock).windowTitle() == "Fine-tune (napari-sam2-adapters)"
-        monkeypatch.setattr(leaving, "agreed", lambda *_: True)
+        monkeypatch.setattr(leaving, "agreed", lambda *_, **__: True)
         viewer.window.remove_dock_widget(frame_of(dock))
     qtbot.waitUntil(lambda: not dock.job.running, timeout=WAIT_MS)
     assert dock.fine_tuned.resumable
@@ -188,6 +192,8 @@ def test_closing_the_dock_asks_and_loses_nothing(
         [dock.fine_tuned.path] if dock.fine_tuned.verdict.keep else []
     )
     assert list((adapters_home.parent / "runs").glob("*/checkpoint.safetensors"))
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=WAIT_MS)
+    assert not any(OURS in layer.metadata for layer in viewer.layers)
     dock.deleteLater()
 
 

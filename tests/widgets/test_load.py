@@ -229,6 +229,49 @@ def test_label_files_of_a_folder_are_found_by_name(dock, viewer, qtbot, tmp_path
     assert [type(layer).__name__ for layer in viewer.layers] == ["Image", "Labels"] * 3
 
 
+def test_labels_given_as_an_image_are_offered_as_labels(dock, viewer, qtbot, tmp_path) -> None:
+    labels = np.zeros((20, 30), np.uint16)
+    labels[4:9], labels[12:15] = 1, 3
+    for place in ("cell_mask.tif", "masks/cell.tif", "raw/cell.tif", "raw/unmasked.tif"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        size = {"resolution": (2.0, 2.0), "metadata": {"unit": "um"}}
+        tifffile.imwrite(tmp_path / place, labels, imagej=True, **size)
+        dock.form.folder.path = tmp_path / place
+        settled(dock, qtbot)
+        assert dock.form.as_labels.isVisibleTo(dock) == ("raw" not in place)
+    dock.form.folder.path = tmp_path / "cell_mask.tif"
+    settled(dock, qtbot)
+    dock.form.as_labels.click()
+    assert dock.form.on_it.isHidden()
+    load(dock, qtbot)
+    (layer,) = viewer.layers
+    assert type(layer).__name__ == "Labels"
+    np.testing.assert_array_equal(layer.data, labels)
+    np.testing.assert_allclose(layer.scale, (0.5, 0.5))
+    assert list(layer.features["index"]) == [1, 3]
+
+
+def test_grey_values_in_a_folder_called_labels_stay_an_image(dock, qtbot, tmp_path) -> None:
+    (tmp_path / "labels").mkdir()
+    tifffile.imwrite(tmp_path / "labels" / "a.tif", np.arange(600, dtype=np.uint16).reshape(20, 30))
+    dock.form.folder.path = tmp_path / "labels" / "a.tif"
+    settled(dock, qtbot)
+    assert not dock.form.as_labels.isVisibleTo(dock)
+
+
+@pytest.mark.parametrize("number", [32, 33])
+def test_more_nameless_values_than_a_training_takes_are_objects(
+    dock, viewer, qtbot, tmp_path, number
+) -> None:
+    values = np.arange(1, number + 1, dtype=np.uint16).reshape(1, -1).repeat(20, axis=0)
+    tifffile.imwrite(tmp_path / "cell_labels.tif", values)
+    dock.form.folder.path = tmp_path / "cell_labels.tif"
+    settled(dock, qtbot)
+    dock.form.as_labels.click()
+    load(dock, qtbot)
+    assert ("class" in viewer.layers[0].features) == (number == 32)
+
+
 def test_labels_that_do_not_fit_are_refused(dock, viewer, qtbot, tmp_path) -> None:
     tifffile.imwrite(tmp_path / "labels.tif", np.zeros((5, 5), np.uint8))
     dock.form.folder.path = write_sections(tmp_path / "block", 3)

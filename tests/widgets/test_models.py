@@ -131,7 +131,7 @@ class TestAdapters:
         (tmp_path / f"mine{SUFFIX}").write_bytes(b"theirs")
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "mine"), ""))
         dock.adapters.buttons["export"].click()
-        qtbot.waitUntil(lambda: "is there already" in dock.status.text(), timeout=WAIT_MS)
+        qtbot.waitUntil(lambda: "exists already" in dock.status.text(), timeout=WAIT_MS)
         assert (tmp_path / f"mine{SUFFIX}").read_bytes() == b"theirs"
 
     def test_deleting_asks_and_uses_the_bin(

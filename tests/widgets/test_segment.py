@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from napari_sam2_adapters.models.model_file import load_adapter
 from napari_sam2_adapters.widgets.docks import arrays
 from napari_sam2_adapters.widgets.docks.arrays import new_label_array
 from napari_sam2_adapters.widgets.docks.results import OURS
+from napari_sam2_adapters.widgets.docks.trained import TRAINED
 from napari_sam2_adapters.widgets.segment import Segment
 
 WAIT_MS = 60_000
@@ -90,8 +93,8 @@ def test_another_adapter_starts_with_an_empty_layer(
     viewer.add_image(two_halves[0])
     viewer.dims.set_point(0, 0)
     run(dock, qtbot)
-    saved_adapter("another", seed=3)
-    qtbot.waitUntil(lambda: dock.adapter.models.currentText() == "another", timeout=WAIT_MS)
+    dock.open_model(saved_adapter("another", seed=3))
+    assert dock.adapter.models.currentText() == "another"
     qtbot.waitUntil(lambda: dock.header is not None, timeout=WAIT_MS)
     viewer.dims.set_point(0, 2)
     run(dock, qtbot)
@@ -132,13 +135,12 @@ def test_the_wrong_number_of_channels_is_said(dock, viewer, qtbot, saved_adapter
     viewer.add_image(np.zeros((64, 64, 3), np.uint8), rgb=True)
     qtbot.waitUntil(lambda: "3 channel" in dock.reason.text(), timeout=WAIT_MS)
     assert not dock.start_button.isEnabled()
-    saved_adapter("colour", input_channels=3)
+    dock.open_model(saved_adapter("colour", input_channels=3))
     qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
 
 
 def test_the_channel_axis_is_found_by_its_length(dock, viewer, qtbot, saved_adapter) -> None:
-    saved_adapter("two", input_channels=2)
-    qtbot.waitUntil(lambda: dock.adapter.models.currentText() == "two", timeout=WAIT_MS)
+    dock.open_model(saved_adapter("two", input_channels=2))
     viewer.add_image(np.random.default_rng(0).random((2, 64, 64)))
     qtbot.waitUntil(lambda: dock.image.channel_axis == 0, timeout=WAIT_MS)
     run(dock, qtbot)
@@ -162,6 +164,49 @@ def test_a_damaged_file_is_said_and_not_run(dock, viewer, qtbot, tmp_path) -> No
     dock.open_model(broken)
     qtbot.waitUntil(lambda: "damaged" in dock.adapter.card.text(), timeout=WAIT_MS)
     assert not dock.start_button.isEnabled()
+
+
+def texts(dock: Segment) -> set[str]:
+    return {dock.adapter.models.itemText(row) for row in range(dock.adapter.models.count())}
+
+
+def test_new_files_are_listed_and_the_choice_stays(
+    dock, viewer, qtbot, saved_adapter, adapters_home
+) -> None:
+    viewer.add_image(np.zeros((64, 64)))
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    saved_adapter("newer", seed=1)
+    (adapters_home / "bad.adapter.safetensors").write_bytes(b"no")
+    wanted = {"cells", "newer", "bad – cannot be used"}
+    qtbot.waitUntil(lambda: texts(dock) == wanted, timeout=WAIT_MS)
+    assert dock.adapter.models.currentText() == "cells"
+    assert dock.start_button.isEnabled()
+
+
+def test_the_first_choice_is_one_that_can_be_used(
+    make_napari_viewer_proxy, qtbot, saved_adapter, adapters_home
+) -> None:
+    good = saved_adapter("good")
+    bad = adapters_home / "bad.adapter.safetensors"
+    bad.write_bytes(b"no")
+    os.utime(good, (1, 1))
+    dock = Segment(make_napari_viewer_proxy())
+    qtbot.addWidget(dock)
+    qtbot.waitUntil(lambda: dock.header is not None, timeout=WAIT_MS)
+    assert dock.model == good
+    assert dock.adapter.models.itemText(0) == "bad – cannot be used"
+    dock.close()
+
+
+def test_the_adapter_just_trained_is_chosen(dock, qtbot, saved_adapter) -> None:
+    qtbot.waitUntil(lambda: dock.header is not None, timeout=WAIT_MS)
+    trained = saved_adapter("trained", seed=1)
+    os.utime(trained, (1, 1))  # not because it is the newest
+    TRAINED.finished.emit(trained)
+    assert dock.model == trained
+    qtbot.waitUntil(lambda: dock.header is not None, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: texts(dock) == {"cells", "trained"}, timeout=WAIT_MS)
+    assert dock.model == trained
 
 
 def test_without_adapters_it_says_where_to_get_one(make_napari_viewer_proxy, qtbot) -> None:

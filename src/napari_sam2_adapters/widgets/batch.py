@@ -50,6 +50,7 @@ class BatchFolder(Dock):
         The napari viewer.
     """
 
+    closing_title = "A batch is running"
     closing_question = (
         "A batch is at work. Stop it and close napari? The next start goes on where it ended."
     )

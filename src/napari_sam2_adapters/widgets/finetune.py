@@ -19,6 +19,7 @@ from napari_sam2_adapters.widgets.docks.dock import (
     show_dock,
 )
 from napari_sam2_adapters.widgets.docks.leaving import Leaving
+from napari_sam2_adapters.widgets.docks.trained import TRAINED
 from napari_sam2_adapters.widgets.docks.words import duration
 from napari_sam2_adapters.widgets.fine_tuning.course import Course
 from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
@@ -46,6 +47,7 @@ from napari_sam2_adapters.widgets.fine_tuning.training_form import TrainingForm
 __all__ = ["FineTune"]
 
 _START_TIP = "Train an adapter on the painted pixels."
+_PAUSED = "Paused; Continue goes on from here."
 
 
 class FineTune(Dock):
@@ -57,6 +59,7 @@ class FineTune(Dock):
         The napari viewer.
     """
 
+    closing_title = "Training is running"
     closing_question = (
         "An adapter is being trained. Stop it, keep the best so far, and close napari?"
     )
@@ -75,7 +78,8 @@ class FineTune(Dock):
             self,
             napari_viewer,
             self.job,
-            question="An adapter is being trained. Stop it and keep the best so far?",
+            title=self.closing_title,
+            question="An adapter is being trained. Stop it, keep the best so far, and close the dock?",
             answer="Stop and close",
             save=self.autosave.end,
             release=self._release,
@@ -127,8 +131,10 @@ class FineTune(Dock):
             ask_and_save(self, self.fine_tuned)
 
     def segment(self) -> None:
-        """Bring the Segment dock to the front, opened if need be; it chooses the newest adapter itself."""
-        show_dock(self.viewer, "Segment")
+        """Bring the Segment dock to the front, opened if need be, with the adapter just trained."""
+        dock = show_dock(self.viewer, "Segment")
+        if self.fine_tuned is not None and self.fine_tuned.path is not None:
+            dock.open_model(self.fine_tuned.path)
 
     def open_saved(self) -> None:
         """List the saved copies of labels."""
@@ -160,6 +166,10 @@ class FineTune(Dock):
         self.progress.setVisible(running)
         if self.job.stopping:
             self.status.setText("Stopping after this step …")
+        elif running and self.job.paused:
+            self.status.setText(_PAUSED)
+        elif running and self.status.text() == _PAUSED:
+            self.status.setText("Going on …")
         if not running:
             self.training.show_plan()
 
@@ -175,7 +185,7 @@ class FineTune(Dock):
     def event(self, event: QEvent) -> bool:
         """Know the name under which napari has the dock."""
         if event.type() == QEvent.Type.ParentChange and isinstance(self.parent(), QDockWidget):
-            self._leaving.title = self.parent().windowTitle()
+            self._leaving.name = self.parent().windowTitle()
         return bool(super().event(event))
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 (Qt's name)
@@ -201,6 +211,8 @@ class FineTune(Dock):
         self.autosave.end()
         self.autosave.stop()
         self.seen.stop()
+        if self._leaving.window_there:  # a window that closes takes its layers along
+            self.course.remove_previews()
         self.data.stop_following()
         self.resume.stop()
 
@@ -269,7 +281,7 @@ class FineTune(Dock):
     def _take_update(self, update: Update) -> None:
         self.course.look()
         if isinstance(update, Said):
-            self.status.setText(update.message)
+            self._say(update.message)
         elif isinstance(update, Learned):
             self._take_progress(update)
         elif isinstance(update, Previewed):
@@ -283,13 +295,19 @@ class FineTune(Dock):
         self.progress.setValue(last.step)
         left = "" if learned.seconds_left is None else f", {duration(learned.seconds_left)} left"
         self.progress.setFormat(f"step {last.step} of {last.steps}{left}")
-        if not self.job.stopping:
-            score = self.course.outcome.mean_sentence()
-            self.status.setText(f"Loss {last.loss:.3f}{score}.")
+        self._say(f"Loss {last.loss:.3f}{self.course.outcome.mean_sentence()}.")
+
+    def _say(self, news: str) -> None:
+        """Say how it goes, unless it is about to stop or to pause after the step in work."""
+        if not (self.job.stopping or self.job.paused):
+            self.status.setText(news)
 
     def _take_result(self, result: FineTuned) -> None:
         self.fine_tuned = result
         self.training.start.offer_trained(result)
         self.course.take_result(result)
-        kept = f" Kept as {result.path.name}: Segment has it now." if result.path else ""
+        kept = ""
+        if result.path:
+            kept = f" Kept as {result.path.name}: Segment has it now."
+            TRAINED.finished.emit(result.path)
         self.status.setText(result.verdict.sentence + kept)

@@ -27,6 +27,7 @@ class Load(Dock):
     """
 
     uses_torch = False
+    closing_title = "Images are being loaded"
     closing_question = "Images are still being loaded. Stop that, and close napari?"
 
     def __init__(self, napari_viewer: Any) -> None:

@@ -36,6 +36,7 @@ class Models(Dock):
         The napari viewer.
     """
 
+    closing_title = "A backbone is being fetched"
     closing_question = "A backbone is being fetched. Stop it, keep what has come, and close napari?"
 
     def __init__(self, napari_viewer: Any) -> None:

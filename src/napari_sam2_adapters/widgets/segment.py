@@ -55,6 +55,7 @@ class Segment(Dock):
         The napari viewer.
     """
 
+    closing_title = "Segmenting is under way"
     closing_question = "Segment is still at work. Stop it, keep what is done, and close napari?"
 
     def __init__(self, napari_viewer: Any) -> None:

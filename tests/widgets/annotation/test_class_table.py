@@ -2,6 +2,7 @@ import pytest
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.widgets.annotation.class_table import ClassTable
+from napari_sam2_adapters.widgets.docks.marking import WRONG
 
 CLASSES = (ClassInfo(value=1, name="a", color="#112233"), ClassInfo(value=2, name="b"))
 
@@ -30,6 +31,19 @@ def test_an_empty_or_taken_name_is_put_back(table) -> None:
         table.item(1, 1).setText(wrong)
         assert table.item(1, 1).text() == "b"
     assert table.classes == CLASSES
+
+
+def test_a_name_that_is_taken_is_said_and_marked_until_the_next_one(table, qtbot) -> None:
+    with qtbot.waitSignal(table.name_refused, timeout=1000) as told:
+        table.item(1, 1).setText("a")
+    assert told.args == [
+        "Another class is called “a” already, so “b” keeps its name. Type another one."
+    ]
+    mark = table.item(1, 1).foreground().color()
+    assert mark.name() == WRONG
+    assert table.item(0, 1).foreground().color() != mark
+    table.item(1, 1).setText("c")
+    assert table.item(1, 1).foreground().color() != mark
 
 
 def test_a_click_chooses_the_class_to_paint_with(table, qtbot) -> None:

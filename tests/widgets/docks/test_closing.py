@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox, QPushButton
 
@@ -51,7 +51,7 @@ def job(qtbot):
 
 
 def guarded(window: QMainWindow, job: Job) -> ClosingGuard:
-    guard = ClosingGuard(window, job, "Stop it?")
+    guard = ClosingGuard(window, job, "It is running", "Stop it?")
     guard.watch(window)
     return guard
 
@@ -79,13 +79,15 @@ def test_who_does_not_agree_keeps_the_window_and_the_work(
     window: QMainWindow, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    monkeypatch.setattr(closing, "agreed", lambda *words: bool(asked.append(words[1:])))
+    monkeypatch.setattr(
+        closing, "agreed", lambda *words, title, **_: bool(asked.append((*words[1:], title)))
+    )
     guard = guarded(window, job)
     job.start(work)
     event = ByHand()
     assert guard.eventFilter(window, event)
     assert not event.isAccepted()
-    assert asked == [("Close", "Stop it?")]
+    assert asked == [("Stop and close", "Stop it?", "It is running")]
     assert job.running
     assert not job.stopping
 
@@ -93,7 +95,7 @@ def test_who_does_not_agree_keeps_the_window_and_the_work(
 def test_who_agrees_waits_for_the_end(
     window: QMainWindow, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(closing, "agreed", lambda *_: True)
+    monkeypatch.setattr(closing, "agreed", lambda *_, **__: True)
     guard, results = guarded(window, job), []
     job.ended.connect(results.append)
     job.start(work)
@@ -127,3 +129,27 @@ def test_a_question_is_answered_by_its_button(
 
     QTimer.singleShot(100, answer)
     assert agreed(window, "Download", "Now?", details="156 MB") is expected
+
+
+@pytest.mark.parametrize("by_key", [True, False])
+def test_the_question_says_what_is_the_case_and_escape_goes_on(
+    window: QMainWindow, by_key: bool, qtbot
+) -> None:
+    def answer() -> None:
+        (box,) = (w for w in QApplication.topLevelWidgets() if isinstance(w, QMessageBox))
+        assert box.windowTitle() == "Training is running"
+        named = {push.text().replace("&", ""): push for push in box.findChildren(QPushButton)}
+        assert set(named) == {"Stop and close", "Keep it running"}
+        if by_key:
+            qtbot.keyClick(box, Qt.Key.Key_Escape)
+        else:
+            named["Keep it running"].click()
+
+    QTimer.singleShot(100, answer)
+    assert not agreed(
+        window,
+        "Stop and close",
+        "Stop it?",
+        title="Training is running",
+        otherwise="Keep it running",
+    )

@@ -45,13 +45,14 @@ def parts(qtbot):
         dock,
         viewer,
         job,
+        title="Busy",
         question="?",
         answer="Stop",
         save=lambda: done.append("saved"),
         release=lambda: done.append("released"),
     )
     leaving.watch(window)
-    leaving.title = "Fine-tune"
+    leaving.name = "Fine-tune"
     window.show()
     yield window, dock, job, leaving, viewer, done
     job.stop()
@@ -71,7 +72,7 @@ def test_a_window_that_stays_open_keeps_its_dock_alive(parts, qtbot) -> None:
 @pytest.mark.parametrize("agree", [True, False])
 def test_a_dock_that_is_taken_out_at_work_asks(parts, qtbot, monkeypatch, agree) -> None:
     window, dock, job, leaving, viewer, done = parts
-    monkeypatch.setattr(module, "agreed", lambda *_: agree)
+    monkeypatch.setattr(module, "agreed", lambda *_, **__: agree)
     job.start(busy)
     window.takeCentralWidget()
     leaving.taken_out()

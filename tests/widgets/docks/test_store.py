@@ -69,7 +69,7 @@ class TestCopying:
         source, target = adapter("a", b"1"), tmp_path / f"b{SUFFIX}"
         assert copy_adapter(source, target) == target
         target.write_bytes(b"2")
-        with pytest.raises(FileExistsError, match="is there already"):
+        with pytest.raises(FileExistsError, match="exists already"):
             copy_adapter(source, target)
         assert target.read_bytes() == b"2"
         copy_adapter(source, target, overwrite=True)

@@ -175,6 +175,38 @@ def test_a_class_without_pixels_is_deleted_at_once(form, qtbot) -> None:
     assert [info.value for info in form.book.classes] == [1, 2]
 
 
+def test_a_class_that_is_painted_nowhere_is_named(form, qtbot) -> None:
+    form.viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
+    layer = form.viewer.add_labels(strokes(), name="strokes")
+    settled(form, qtbot)
+    assert form.book.note.isHidden()
+    form.book.add()
+    form.book.table.item(2, 1).setText("axon")
+    assert settled(form, qtbot) == ""  # two classes are enough to learn
+    assert form.book.note.text().startswith("“axon” is painted nowhere yet")
+    layer.data = np.where(layer.data == 2, 0, layer.data)
+    assert "“class 2” and “axon” are painted nowhere yet" in settled(form, qtbot)
+    form.book.table.item(2, 1).setText("class 2")
+    assert "is called “class 2” already" in form.book.note.text()
+    form.book.table.item(2, 1).setText("myelin")
+    assert "“myelin” are painted nowhere" in form.book.note.text()
+
+
+def test_a_pair_with_nothing_painted_says_so_and_stops_nobody(form, qtbot) -> None:
+    for name in ("a", "b"):
+        form.viewer.add_image(np.zeros((20, 30), np.uint8), name=name)
+    form.viewer.add_labels(strokes(), name="a strokes")
+    form.viewer.add_labels(np.zeros((20, 30), np.uint8), name="b strokes")
+    form.find_button.click()
+    assert settled(form, qtbot) == ""
+    lines = {row.image.layer.name: row.problem_line for row in form.rows}
+    assert lines["a"].isHidden()
+    assert lines["b"].text().startswith("Nothing is painted here yet")
+    form.zero.setCurrentIndex(1)
+    assert settled(form, qtbot) == ""
+    assert lines["b"].isHidden()
+
+
 def test_number_keys_pick_classes_only_while_painting(form, qtbot) -> None:
     form.viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
     layer = form.viewer.add_labels(strokes(one=4, two=9), name="strokes")

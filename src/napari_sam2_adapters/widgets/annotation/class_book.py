@@ -18,10 +18,11 @@ from napari_sam2_adapters.widgets.annotation.class_names import (
     join_classes,
     name_classes,
     next_class,
+    unpainted_classes,
 )
 from napari_sam2_adapters.widgets.annotation.class_table import ClassTable
 from napari_sam2_adapters.widgets.annotation.number_keys import NumberKeys
-from napari_sam2_adapters.widgets.docks.dock import button
+from napari_sam2_adapters.widgets.docks.dock import button, sentence
 
 __all__ = ["ClassBook"]
 
@@ -56,7 +57,10 @@ class ClassBook(QWidget):
             "Delete the chosen class; asks what becomes of its pixels.",
             self.delete,
         )
+        self.note = sentence()
+        self._refusal = ""
         self._lay_out()
+        self.table.name_refused.connect(self._take_refusal)
         self.table.classes_changed.connect(self._write)
         self.table.class_chosen.connect(self._paint_with)
         self.table.itemSelectionChanged.connect(self._refresh_buttons)
@@ -93,10 +97,13 @@ class ClassBook(QWidget):
         if layers:
             classes = join_classes([classes, classes_of_layer(layers[0], values, zero_is)])
         before = self.classes
+        if classes != before:
+            self._refusal = ""
         self.table.show_classes(classes, totals, on_slice)
         if [info.value for info in before] != [info.value for info in self.classes]:
             self.keys.refresh()
             self._follow_selected()
+        self._refresh_note()
         self._refresh_buttons()
 
     def add(self) -> None:
@@ -139,7 +146,21 @@ class ClassBook(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
+        layout.addWidget(self.note)
         layout.addLayout(row)
+
+    def _take_refusal(self, reason: str) -> None:
+        self._refusal = reason
+        self._refresh_note()
+
+    def _refresh_note(self) -> None:
+        """Say why a name was not taken; else what is named but painted nowhere, once something is painted."""
+        unpainted = unpainted_classes(self.classes, self._totals)
+        note = self._refusal
+        if not note and unpainted and any(self._totals.values()):
+            note = f"{unpainted} painted nowhere yet and will not be learnt: paint a few strokes."
+        self.note.setText(note)
+        self.note.setVisible(bool(note))
 
     def _follow(self, layers: Sequence[Labels]) -> None:
         for layer in [known for known in self._layers if known not in layers]:
@@ -178,10 +199,12 @@ class ClassBook(QWidget):
         self._write_classes(self.classes)
 
     def _write_classes(self, classes: tuple[ClassInfo, ...]) -> None:
+        self._refusal = ""
         for layer in self._layers:
             name_classes(layer, classes)
         self.table.show_classes(classes, self._totals, self._on_slice, at_once=True)
         self.keys.refresh()
+        self._refresh_note()
         self._refresh_buttons()
         self.changed.emit()
 

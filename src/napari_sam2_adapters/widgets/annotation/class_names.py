@@ -19,8 +19,10 @@ __all__ = [
     "join_classes",
     "name_classes",
     "next_class",
+    "unpainted_classes",
 ]
 
+_MOST_NAMED = 3
 _NAME_COLUMNS = ("class", "name", "label")
 
 
@@ -101,6 +103,16 @@ def name_classes(layer: Labels, classes: Sequence[ClassInfo]) -> None:
     colors: dict[int | None, Any] = {None: "#ffffff", 0: "transparent"}
     colors |= {info.value: info.color for info in classes if info.value > 0}
     layer.colormap = DirectLabelColormap(color_dict=colors)
+
+
+def unpainted_classes(classes: Sequence[ClassInfo], totals: Mapping[int, int]) -> str:
+    """Who among the classes has no pixel, to begin a sentence: ``“axon” is``, ``“axon” and “myelin” are``; empty for none."""
+    names = [f"“{info.name}”" for info in classes if info.value and not totals.get(info.value)]
+    if len(names) > _MOST_NAMED:
+        names = [*names[: _MOST_NAMED - 1], f"{len(names) - _MOST_NAMED + 1} other classes"]
+    if len(names) < 2:
+        return "".join(f"{name} is" for name in names)
+    return f"{', '.join(names[:-1])} and {names[-1]} are"
 
 
 def _unnamed(values: list[int]) -> tuple[ClassInfo, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qtpy.QtCore import QEvent, QModelIndex, Qt, Signal
-from qtpy.QtGui import QColor, QPainter, QShowEvent
+from qtpy.QtGui import QBrush, QColor, QPainter, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.widgets.docks.marking import WRONG
 
 __all__ = ["ClassTable"]
 
@@ -48,6 +49,7 @@ class ClassTable(QTableWidget):
 
     classes_changed = Signal()
     class_chosen = Signal(int)
+    name_refused = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, len(_HEADERS), parent)
@@ -159,12 +161,26 @@ class ClassTable(QTableWidget):
             return
         name = item.text().strip()[:80]
         others = [info.name for i, info in enumerate(self._classes) if i != item.row()]
+        self.mark_name(None)
         if not name or name in others:  # scores go by name, so names are unique
+            old = self._classes[item.row()].name
+            self.mark_name(item.row())
             self.blockSignals(True)
-            item.setText(self._classes[item.row()].name)
+            item.setText(old)
             self.blockSignals(False)
+            taken = f"Another class is called “{name}” already" if name else "A class needs a name"
+            self.name_refused.emit(f"{taken}, so “{old}” keeps its name. Type another one.")
             return
         self._change(item.row(), name=name)
+
+    def mark_name(self, row: int | None) -> None:
+        """Mark the name in a row as one that was not taken, and no other one."""
+        self.blockSignals(True)
+        for number in range(self.rowCount()):
+            wrong = QBrush(QColor(WRONG)) if number == row else None
+            self.item(number, _NAME).setData(Qt.ItemDataRole.ForegroundRole, wrong)
+        self.blockSignals(False)
+        self.viewport().update()
 
     def _choose_color(self, row: int, column: int) -> None:
         if column != _COLOR:

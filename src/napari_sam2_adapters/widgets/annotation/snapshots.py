@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import time
 import zipfile
@@ -17,12 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.axes import ArrayLike
 from napari_sam2_adapters.widgets.docks.store import adapters_folder
@@ -119,21 +119,20 @@ def write_snapshot(path: Path, layer: LabelsToSave, session: str = "") -> int:
         Checksum over pixels, name and classes: what has the same one need not be saved again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    about = _describe(layer, session)
-    try:
-        with part.open("wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-                planes, crc = _write_planes(archive, layer.labels)
-                about |= {"planes": planes, "pixels": sum(plane["pixels"] for plane in planes)}
-                archive.writestr("about.json", json.dumps(about))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    about, crcs = _describe(layer, session), []
+
+    def fill(file: BinaryIO) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            planes, crc = _write_planes(archive, layer.labels)
+            crcs.append(crc)
+            pixels = sum(plane["pixels"] for plane in planes)
+            archive.writestr(
+                "about.json", json.dumps({**about, "planes": planes, "pixels": pixels})
+            )
+
+    write_atomically(path, fill, overwrite=True)
     kept = {key: about[key] for key in ("name", "classes", "placement", "shape")}
-    return zlib.crc32(json.dumps(kept, sort_keys=True).encode(), crc)
+    return zlib.crc32(json.dumps(kept, sort_keys=True).encode(), crcs[0])
 
 
 def read_snapshot(path: Path, into: Any = None) -> tuple[SavedLabels, Any]:

@@ -21,13 +21,13 @@ class ClosingGuard(QObject):
         The widget whose work it is.
     job
         The work.
-    question
-        What to ask.
+    title, question
+        What is the case, and what to ask.
     """
 
-    def __init__(self, dock: QWidget, job: Job, question: str) -> None:
+    def __init__(self, dock: QWidget, job: Job, title: str, question: str) -> None:
         super().__init__(dock)
-        self._job, self._question = job, question
+        self._job, self._title, self._question = job, title, question
         self._window: QWidget | None = None
         self._closing = False
 
@@ -48,12 +48,20 @@ class ClosingGuard(QObject):
             event.ignore()
             return True
         # A script that closes the window, or napari after its own question, is not asked again.
-        asked = event.spontaneous()
-        if self._job.running and asked and not agreed(self._window, "Close", self._question):
+        if self._job.running and event.spontaneous() and not self._may_stop():
             event.ignore()
             return True
         self._end_work()
         return False
+
+    def _may_stop(self) -> bool:
+        return agreed(
+            self._window,
+            "Stop and close",
+            self._question,
+            title=self._title,
+            otherwise="Keep it running",
+        )
 
     def _end_work(self) -> None:
         """Stop the work and wait for its result, with the window alive."""
@@ -69,13 +77,21 @@ class ClosingGuard(QObject):
         self._closing = False
 
 
-def agreed(parent: QWidget, answer: str, question: str, *, details: str = "") -> bool:
-    """Ask a question that is answered by a button with this text, or by Cancel."""
-    box = QMessageBox(QMessageBox.Icon.Question, "SAM2 adapters", question, parent=parent)
+def agreed(
+    parent: QWidget | None,
+    answer: str,
+    question: str,
+    *,
+    details: str = "",
+    title: str = "SAM2 adapters",
+    otherwise: str = "Cancel",
+) -> bool:
+    """Ask a question that is answered by a button with this text, or by another one, which Escape presses too."""
+    box = QMessageBox(QMessageBox.Icon.Question, title, question, parent=parent)
     box.setInformativeText(details)
     box.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     yes = box.addButton(answer, QMessageBox.ButtonRole.AcceptRole)
-    box.addButton(QMessageBox.StandardButton.Cancel)
+    box.setEscapeButton(box.addButton(otherwise, QMessageBox.ButtonRole.RejectRole))
     box.setDefaultButton(yes)
     box.exec()
     return box.clickedButton() is yes

@@ -72,6 +72,7 @@ class Dock(QWidget):
     machine_known = Signal(object)
     uses_torch = True
     """Whether the work needs PyTorch; a dock without it opens faster and does not look at the device."""
+    closing_title = "Work is under way"
     closing_question = "This dock is still at work. Stop it, keep what is done, and close napari?"
 
     def __init__(self, viewer: Any) -> None:
@@ -82,7 +83,7 @@ class Dock(QWidget):
         apply_preferences()
         self.job = Job(self, uses_torch=self.uses_torch)
         self.job.failed.connect(show_failure)
-        self._guard = ClosingGuard(self, self.job, self.closing_question)
+        self._guard = ClosingGuard(self, self.job, self.closing_title, self.closing_question)
         self._machine_question = Question(self)
         self._machine_question.answered.connect(self._take_machine)
         self._machine_question.failed.connect(self._miss_machine)

@@ -25,8 +25,8 @@ class Leaving(QObject):
         The napari viewer.
     job
         Its work.
-    question, answer
-        What to ask when it is closed at work, and the button that agrees.
+    title, question, answer
+        What is the case and what to ask when it is closed at work, and the button that agrees.
     save
         Saves what is not yet saved, without waiting; called whenever the window is about to close.
     release
@@ -34,8 +34,8 @@ class Leaving(QObject):
 
     Attributes
     ----------
-    title
-        Name of the dock in napari's window.
+    name
+        Of the dock in napari's window.
     """
 
     _held: ClassVar[set[QWidget]] = set()
@@ -47,6 +47,7 @@ class Leaving(QObject):
         viewer: Any,
         job: Job,
         *,
+        title: str,
         question: str,
         answer: str,
         save: Callable[[], None],
@@ -54,12 +55,17 @@ class Leaving(QObject):
     ) -> None:
         super().__init__(dock)
         self._dock, self._viewer, self._job = dock, viewer, job
-        self._question, self._answer = question, answer
+        self._title, self._question, self._answer = title, question, answer
         self._save, self._release = save, release
         self._window: QWidget | None = None
-        self.title = ""
-        self._going = self._released = False
+        self.name = ""
+        self._going = self._released = self._window_gone = False
         job.state_changed.connect(self._go_when_done)
+
+    @property
+    def window_there(self) -> bool:
+        """Whether the window that the dock was in is still open."""
+        return not self._window_gone
 
     def watch(self, window: QWidget) -> None:
         """Clean up when this window closes."""
@@ -96,11 +102,18 @@ class Leaving(QObject):
     def _look_again(self) -> None:
         """The window may still be there, because somebody said no."""
         if self._window is not None and not self._window.isVisible():
+            self._window_gone = True
             self.go()
 
     def _ask(self) -> None:
-        if self._job.running and not agreed(self._dock, self._answer, self._question):
-            self._viewer.window.add_dock_widget(self._dock, name=self.title, area="right")
+        if self._job.running and not agreed(
+            self._dock,
+            self._answer,
+            self._question,
+            title=self._title,
+            otherwise="Keep it running",
+        ):
+            self._viewer.window.add_dock_widget(self._dock, name=self.name, area="right")
             self._held.discard(self._dock)
         else:
             self.go()

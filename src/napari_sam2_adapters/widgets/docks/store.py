@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 from qtpy.QtCore import QFile
 
+from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch
 from napari_sam2_adapters.wording import shortened
 
@@ -177,15 +177,10 @@ def copy_adapter(source: Path, target: Path, *, overwrite: bool = False) -> Path
         target = target.with_name(target.name.removesuffix(".safetensors") + SUFFIX)
     if target.exists() and target.samefile(source):
         return target
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} is there already. Choose another name.")
-    part = target.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        shutil.copyfile(source, part)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-    return target
+    with source.open("rb") as content:
+        return write_atomically(
+            target, lambda file: shutil.copyfileobj(content, file), overwrite=overwrite
+        )
 
 
 def import_adapter(source: Path) -> Path:

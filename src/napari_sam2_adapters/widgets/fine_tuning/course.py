@@ -82,6 +82,12 @@ class Course(QWidget):
         self.wish = Wish()
         self.look()
 
+    def remove_previews(self) -> None:
+        """Take away our layers of previews, which nobody brings up to date any more; one that was painted in stays."""
+        for one in self._previews:
+            one.remove()
+        self._previews, self._last = [], None
+
     def look(self) -> None:
         """Tell the worker what is on show; done with each report, so it follows slider and camera."""
         self.wish.place = self._place() if self.preview.isChecked() else None

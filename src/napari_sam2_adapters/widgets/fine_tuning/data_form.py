@@ -17,6 +17,7 @@ from napari_sam2_adapters.widgets.annotation.class_names import (
     ZeroIs,
     name_classes,
     next_class,
+    unpainted_classes,
 )
 from napari_sam2_adapters.widgets.annotation.pair_row import PairRow, describe_labels
 from napari_sam2_adapters.widgets.annotation.pairing import guess_pairs
@@ -243,8 +244,18 @@ class DataForm(QWidget):
         field, reason = row.problem()
         if not reason:
             field, reason = self._clash(number)
-        row.mark(field, reason, say=len(self.rows) > 1)  # one pair says it once, above the button
+        # one pair says it once, above the button
+        row.mark(field, reason or self._unpainted(row), say=len(self.rows) > 1)
         return reason
+
+    def _unpainted(self, row: PairRow) -> str:
+        """That nothing is learnt from a pair, to be said beside it; it is in nobody's way."""
+        painted = any(number for value, number in row.counter.totals.items() if value > 0)
+        if painted or not row.counter.complete or self.zero_is == "background":
+            return ""
+        return (
+            "Nothing is painted here yet, so nothing is learnt from this pair: paint a few strokes."
+        )
 
     def _clash(self, number: int) -> tuple[QWidget | None, str]:
         """What does not go with the pairs before."""
@@ -272,10 +283,11 @@ class DataForm(QWidget):
                 "one value."
             )
         if len(self.classes) < 2:
-            return (
-                "Only one class is labelled, but it takes two to tell apart. Paint some background with another value, "
-                "or say that 0 is background."
-            )
+            unpainted = unpainted_classes(self.book.classes, self.totals)
+            mend = "Paint some background with another value"
+            if unpainted:
+                mend = f"{unpainted} painted nowhere yet: paint a few strokes"
+            return f"Only one class is labelled, but it takes two to tell apart. {mend}, or say that 0 is background."
         return ""
 
     def _guess_labels(self, event: object = None) -> None:

@@ -14,7 +14,7 @@ from napari_sam2_adapters.widgets.docks.layers import (
     current_plane,
     visible_region,
 )
-from napari_sam2_adapters.widgets.docks.results import put_labels
+from napari_sam2_adapters.widgets.docks.results import is_own, put_labels
 from napari_sam2_adapters.widgets.fine_tuning.messages import Place, Previewed
 
 __all__ = ["PreviewLayer"]
@@ -108,6 +108,11 @@ class PreviewLayer:
             layers.move(layers.index(self._layer), layers.index(below))
         if active is not None and active in layers:
             layers.selection.active = active
+
+    def remove(self) -> None:
+        """Take our layer out of the viewer, unless somebody has painted in it: it is theirs then."""
+        if self._layer is not None and self._layer in self._viewer.layers and is_own(self._layer):
+            self._viewer.layers.remove(self._layer)
 
     def _image_shape(self) -> tuple[int, ...]:
         data = self._image.data[0] if self._image.multiscale else self._image.data

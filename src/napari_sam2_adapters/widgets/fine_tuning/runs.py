@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from pydantic import ValidationError
 
+from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, Normalization, Settings, TrainConfig
 from napari_sam2_adapters.data.splitting import Region, Split
 from napari_sam2_adapters.widgets.annotation.snapshots import (
@@ -243,9 +243,8 @@ def _at_work(folder: Path) -> bool:
 
 def _write_card(folder: Path, card: RunCard) -> None:
     path = folder / _CARD
-    part = folder / f".{_CARD}.{os.getpid()}.part"
-    part.write_text(card.model_dump_json(), encoding="utf-8")
-    part.replace(path)
+    content = card.model_dump_json().encode()
+    write_atomically(path, lambda file: file.write(content), overwrite=True)
 
 
 def _read_card(folder: Path) -> RunCard:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
+from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.config import ModelConfig, TrainConfig
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch
 from napari_sam2_adapters.widgets.docks.store import adapters_folder
@@ -101,10 +101,8 @@ def remember_speed(
         memory = max(memory, speeds[key].memory_bytes)
     measured = Measured(seconds / steps, memory, _batch_pixels(model, train))
     speeds[key] = speeds[_kind(device, model)] = measured
-    path = _path()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps({key: asdict(one) for key, one in speeds.items()}), encoding="utf-8")
-    part.replace(path)
+    content = json.dumps({key: asdict(one) for key, one in speeds.items()}).encode()
+    write_atomically(_path(), lambda file: file.write(content), overwrite=True)
 
 
 def plan_sentence(outlook: Outlook, model: ModelConfig, train: TrainConfig) -> str:

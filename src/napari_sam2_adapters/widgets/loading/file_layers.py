@@ -14,6 +14,7 @@ from napari_sam2_adapters.batch.job import read_job_file
 from napari_sam2_adapters.config import ClassInfo, default_classes
 from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_indices, read_plane
 from napari_sam2_adapters.data.image_file import ImageFile
+from napari_sam2_adapters.data.pairs import MOST_CLASSES
 from napari_sam2_adapters.widgets.docks.results import class_colormap, class_features
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "find_loaded",
     "image_layer",
     "labels_layer",
+    "nameless_values",
     "place_of",
 ]
 
@@ -30,7 +32,6 @@ Channels = Literal["rgb", "layers", "axis"]
 """Channels are colours, get a layer each, or stay an axis of one layer."""
 
 _FILE = "file"
-_MOST_CLASSES = 255
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def labels_layer(
 ) -> FileLayer:
     """The layer of labels; values that ``classes`` does not name get names and colours of their own.
 
-    Labels with more than 255 values number single objects; they keep napari's changing colours.
+    Labels with more nameless values than a training takes for classes (`MOST_CLASSES`) number single objects; they keep
+    napari's changing colours.
     """
     keywords: dict[str, Any] = {
         "name": name or file.path.name,
@@ -105,8 +107,9 @@ def labels_layer(
     if array.dtype == np.bool_:
         array = np.asarray(array).astype(np.uint8)
     known = {info.value: info for info in classes}
-    values = _values(array, file.axes) | set(known)
-    if len(values) <= _MOST_CLASSES and max(values, default=0) < 2**16:
+    nameless = nameless_values(array, file.axes, set(known))
+    values = nameless | set(known)
+    if len(nameless) <= MOST_CLASSES and max(values, default=0) < 2**16:
         found = [known.get(info.value, info) for info in default_classes(sorted(values))]
         keywords["colormap"] = class_colormap(found, show_background=show_background)
         keywords["features"] = class_features(found)
@@ -156,12 +159,13 @@ def _colours_last(array: Any, axes: str) -> Any:
     return array.transpose(order)
 
 
-def _values(array: ArrayLike, axes: str) -> set[int]:
-    """Values above 0 that occur, until there are too many for classes."""
+def nameless_values(array: ArrayLike, axes: str, named: set[int]) -> set[int]:
+    """Values above 0 that occur and have no name, until there are too many for classes."""
     values: set[int] = set()
     for index in plane_indices(array.shape, axes):
         found = np.unique(read_plane(array, axes, index))
-        values |= {int(value) for value in found[found > 0][: _MOST_CLASSES + 1]}
-        if len(values) > _MOST_CLASSES:
+        few = found[found > 0][: MOST_CLASSES + len(named) + 1]
+        values |= {int(value) for value in few} - named
+        if len(values) > MOST_CLASSES:
             break
     return values

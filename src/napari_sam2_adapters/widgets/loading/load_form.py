@@ -7,6 +7,7 @@ from pathlib import Path
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QCheckBox,
     QComboBox,
     QFormLayout,
     QHBoxLayout,
@@ -23,6 +24,7 @@ from napari_sam2_adapters.widgets.docks.dock import button, section, sentence
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.path_line import PathLine
 from napari_sam2_adapters.widgets.loading.axes_form import AxesForm
+from napari_sam2_adapters.widgets.loading.label_guess import look_like_labels
 from napari_sam2_adapters.widgets.loading.loading import LoadRequest, describe, list_files
 
 __all__ = ["LoadForm"]
@@ -66,6 +68,10 @@ class LoadForm(QWidget):
         self.kind.addItem("separate images", False)
         self.kind.setToolTip("Sections of a volume are one stack; planes are read when looked at.")
         self.axes = AxesForm()
+        self.as_labels = QCheckBox("These look like labels: open them as Labels")
+        self.as_labels.setToolTip(
+            "Labels layers can be painted in and learnt from; an image layer shows the values as grey."
+        )
         self.labels = PathLine("Labels", "none", files=f"Labels ({_KINDS})")
         self.problem = ""
         self._files: tuple[Path, ...] = ()
@@ -122,7 +128,10 @@ class LoadForm(QWidget):
         # What is set for the first of several images goes for all only when it was changed.
         own = stack is None and len(self.paths) > 1 and not self.axes.edited
         change = _unchanged if own else self.axes.apply
-        return LoadRequest(self.paths, stack, change, self.axes.channel_choice, self.labels.path)
+        as_labels = self.as_labels.isVisibleTo(self) and self.as_labels.isChecked()
+        return LoadRequest(
+            self.paths, stack, change, self.axes.channel_choice, self.labels.path, as_labels
+        )
 
     def _lay_out(self) -> None:
         top = QFormLayout()
@@ -143,6 +152,7 @@ class LoadForm(QWidget):
         files = section("Files")
         files.layout().addLayout(top)
         files.layout().addWidget(self.rows)
+        files.layout().addWidget(self.as_labels)
         self.described = section("Axes and pixel size", self.axes)
         self.on_it = section("Labels on it (optional)", self.labels)
         layout = QVBoxLayout(self)
@@ -157,6 +167,7 @@ class LoadForm(QWidget):
         self.list.itemChanged.connect(lambda _: self._take_ticks())
         self.kind.currentIndexChanged.connect(lambda _: self._take_ticks())
         self.axes.changed.connect(self.changed)
+        self.as_labels.toggled.connect(self._take_kind)
         self.labels.changed.connect(self.changed)
         self._quiet.timeout.connect(self._ask_list)
         self._ticked.timeout.connect(self._ask_description)
@@ -217,28 +228,42 @@ class LoadForm(QWidget):
     def _ask_description(self) -> None:
         paths = self.paths
         self.found.setText(f"{len(paths)} of {len(self._files)} files.")
-        for part in (self.described, self.on_it):
-            part.setVisible(bool(paths))
+        self.described.setVisible(bool(paths))
+        self._take_kind(self.as_labels.isChecked())
         if paths:
             self._looking.ask(_describe, paths, self.as_stack)
         else:
+            self._offer_labels(False)
             self.axes.show_file(None)
         self.changed.emit()
 
-    def _show_description(self, file: ImageFile) -> None:
+    def _take_kind(self, as_labels: bool) -> None:
+        """Labels get no labels on them."""
+        self.on_it.setVisible(bool(self.paths) and not as_labels)
+        self.changed.emit()
+
+    def _offer_labels(self, alike: bool) -> None:
+        self.as_labels.setVisible(alike)
+        if not alike:
+            self.as_labels.setChecked(False)
+
+    def _show_description(self, described: tuple[ImageFile, bool]) -> None:
+        file, alike = described
         self.problem = ""
+        self._offer_labels(alike)
         guessed = self.as_stack and file.axes.startswith("Z") and file.pixel_size is not None
         self.axes.show_file(file, _THICKNESS if guessed else "")
         self.changed.emit()
 
     def _miss(self, reason: str) -> None:
         self.problem = reason
+        self._offer_labels(False)
         self.axes.show_file(None)
         self.changed.emit()
 
 
-def _describe(paths: tuple[Path, ...], as_stack: bool) -> ImageFile:
-    return describe(paths, as_stack=as_stack)
+def _describe(paths: tuple[Path, ...], as_stack: bool) -> tuple[ImageFile, bool]:
+    return describe(paths, as_stack=as_stack), look_like_labels(paths)
 
 
 def _unchanged(file: ImageFile) -> ImageFile:

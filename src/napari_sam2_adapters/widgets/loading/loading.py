@@ -50,6 +50,8 @@ class LoadRequest:
         What channels are, where an image has them.
     labels
         Label file of the one image or stack, or a folder of label files of the images' names.
+    as_labels
+        Whether the files are labels themselves.
     """
 
     paths: tuple[Path, ...]
@@ -57,6 +59,7 @@ class LoadRequest:
     change: Callable[[ImageFile], ImageFile]
     channels: Channels
     labels: Path | None = None
+    as_labels: bool = False
 
 
 def list_files(path: Path, pattern: str) -> tuple[Path, ...]:
@@ -89,6 +92,9 @@ def load_layers(request: LoadRequest) -> Generator[list[FileLayer], None, None]:
     ValueError
         When a file cannot be read, or labels do not fit their image.
     """
+    if request.as_labels:
+        yield from _label_layers(request)
+        return
     if request.stack is not None:
         image = request.change(request.stack)
         labels = None if request.labels is None else _stacked_labels(request.paths, request.labels)
@@ -112,6 +118,24 @@ def _layers(
     if labels is not None and label_path is not None:
         found.append(_labels_on(image, labels, label_path))
     return found
+
+
+def _label_layers(request: LoadRequest) -> Generator[list[FileLayer], None, None]:
+    """The files as labels, one layer each or one of all."""
+    if request.stack is not None:
+        stack = request.change(open_stack(request.paths, read=read_labels))
+        classes = classes_beside(request.paths[0])
+        yield [labels_layer(_to_paint_in(stack), classes)]
+        return
+    for path in request.paths:
+        labels = request.change(read_labels(path))
+        yield [labels_layer(_to_paint_in(labels), classes_beside(path))]
+
+
+def _to_paint_in(labels: ImageFile) -> ImageFile:
+    """The labels in memory, unless they are too many."""
+    n_bytes = math.prod(labels.array.shape) * labels.array.dtype.itemsize
+    return labels if n_bytes > _IN_MEMORY_BYTES else replace(labels, array=np.array(labels.array))
 
 
 def _has_colours(image: ImageFile) -> bool:
@@ -138,9 +162,7 @@ def _labels_on(image: ImageFile, labels: ImageFile, path: Path) -> FileLayer:
             f"The labels {path.name} have the shape {tuple(labels.array.shape)}, but {image.path.name} needs {wanted}. "
             "Choose the labels that belong to this image."
         )
-    fitting = replace(labels, axes=axes, geometry=image.geometry)
-    if math.prod(wanted) * labels.array.dtype.itemsize <= _IN_MEMORY_BYTES:
-        fitting = replace(fitting, array=np.array(labels.array))
+    fitting = _to_paint_in(replace(labels, axes=axes, geometry=image.geometry))
     name = f"{image.path.name} – labels"
     return labels_layer(fitting, classes_beside(path), name=name)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QFileSystemWatcher, QMimeData, Signal
+from qtpy.QtCore import QFileSystemWatcher, QMimeData, Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QWidget
 
 from napari_sam2_adapters.widgets.docks.dock import button, sentence
@@ -19,6 +20,7 @@ from napari_sam2_adapters.widgets.docks.store import (
     list_adapters,
     read_adapters,
 )
+from napari_sam2_adapters.widgets.docks.trained import TRAINED
 from napari_sam2_adapters.widgets.shelf.adapter_card import ADAPTER_TITLES, adapter_card
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ __all__ = ["AdapterForm", "dropped_adapters"]
 
 class AdapterForm(QWidget):
     """Drop-down of adapters with what the chosen one says of itself.
+
+    It follows a training that has just ended, and otherwise stays with what the user has chosen. A file that cannot be used
+    is listed as such and chosen by nobody but the user.
 
     Parameters
     ----------
@@ -46,13 +51,15 @@ class AdapterForm(QWidget):
         self.browse_button = button("Open …", "Use an adapter from a file.", self.browse, "folder")
         self.card = sentence()
         self._opened: list[Path] = []
+        self._on_purpose = False
         self._watcher = QFileSystemWatcher([str(adapters_folder())], self)
         self._question = Question(self)
         self._lay_out()
         self._watcher.directoryChanged.connect(lambda _: self.list_models())
-        self.models.currentIndexChanged.connect(lambda _: self._read_card())
+        self.models.currentIndexChanged.connect(self._take_choice)
         self._question.answered.connect(self._take)
         self._question.failed.connect(self.card.setText)
+        TRAINED.finished.connect(self.open_model)
 
     @property
     def model(self) -> Path | None:
@@ -60,25 +67,32 @@ class AdapterForm(QWidget):
         return self.models.currentData()  # type: ignore[no-any-return]
 
     def list_models(self) -> None:
-        """List the saved adapters anew; a new one is chosen at once."""
-        known = {self.models.itemData(i) for i in range(self.models.count())}
+        """List the saved adapters anew; the choice stays, and the newest is the first choice."""
         chosen, found = self.model, list_adapters()
-        newest = found[0] if found and found[0] not in known else None
         self.models.blockSignals(True)
         self.models.clear()
         for path in [*found, *(path for path in self._opened if path not in found)]:
             self.models.addItem(adapter_title(path), path)
-        self.models.setCurrentIndex(max(0, self.models.findData(newest or chosen)))
+        self.models.setCurrentIndex(max(0, self._row(chosen)))
         self.models.blockSignals(False)
+        if self.model != chosen:
+            self._on_purpose = False
         if self.model != chosen or self.header is None:
-            self._read_card()
+            self._forget_card()
+        self._read()
 
     def open_model(self, path: Path) -> None:
         """Choose an adapter file anywhere on this machine."""
-        if self.models.findData(path) < 0:
-            self._opened.append(path)
+        if self._row(path) < 0:
+            if path.parent != adapters_folder():
+                self._opened.append(path)
+            self.models.blockSignals(True)
             self.models.addItem(adapter_title(path), path)
-        self.models.setCurrentIndex(self.models.findData(path))
+            self.models.blockSignals(False)
+        if self.model == path:
+            self._take_choice()
+        else:
+            self.models.setCurrentIndex(self._row(path))
 
     def browse(self) -> None:
         """Ask for an adapter file."""
@@ -105,31 +119,75 @@ class AdapterForm(QWidget):
         form.addRow("Adapter", row)
         form.addRow(self.card)
 
-    def _read_card(self) -> None:
+    def _row(self, path: Path | None) -> int:
+        """Row of a file, -1 where it is not listed; Qt's own search does not see that two paths are equal."""
+        rows = range(self.models.count())
+        return next((row for row in rows if self.models.itemData(row) == path), -1)
+
+    def _take_choice(self) -> None:
+        self._on_purpose = True
+        self._forget_card()
+        self._read()
+
+    def _read(self) -> None:
+        paths = [self.models.itemData(row) for row in range(self.models.count())]
+        if paths:
+            self._question.ask(read_adapters, paths)
+        self.changed.emit()
+
+    def _forget_card(self) -> None:
         self.header = None
         self.card.setText("")
         self.card.setToolTip("")
         if self.model is not None:
             self.card.setText("Reading …")
-            self._question.ask(read_adapters, [self.model])
-        self.changed.emit()
 
     def _take(self, found: tuple[SavedAdapter, ...]) -> None:
-        if not found or found[0].path != self.model:
+        known = {adapter.path: adapter for adapter in found}
+        for row in range(self.models.count()):
+            adapter = known.get(self.models.itemData(row))
+            if adapter is not None:
+                self._say_usable(row, adapter)
+        if not self._on_purpose:
+            self._choose_usable(known)
+        self._show_card(known.get(self.model) if self.model is not None else None)
+        self.changed.emit()
+
+    def _say_usable(self, row: int, adapter: SavedAdapter) -> None:
+        broken = "" if adapter.header is not None else " – cannot be used"
+        self.models.setItemText(row, f"{adapter_title(adapter.path)}{broken}")
+        self.models.setItemData(row, adapter.problem, Qt.ItemDataRole.ToolTipRole)
+
+    def _choose_usable(self, known: Mapping[Path, SavedAdapter]) -> None:
+        """Take the newest adapter that can be used instead of one that cannot and that nobody has chosen."""
+        chosen = None if self.model is None else known.get(self.model)
+        if chosen is not None and chosen.backbone_here:
+            return
+        paths = [self.models.itemData(row) for row in range(self.models.count())]
+        usable = [path for path in paths if path in known and known[path].header is not None]
+        usable.sort(key=lambda path: not known[path].backbone_here)
+        if usable:
+            self.models.blockSignals(True)
+            self.models.setCurrentIndex(self._row(usable[0]))
+            self.models.blockSignals(False)
+
+    def _show_card(self, found: SavedAdapter | None) -> None:
+        self.header = None
+        self.card.setToolTip("")
+        if found is None:
             self.card.setText("This file is no longer there.")
-        elif found[0].header is None:
-            self.card.setText(found[0].problem)
-        elif not found[0].backbone_here:
-            name = found[0].header.model.backbone
+        elif found.header is None:
+            self.card.setText(found.problem)
+        elif not found.backbone_here:
+            name = found.header.model.backbone
             self.card.setText(
                 f"It was trained on the backbone {name}, which is not on this machine. Get it in the Models dock."
             )
         else:
-            self.header = found[0].header
+            self.header = found.header
             self.card.setText(_card(self.header))
-            self.card.setToolTip(adapter_card(found[0]))
+            self.card.setToolTip(adapter_card(found))
             self.known.emit()
-        self.changed.emit()
 
 
 def dropped_adapters(content: QMimeData) -> list[Path]:

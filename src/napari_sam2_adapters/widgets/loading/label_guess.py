@@ -1,0 +1,40 @@
+"""Whether files that were given as images are labels by the look of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from napari_sam2_adapters.data.io import read_labels
+from napari_sam2_adapters.data.pairs import MOST_CLASSES
+from napari_sam2_adapters.widgets.loading.file_layers import nameless_values
+
+__all__ = ["look_like_labels"]
+
+_WORD = re.compile(
+    r"(?<![a-z])(labels?|masks?|seg|segmentations?|annotations?|strokes|groundtruth|gt)(?![a-z])"
+)
+
+
+def look_like_labels(paths: Sequence[Path]) -> bool:
+    """Whether the first file holds whole numbers and is called like labels, or has few of them and its folder is.
+
+    Parameters
+    ----------
+    paths
+        Image files of one kind.
+    """
+    if not paths:
+        return False
+    path = paths[0]
+    named, folder_named = (
+        bool(_WORD.search(name.lower())) for name in (path.name, path.parent.name)
+    )
+    if not (named or folder_named):
+        return False
+    try:
+        labels = read_labels(path)
+    except ValueError:  # in colour, in fractions or lossy: no labels, whatever it is called
+        return False
+    return named or len(nameless_values(labels.array, labels.axes, set())) <= MOST_CLASSES
