@@ -206,8 +206,13 @@ class TrainConfig(Settings):
         ),
     ] = None
     validate_every: Annotated[
-        int, Field(ge=1, title="Check every", description="Steps between two held-out checks.")
-    ] = 50
+        int | None,
+        Field(
+            ge=1,
+            title="Check every",
+            description="Steps between two held-out checks; empty: by the length of the run.",
+        ),
+    ] = None
     batch_size: Annotated[
         int, Field(ge=1, le=512, title="Batch size", description="Crops per optimiser step.")
     ] = 4

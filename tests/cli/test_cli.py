@@ -81,7 +81,7 @@ def test_info_shows_device_backbones_and_versions() -> None:
     ("arguments", "words"),
     [
         (["info", "--device", "abacus"], "abacus"),
-        (["info", "nowhere.adapter.safetensors"], "no model file"),
+        (["info", "nowhere.adapter.safetensors"], "no adapter file"),
         (["info", "--nonsense"], "--nonsense"),
         (["nonsense"], "nonsense"),
     ],

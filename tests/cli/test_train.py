@@ -53,7 +53,7 @@ def test_the_file_tells_how_it_was_trained(trained: Path) -> None:
 def test_info_describes_the_file(trained: Path) -> None:
     result = CliRunner().invoke(app, ["info", str(trained)])
     assert result.exit_code == 0, result.output
-    for word in ("lw adapter on mobile", "bright", "0.5 × 0.25 micrometer", "1 of 3 images"):
+    for word in ("lw on mobile", "bright", "0.5 × 0.25 micrometer", "1 of 3 images"):
         assert word in result.stdout
 
 

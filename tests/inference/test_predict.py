@@ -207,7 +207,7 @@ def test_transparency_is_ignored(tiny_segmenter):
 
 
 def test_wrong_number_of_channels_is_refused_in_a_sentence(tiny_segmenter):
-    with pytest.raises(ValueError, match=r"3 channels but the model was trained on 1"):
+    with pytest.raises(ValueError, match=r"3 channels but the adapter was trained on 1"):
         predict(tiny_segmenter("lw"), np.zeros((64, 64, 3), np.uint8), axes="YXC")
 
 

@@ -41,7 +41,7 @@ class TestRefusals:
     """What cannot be used is refused in a sentence."""
 
     def test_no_file(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError, match="There is no model file"):
+        with pytest.raises(FileNotFoundError, match="There is no adapter file"):
             load_adapter(tmp_path / f"missing{SUFFIX}")
 
     @pytest.mark.parametrize("content", [b"", b"hello", bytes(500), b"\xff" * 500])

@@ -36,7 +36,7 @@ def test_a_file_dropped_on_napari_opens_segment_with_it(
 
 def test_a_file_that_is_not_there_is_named(make_napari_viewer_proxy) -> None:
     make_napari_viewer_proxy()
-    with pytest.raises(FileNotFoundError, match="There is no model file /none"):
+    with pytest.raises(FileNotFoundError, match="There is no adapter file /none"):
         open_adapter(f"/none{SUFFIX}")
 
 

@@ -52,7 +52,7 @@ def evaluate(
 ) -> None:
     """Segment images with known labels and print the scores.
 
-    Label 0 counts as background when the model has a class of that value, else as not labelled.
+    Label 0 counts as background when the adapter has a class of that value, else as not labelled.
     """
     sections = read_sections(settings, flags)
     target = None if json_file == Path("-") else json_file

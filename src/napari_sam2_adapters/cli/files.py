@@ -36,7 +36,7 @@ Labels = Annotated[
     Path, typer.Option(help="Folder of label images of the same names, or that of the one image.")
 ]
 Pattern = Annotated[str, typer.Option(help="Which images of the folder, for example '*_raw.tif'.")]
-Model = Annotated[Path, typer.Option(help="Model file, NAME.adapter.safetensors.")]
+Model = Annotated[Path, typer.Option(help="Adapter file, NAME.adapter.safetensors.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
 SettingsFile = Annotated[

@@ -1,4 +1,4 @@
-"""``sam2-adapters info``: this machine, the backbones and the versions, or what a model file says of itself."""
+"""``sam2-adapters info``: this machine, the backbones and the versions, or what an adapter file says of itself."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _PACKAGES = ("napari-sam2-adapters", "torch", "torchvision", "sam2", "timm", "nu
 def info(
     adapter: Annotated[
         Path | None,
-        typer.Argument(help="A model file to describe; without it, this machine is described."),
+        typer.Argument(help="An adapter file to describe; without it, this machine is described."),
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Show device, memory, backbones and versions, or what a model file says of itself."""
+    """Show device, memory, backbones and versions, or what an adapter file says of itself."""
     if adapter is not None:
         from napari_sam2_adapters.models.model_file import read_header
 
@@ -59,8 +59,8 @@ def _describe(path: Path, header: AdapterHeader) -> Table:
     size = f"{path.stat().st_size / 1e6:.1f} MB"
     table.add_row("File", f"{path.name}, {size}, format {header.format_version}")
     table.add_row(
-        "Model",
-        f"{model.adapter} adapter on {model.backbone}, {counted(model.input_channels, 'channel')}",
+        "Adapter",
+        f"{model.adapter} on {model.backbone}, {counted(model.input_channels, 'channel')}",
     )
     table.add_row("Backbone sha256", f"{header.backbone_sha256[:12]}…")
     for entry in header.classes:

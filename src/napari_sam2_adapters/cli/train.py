@@ -46,7 +46,7 @@ def train(
     flags: Sections,
     images: Images,
     labels: Labels,
-    output: Annotated[Path, typer.Option(help="Model file to write, NAME.adapter.safetensors.")],
+    output: Annotated[Path, typer.Option(help="Adapter file to write, NAME.adapter.safetensors.")],
     pattern: Pattern = "*",
     settings: SettingsFile = None,
     device: Device = "auto",
@@ -116,7 +116,7 @@ def train(
     verdict = judge(trainer.history)
     if not verdict.keep:
         raise JobFailedError(
-            f"{verdict.sentence} No model file was written; to go on, repeat the command with --resume {state} and more --steps."
+            f"{verdict.sentence} No adapter file was written; to go on, repeat the command with --resume {state} and more --steps."
         )
     save_adapter(
         output,
@@ -160,7 +160,7 @@ def _check_paths(output: Path, state: Path, resume: Path | None, overwrite: bool
     check_output_file(output, "--output", f"NAME{SUFFIX}")
     if not output.name.endswith(SUFFIX):
         raise ValueError(
-            f"The model file {output.name!r} must end in {SUFFIX!r}. Call it {output.name.split('.')[0]}{SUFFIX}."
+            f"The adapter file {output.name!r} must end in {SUFFIX!r}. Call it {output.name.split('.')[0]}{SUFFIX}."
         )
     if resume is not None and not resume.is_file():
         raise FileNotFoundError(

@@ -207,7 +207,7 @@ def class_indices(
     if not known.all():
         strange = np.unique(labels[~known])
         raise ValueError(
-            f"{name} has the label {strange[0]}, which is no class of the model "
+            f"{name} has the label {strange[0]}, which is no class of the adapter "
             f"(it knows {', '.join(f'{c.value} {c.name}' for c in classes)}). Correct the labels, or say what 0 means."
         )
     return indices

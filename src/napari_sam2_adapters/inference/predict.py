@@ -174,6 +174,6 @@ def _check_channels(segmenter: Segmenter, image: ArrayLike, axes: str) -> None:
     channels, wanted = channel_count(image.shape, axes), segmenter.config.input_channels
     if channels != wanted:
         raise ValueError(
-            f"The image has {counted(channels, 'channel')} but the model was trained on {wanted}. "
-            "Choose an image of the same kind, or train a model on this kind of image."
+            f"The image has {counted(channels, 'channel')} but the adapter was trained on {wanted}. "
+            "Choose an image of the same kind, or train an adapter on this kind of image."
         )

@@ -105,7 +105,7 @@ def save_adapter(
     path = Path(path)
     if not path.name.endswith(SUFFIX):
         raise ValueError(
-            f"The model file {path.name!r} must end in {SUFFIX!r}. Call it {path.name.split('.')[0]}{SUFFIX}."
+            f"The adapter file {path.name!r} must end in {SUFFIX!r}. Call it {path.name.split('.')[0]}{SUFFIX}."
         )
     if path.exists() and not overwrite:
         raise FileExistsError(
@@ -162,7 +162,7 @@ def read_header(path: Path | str) -> AdapterHeader:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no model file {path}. Check the path, or train an adapter first."
+            f"There is no adapter file {path}. Check the path, or train an adapter first."
         )
     try:
         with safe_open(path, framework="pt") as file:

@@ -118,8 +118,8 @@ class Segmenter(nn.Module):
         wanted = self.config.input_channels
         if image.ndim != 4 or image.shape[1] != wanted:
             raise ValueError(
-                f"The image batch has shape {tuple(image.shape)}, but this model takes (batch, {wanted}, height, width). "
-                f"Give images with {counted(wanted, 'channel')} or build a model with another number of input channels."
+                f"The image batch has shape {tuple(image.shape)}, but this network takes (batch, {wanted}, height, width). "
+                f"Give images with {counted(wanted, 'channel')} or build one with another number of input channels."
             )
         if min(image.shape[2:]) < 2:
             raise ValueError(

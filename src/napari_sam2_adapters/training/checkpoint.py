@@ -130,7 +130,7 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     if _HEADER not in metadata:
         raise ValueError(
             f"{path} is a safetensors file but no training checkpoint of this package. An adapter file is "
-            "opened as a model, and can be trained further from there."
+            "opened as an adapter, and can be trained further from there."
         )
     try:
         header: dict[str, Any] = json.loads(metadata[_HEADER])

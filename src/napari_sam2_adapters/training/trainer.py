@@ -12,6 +12,7 @@ from napari_sam2_adapters.config import PredictConfig, TrainConfig
 from napari_sam2_adapters.data.dataset import Dataset
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.batches import BatchSource
+from napari_sam2_adapters.training.checks import check_interval
 from napari_sam2_adapters.training.checkpoint import (
     Checkpoint,
     check_identity,
@@ -209,7 +210,7 @@ class Trainer:
                 stale_checks=self._stale_checks,
                 diverged=self._diverged,
             )
-            due = reason is not None or self._step % self._config.validate_every == 0
+            due = reason is not None or self._step % check_interval(self._config) == 0
             if due and self._marked_step != self._step:
                 yield from self._mark()
                 continue  # the check may be one too many without a better score

@@ -23,6 +23,7 @@ from napari_sam2_adapters.metrics import (
 )
 from napari_sam2_adapters.models.device import is_out_of_memory, release_memory
 from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.training.checks import LONGEST_INTERVAL
 from napari_sam2_adapters.training.losses import Loss
 from napari_sam2_adapters.training.records import ValidationRecord
 from napari_sam2_adapters.training.windows import Window, plan_windows
@@ -84,7 +85,9 @@ class HeldOut:
     """
 
     def __init__(self, dataset: Dataset, config: TrainConfig, predict: PredictConfig) -> None:
-        crops = max(config.validate_every * config.batch_size * _CHECK_SHARE, _FEWEST_CHECK_CROPS)
+        # Not by the length of the run: one that is resumed for longer has to score the same pixels.
+        between = config.validate_every or LONGEST_INTERVAL
+        crops = max(between * config.batch_size * _CHECK_SHARE, _FEWEST_CHECK_CROPS)
         self._dataset = dataset
         self._batch_size = predict.batch_size
         self.windows, self._there = plan_windows(

@@ -44,7 +44,7 @@ def open_adapter(path: str | Sequence[str]) -> list[tuple[None]]:
         )
     for name in _listed(path):
         if not Path(name).is_file():
-            raise FileNotFoundError(f"There is no model file {name}. Check the path.")
+            raise FileNotFoundError(f"There is no adapter file {name}. Check the path.")
         show_dock(viewer, "Segment").open_model(Path(name))
     return _NO_LAYERS
 

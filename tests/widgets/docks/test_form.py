@@ -1,5 +1,5 @@
 import pytest
-from qtpy.QtWidgets import QComboBox, QSpinBox
+from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QSpinBox
 
 from napari_sam2_adapters.config import ModelConfig, PredictConfig, Settings, TrainConfig
 from napari_sam2_adapters.widgets.docks.form import SettingsForm
@@ -49,3 +49,17 @@ def test_a_change_is_told(qtbot) -> None:
     with qtbot.waitSignal(form.changed, timeout=1000):
         form.findChild(QSpinBox, "steps").setValue(3)
     assert form.settings.steps == 3
+
+
+def test_a_field_without_a_value_says_what_that_means(qtbot) -> None:
+    form = SettingsForm(TrainConfig(), ("validate_every", "patience", "learning_rate"))
+    qtbot.addWidget(form)
+    boxes = {
+        box.objectName(): box for box in form.findChildren(QAbstractSpinBox) if box.objectName()
+    }
+    assert {name: box.text() for name, box in boxes.items()} == {
+        "validate_every": "by the length of the run",
+        "patience": "never",
+        "learning_rate": "the recipe's own",
+    }
+    assert form.settings.validate_every is None

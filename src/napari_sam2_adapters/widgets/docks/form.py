@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import NoneType
@@ -26,6 +27,8 @@ __all__ = ["RealSpinBox", "SettingsForm"]
 S = TypeVar("S", bound=Settings)
 
 _LARGEST_INT = 2**31 - 1
+_EMPTY = re.compile(r"empty: ([^.;]+)")
+"""What a description says about a field without a value."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ def _number(field: FieldInfo, *, whole: bool, optional: bool) -> _Editor:
     empty = low - step
     box.setRange(empty if optional else low, high)
     if optional:
-        box.setSpecialValueText("none")
+        said = _EMPTY.search(field.description or "")
+        box.setSpecialValueText(said[1] if said else "none")
 
     def get() -> int | float | None:
         value = box.value()

@@ -11,6 +11,7 @@ import psutil
 
 from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.config import ModelConfig, TrainConfig
+from napari_sam2_adapters.training.checks import check_interval
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch
 from napari_sam2_adapters.widgets.docks.store import adapters_folder
 from napari_sam2_adapters.widgets.docks.words import duration
@@ -117,7 +118,7 @@ def plan_sentence(outlook: Outlook, model: ModelConfig, train: TrainConfig) -> s
     """
     plan = (
         f"{train.steps} steps of {train.batch_size} crops of {train.crop_size_px} px, checked every "
-        f"{train.validate_every} on what is held out."
+        f"{check_interval(train)} on what is held out."
     )
     speeds, device = outlook.speeds, outlook.device
     exact = speeds.get(_key(device, model, train))
@@ -155,7 +156,7 @@ def _key(device: str, model: ModelConfig, train: TrainConfig) -> str:
         train.batch_size,
         train.crop_size_px,
         model.input_scale,
-        min(train.validate_every, train.steps),
+        min(check_interval(train), train.steps),
     )
     return " | ".join((_kind(device, model), *map(str, parts)))
 
