@@ -12,13 +12,13 @@ from napari_sam2_adapters.config import PredictConfig, TrainConfig
 from napari_sam2_adapters.data.dataset import Dataset
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.batches import BatchSource
-from napari_sam2_adapters.training.checks import check_interval
 from napari_sam2_adapters.training.checkpoint import (
     Checkpoint,
     check_identity,
     read_checkpoint,
     write_checkpoint,
 )
+from napari_sam2_adapters.training.checks import check_interval
 from napari_sam2_adapters.training.identity import check_fit, describe_run
 from napari_sam2_adapters.training.losses import build_loss
 from napari_sam2_adapters.training.optimization import Stepper, reduced_precision
