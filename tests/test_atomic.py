@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from napari_sam2_adapters.atomic import check_writable, remove_partial_files, write_atomically
+from napari_sam2_adapters.atomic import (
+    check_writable,
+    new_partial_folder,
+    publish_folder,
+    remove_partial_files,
+    write_atomically,
+)
 
 
 def test_a_failure_leaves_neither_a_new_nor_a_damaged_file(tmp_path: Path) -> None:
@@ -45,6 +51,45 @@ def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Pa
         path.write_bytes(b"precious")
     remove_partial_files(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(theirs)
+
+
+def draft(parent: Path, content: str) -> Path:
+    folder = new_partial_folder(parent)
+    (folder / "inner").mkdir()
+    (folder / "inner" / "file").write_text(content)
+    return folder
+
+
+def test_a_folder_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+    assert publish_folder(draft(tmp_path, "first"), target) == target
+    with pytest.raises(FileExistsError, match="Choose another name"):
+        publish_folder(draft(tmp_path, "second"), target)
+    assert (target / "inner" / "file").read_text() == "first"
+    publish_folder(draft(tmp_path, "third"), target, overwrite=True)
+    assert (target / "inner" / "file").read_text() == "third"
+    remove_partial_files(tmp_path)  # what the refused one left
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_cannot_be_replaced_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a.zarr"
+    publish_folder(draft(tmp_path, "precious"), target)
+    new, rename = draft(tmp_path, "new"), Path.rename
+
+    def fails(self: Path, goal: Path) -> Path:
+        if self == new:
+            raise PermissionError(errno.EACCES, "a program has it open", str(self))
+        return rename(self, goal)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(PermissionError):
+        publish_folder(new, target, overwrite=True)
+    assert (target / "inner" / "file").read_text() == "precious"
+    remove_partial_files(tmp_path)
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_full_disk_is_told_with_the_name_of_the_target(tmp_path: Path) -> None:

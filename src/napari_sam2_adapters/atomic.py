@@ -5,14 +5,23 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["check_writable", "remove_partial_files", "write_atomically"]
+__all__ = [
+    "check_writable",
+    "new_partial_folder",
+    "publish_folder",
+    "remove_partial_files",
+    "write_atomically",
+]
 
 # Short and free of the target's name, which may be as long as a file system allows.
 _PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial")
+_SYNC_THREADS = 8
 
 
 def write_atomically(
@@ -59,6 +68,53 @@ def write_atomically(
     return path
 
 
+def new_partial_folder(parent: Path) -> Path:
+    """Make an empty folder that :func:`publish_folder` gives its name, and `remove_partial_files` takes away.
+
+    Raises
+    ------
+    OSError
+        When it cannot be made.
+    """
+    folder = _partial_path(parent)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def publish_folder(partial: Path, path: Path, *, overwrite: bool = False) -> Path:
+    """Force a folder of `new_partial_folder` to the disk, and only then give it its name.
+
+    Where a folder is replaced there is none of the name for a moment; whatever happens, the old one or the new one is on the disk.
+
+    Raises
+    ------
+    FileExistsError
+        When there is something of that name and ``overwrite`` is not set.
+    OSError
+        When it cannot be renamed; what was there before is still there then.
+    """
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"{path} exists already. Choose another name, or allow it to be overwritten."
+        )
+    _force_to_disk(partial)
+    if not path.exists():
+        partial.rename(path)
+        _sync_folder(path.parent)
+        return path
+    aside = partial.with_suffix(".replaced")
+    path.rename(aside)
+    try:
+        partial.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
+    _sync_folder(path.parent)
+    # From here on it may be removed by anybody, until then it was the only copy.
+    _remove(aside.rename(_partial_path(path.parent)))
+    return path
+
+
 def check_writable(folder: Path) -> None:
     """Make a folder, if it is not there, and find out whether files can be written into it.
 
@@ -80,14 +136,47 @@ def check_writable(folder: Path) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what `write_atomically` left in a folder when its process was killed.
+    """Remove what `write_atomically` and `new_partial_folder` left in a folder when their process was killed.
 
     Call it only while nobody else writes there.
     """
     for path in folder.glob(".*.partial"):
         if _PARTIAL.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+            _remove(path)
 
 
 def _partial_path(folder: Path) -> Path:
     return folder / f".{secrets.token_hex(8)}.partial"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _force_to_disk(folder: Path) -> None:
+    """Wait until all files of a folder are on the disk; several at once, as disks can."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    with ThreadPoolExecutor(_SYNC_THREADS) as pool:
+        for _ in pool.map(_sync_file, files):
+            pass
+    for inner in {path.parent for path in files} | {folder}:
+        _sync_folder(inner)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can be asked for that."""
+    if os.name == "nt":
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

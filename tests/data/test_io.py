@@ -147,10 +147,13 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_trace(tmp_path, labels):
         calls.append(1)
         if len(calls) > 6:  # the first pass, over four planes, looks for the largest value
             raise RuntimeError("the disk of the source is gone")
-        return np.ones((1, 256, 256), np.uint8)
+        return np.ones((1, 256, 256), np.uint16)
 
     broken = dask.array.map_blocks(
-        block, chunks=((1,) * 4, (256,), (256,)), dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8)
+        block,
+        chunks=((1,) * 4, (256,), (256,)),
+        dtype=np.uint16,
+        meta=np.empty((0, 0, 0), np.uint16),
     )
     with pytest.raises(RuntimeError, match="source is gone"):
         write_labels(path, broken, axes="ZYX", overwrite=True)

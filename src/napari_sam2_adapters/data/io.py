@@ -88,13 +88,13 @@ def write_labels(
     Parameters
     ----------
     path
-        Where to.
+        Where to; ``IMAGE.ome.zarr/labels/NAME`` adds labels to an OME-Zarr image.
     labels
         numpy, dask or zarr array of values from 0 up; read plane by plane.
     axes
         Names of its axes.
     geometry
-        Where the pixels lie; kept by all formats but PNG.
+        Where the pixels lie; kept by all formats but PNG. Labels in an OME-Zarr image get that of the image.
     classes
         Names and colours of the values, for formats that can hold them.
     source
@@ -176,6 +176,8 @@ def _writer(path: Path) -> FormatModule:
 
 
 def _smallest_dtype(labels: ArrayLike, axes: str) -> np.dtype[Any]:
+    if labels.dtype == np.uint8:  # no smaller one, so nothing has to be looked at
+        return np.dtype(np.uint8)
     low, high = 0, 0
     for index in plane_indices(labels.shape, axes):
         plane = read_plane(labels, axes, index)

@@ -8,7 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from napari_sam2_adapters.data.formats.registry import IMAGE_SUFFIXES, format_of, image_stem
+from napari_sam2_adapters.data.formats.registry import (
+    IMAGE_SUFFIXES,
+    format_of,
+    image_folder,
+    image_stem,
+)
 
 __all__ = ["find_images", "match_labels"]
 
@@ -30,7 +35,13 @@ def find_images(folder: Path | str, pattern: str = "*") -> list[Path]:
         raise ValueError(
             f"{pattern!r} is no pattern of file names. Use one such as '*_raw.tif', or '**/*.tif' for subfolders."
         ) from error
-    files = [path for path in found if path.name[0] != "." and _is_image(path)]
+    files = [
+        path
+        for path in found
+        if path.name[0] != "."
+        and _is_image(path)
+        and image_folder(path.relative_to(folder)) is None
+    ]
     if not files:
         raise ValueError(
             f"No image fits {pattern!r} in {folder}. Images end in {', '.join(IMAGE_SUFFIXES)}."

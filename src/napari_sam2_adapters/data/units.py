@@ -1,8 +1,8 @@
-"""Names of units of length: how files write them, and how they are called here."""
+"""Names of units of length and time: how files write them, and how they are called here."""
 
 from __future__ import annotations
 
-__all__ = ["convert", "file_symbol", "unit_name"]
+__all__ = ["convert", "file_symbol", "time_symbol", "time_unit_name", "unit_name"]
 
 # name as napari (pint) spells it: length in metres, symbol in OME, symbol in ImageJ's ASCII
 _UNITS = {
@@ -24,6 +24,17 @@ _SPELLINGS = {
     "in": "inch",
     "å": "angstrom",
 }
+# the same for seconds; ImageJ spells them out
+_TIMES = {
+    "nanosecond": (1e-9, "ns", "nsec"),
+    "microsecond": (1e-6, "µs", "usec"),
+    "millisecond": (1e-3, "ms", "msec"),
+    "second": (1.0, "s", "sec"),
+    "minute": (60.0, "min", "min"),
+    "hour": (3600.0, "h", "hour"),
+    "day": (86400.0, "d", "day"),
+}
+_TIME_SPELLINGS = {"us": "microsecond", "μs": "microsecond", "hr": "hour", "secs": "second"}
 _NO_UNIT = {"", "pixel", "pixels", "px", "none", "null", "dimensionless"}
 
 
@@ -41,10 +52,30 @@ def unit_name(text: str | None) -> str | None:
     lower = plain.lower().replace("metre", "meter")
     if lower in _SPELLINGS:
         return _SPELLINGS[lower]
-    for name, (_, ome, imagej) in _UNITS.items():
+    return _named(plain, _UNITS) or plain
+
+
+def time_unit_name(text: str | None) -> str | None:
+    """The name of a unit of time as a file or napari spells it (``s``, ``sec`` → ``second``); None for none and unknown ones."""
+    if text is None:
+        return None
+    plain = text.strip()
+    return _TIME_SPELLINGS.get(plain.lower()) or _named(plain, _TIMES)
+
+
+def time_symbol(unit: str | None, *, ascii_only: bool) -> str:
+    """How a unit of time is written into a file, seconds for none; as :func:`file_symbol`."""
+    _, ome, imagej = _TIMES[time_unit_name(unit) or "second"]
+    return imagej if ascii_only else ome
+
+
+def _named(plain: str, units: dict[str, tuple[float, str, str]]) -> str | None:
+    """The unit that is spelt so; symbols keep their case, for ``Ms`` is not ``ms``."""
+    lower = plain.lower().replace("metre", "meter")
+    for name, (_, ome, imagej) in units.items():
         if plain in (ome, imagej) or lower in (name, f"{name}s"):
             return name
-    return plain
+    return None
 
 
 def file_symbol(unit: str | None, *, ascii_only: bool) -> str:

@@ -14,7 +14,15 @@ from napari_sam2_adapters.data.axes import ArrayLike
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.image_file import ImageFile
 
-__all__ = ["FORMATS", "IMAGE_SUFFIXES", "Content", "Format", "format_of", "image_stem"]
+__all__ = [
+    "FORMATS",
+    "IMAGE_SUFFIXES",
+    "Content",
+    "Format",
+    "format_of",
+    "image_folder",
+    "image_stem",
+]
 
 
 @dataclass(frozen=True)
@@ -119,15 +127,27 @@ FORMATS = (
     Format("TIFF", (".ome.tif", ".ome.tiff", ".tif", ".tiff"), "tiff", writes=True),
     Format("PNG", (".png",), "picture", writes=True),
     Format("JPEG", (".jpg", ".jpeg"), "picture"),
+    Format("OME-Zarr", (".ome.zarr", ".zarr"), "ome_zarr", folder=True, writes=True),
 )
 
 IMAGE_SUFFIXES = tuple(ending for entry in FORMATS for ending in entry.endings)
 
 
 def format_of(path: Path) -> Format | None:
-    """The format of a file by its ending; None for a file that is no image."""
+    """The format of a file by its ending, of a part of an image folder by that of the folder; None for a file that is no image."""
     name = path.name.lower()
-    return next((entry for entry in FORMATS if name.endswith(entry.endings)), None)
+    found = next((entry for entry in FORMATS if name.endswith(entry.endings)), None)
+    outer = None if found else image_folder(path)
+    return format_of(outer) if outer is not None else found
+
+
+def image_folder(path: Path) -> Path | None:
+    """The image folder that a path lies in, such as ``a.ome.zarr`` of ``a.ome.zarr/labels/cells``; None for one that lies in none."""
+    endings = tuple(e for entry in FORMATS if entry.folder for e in entry.endings)
+    if not endings:
+        return None
+    above = (parent for parent in path.parents if parent.name.lower().endswith(endings))
+    return next(above, None)
 
 
 def image_stem(path: Path) -> str:
