@@ -1,7 +1,13 @@
-"""PNG and JPEG: one plane, grey or in colour, without a pixel size."""
+"""PNG and JPEG: one plane, grey or in colour, without a pixel size.
+
+A PNG's dots per metre are those of a screen or printer, and are left alone.
+"""
 
 from __future__ import annotations
 
+import io
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam2_adapters.atomic import write_atomically
+from napari_sam2_adapters.config import ClassInfo, default_classes
 from napari_sam2_adapters.data.axes import read_plane
 from napari_sam2_adapters.data.formats.registry import Content
 from napari_sam2_adapters.data.image_file import ImageFile
 
 __all__ = ["check", "read", "write"]
 
+_CLASSES = "Classes"
 _PNG_PALETTE = 3
+_PNG_DEPTH_BYTE = 24
 _PNG_COLOUR_TYPE_BYTE = 25
 
 
@@ -35,11 +44,21 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         )
     indices = _palette_indices(path) if as_labels else None
     if indices is not None:
-        return ImageFile(indices, "YX", path)
+        return ImageFile(indices, "YX", path, classes=_read_classes(path))
+    encoded = path.read_bytes()
     decode = imagecodecs.png_decode if png else imagecodecs.jpeg_decode
-    array: NDArray[Any] = decode(path.read_bytes())
+    array: NDArray[Any] = decode(encoded)
     if array.ndim == 2:
-        return ImageFile(array, "YX", path)
+        if not as_labels:
+            return ImageFile(array, "YX", path)
+        # grey of fewer than 8 bits is stretched to 255 when it is decoded
+        depth = encoded[_PNG_DEPTH_BYTE]
+        values = array // (255 // (2**depth - 1)) if depth < 8 else array
+        return ImageFile(values, "YX", path, classes=_read_classes(path))
+    if array.shape[-1] == 4 and not png:
+        raise ValueError(
+            f"{path} is a JPEG in the four inks of printers (CMYK). Convert it to RGB or grey."
+        )
     if array.shape[-1] == 2:  # grey and transparency
         return ImageFile(array[..., 0], "YX", path)
     return ImageFile(array[..., :3], "YXC", path, rgb=True)
@@ -55,11 +74,44 @@ def check(path: Path, axes: str, dtype: np.dtype[np.generic] | None) -> None:
 
 
 def write(path: Path, content: Content, *, overwrite: bool) -> Path:
-    """Write one plane as PNG."""
+    """Write one plane as PNG; labels up to 255 with named classes as indices of a palette with their colours."""
     check(path, content.axes, content.dtype)
-    plane = read_plane(content.array, content.axes)[0]
-    encoded = imagecodecs.png_encode(np.ascontiguousarray(plane, content.dtype))
+    plane = np.ascontiguousarray(read_plane(content.array, content.axes)[0], content.dtype)
+    if content.labels and content.classes:
+        encoded = _encode_classes(plane, content.classes)
+    else:
+        encoded = bytes(imagecodecs.png_encode(plane))
     return write_atomically(path, lambda file: file.write(encoded), overwrite=overwrite)
+
+
+def _encode_classes(plane: NDArray[Any], classes: Sequence[ClassInfo]) -> bytes:
+    """A PNG with the names of the classes as text, and their colours as a palette where the values fit into one."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    known = [info.model_dump() for info in classes]
+    text.add_itxt(_CLASSES, json.dumps(known, ensure_ascii=False))
+    picture = Image.fromarray(plane)
+    if plane.dtype == np.uint8:
+        colours = {info.value: info.color for info in default_classes(list(range(256)))}
+        colours |= {info.value: info.color for info in classes}
+        picture.putpalette(bytes.fromhex("".join(colours[v][1:] for v in range(256))))
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", pnginfo=text, bits=8)
+    return stream.getvalue()
+
+
+def _read_classes(path: Path) -> tuple[ClassInfo, ...]:
+    """The classes that `_encode_classes` wrote; nothing for other files."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        written = getattr(picture, "text", {}).get(_CLASSES)
+    try:
+        return tuple(ClassInfo(**entry) for entry in json.loads(written or "[]"))
+    except (ValueError, TypeError):  # another program's words under the same name
+        return ()
 
 
 def _palette_indices(path: Path) -> NDArray[Any] | None:

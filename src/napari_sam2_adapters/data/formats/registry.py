@@ -128,6 +128,8 @@ FORMATS = (
     Format("PNG", (".png",), "picture", writes=True),
     Format("JPEG", (".jpg", ".jpeg"), "picture"),
     Format("OME-Zarr", (".ome.zarr", ".zarr"), "ome_zarr", folder=True, writes=True),
+    Format("NPZ", (".npz",), "numpy_file", writes=True),
+    Format("NPY", (".npy",), "numpy_file"),
 )
 
 IMAGE_SUFFIXES = tuple(ending for entry in FORMATS for ending in entry.endings)

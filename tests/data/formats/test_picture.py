@@ -1,0 +1,72 @@
+"""PNG and JPEG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.data.io import read_image, read_labels, write_labels
+from napari_sam2_adapters.data.samples import load_sample
+
+CLASSES = (
+    ClassInfo(value=0, name="nothing", color="#000000"),
+    ClassInfo(value=1, name="background", color="#3b6ea5"),
+    ClassInfo(value=3, name="Kern, groß", color="#ff7f00"),
+)
+
+
+def test_classes_are_a_palette_whose_indices_are_the_labels(tmp_path: Path) -> None:
+    labels = load_sample("fluorescence").train_labels[0]
+    path = write_labels(tmp_path / "m.png", labels, axes="YX", classes=CLASSES)
+    found = read_labels(path)
+    np.testing.assert_array_equal(found.array, labels)
+    assert found.classes == CLASSES
+    with Image.open(path) as picture:
+        assert (picture.mode, picture.format) == ("P", "PNG")
+        np.testing.assert_array_equal(np.asarray(picture), labels)
+        shown = np.asarray(picture.convert("RGB"))
+    assert set(map(tuple, shown[labels == 3])) == {(255, 127, 0)}
+    np.testing.assert_array_equal(imagecodecs.png_decode(path.read_bytes())[..., :3], shown)
+
+
+@pytest.mark.parametrize(("largest", "mode"), [(255, "P"), (256, "I;16"), (65535, "I;16")])
+def test_the_largest_values_come_back(tmp_path: Path, largest: int, mode: str) -> None:
+    labels = np.array([[0, 1, 3], [largest, 2, 1]])
+    path = write_labels(tmp_path / "m.png", labels, axes="YX", classes=CLASSES)
+    found = read_labels(path)
+    np.testing.assert_array_equal(found.array, labels)
+    assert found.classes == CLASSES
+    with Image.open(path) as picture:
+        assert picture.mode == mode
+        np.testing.assert_array_equal(np.asarray(picture), labels)
+
+
+def test_labels_without_classes_are_grey(tmp_path: Path) -> None:
+    path = write_labels(tmp_path / "m.png", np.eye(9, dtype=int), axes="YX")
+    with Image.open(path) as picture:
+        assert picture.mode == "L"
+    assert read_labels(path).classes == ()
+
+
+def test_words_of_others_are_no_classes(tmp_path: Path) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    for words in ("three", '["a"]', '[{"value": -1, "name": "x"}]', "7"):
+        text = PngInfo()
+        text.add_text("Classes", words)
+        Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / "w.png", pnginfo=text)
+        assert read_labels(tmp_path / "w.png").classes == ()
+
+
+def test_one_bit_and_printers_inks(tmp_path: Path) -> None:
+    Image.fromarray(np.eye(16, dtype=bool)).save(tmp_path / "bit.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "bit.png").array, np.eye(16))
+    assert np.max(read_image(tmp_path / "bit.png").array) == 255
+    Image.new("CMYK", (16, 16), (10, 20, 30, 40)).save(tmp_path / "ink.jpg")
+    with pytest.raises(ValueError, match=r"ink\.jpg is a JPEG in the four inks"):
+        read_image(tmp_path / "ink.jpg")
