@@ -19,17 +19,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 
-from napari_sam2_adapters.config import ModelConfig, PredictConfig, default_classes
+from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig, default_classes
+from napari_sam2_adapters.export.comparison import INPUT, open_session
+from napari_sam2_adapters.export.onnx import translate
+from napari_sam2_adapters.export.pictures import normalized_tiles
 from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.backbone import HieraBackbone
 from napari_sam2_adapters.models.backbone_files import BACKBONES
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.decoder import SamHeads
+from napari_sam2_adapters.models.model_file import SUFFIX, save_adapter
 from napari_sam2_adapters.models.segmenter import Segmenter, assemble
 
 CLASSES = default_classes([1, 2, 3])
@@ -124,6 +129,32 @@ def _mobile_image(adapter: str) -> Callable[[], tuple[Callable[[], object], Call
     return make
 
 
+def _onnx_tile(adapter: str) -> Callable[[], tuple[Callable[[], object], Callable[[], object]]]:
+    def make() -> tuple[Callable[[], object], Callable[[], object]]:
+        segmenter = build_segmenter(ModelConfig(adapter=adapter), CLASSES)
+        with TemporaryDirectory() as folder:
+            model = Path(folder) / f"{adapter}{SUFFIX}"
+            scaling = Normalization(mode="percentile")
+            save_adapter(model, segmenter, normalization=scaling, tile_size_px=448)
+            steps = translate(model)
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    translated = end.value
+                    break
+        session = open_session(translated.content)
+        tile = normalized_tiles(1, 448, 1)
+
+        def in_torch() -> object:
+            with torch.inference_mode():
+                return translated.network(torch.from_numpy(tile))
+
+        return lambda: session.run(None, {INPUT: tile}), in_torch
+
+    return make
+
+
 def _load_mobile() -> tuple[Callable[[], object], Callable[[], object]]:
     def load() -> object:
         return build_segmenter(ModelConfig(), CLASSES)
@@ -138,6 +169,8 @@ CASES: dict[str, Case] = {
     "mobile_step": Case("the same HP step (224², batch 4) on SAM2 tiny", 0.45, _mobile_step),
     "mobile_image_lw": Case("448² image to labels, LW on SAM2 tiny", 0.40, _mobile_image("lw")),
     "mobile_image_hp": Case("448² image to labels, HP on SAM2 tiny", 0.40, _mobile_image("hp")),
+    "onnx_tile_hp": Case("the same 448² tile, HP on mobile, in PyTorch", None, _onnx_tile("hp")),
+    "onnx_tile_lw": Case("the same 448² tile, LW on mobile, in PyTorch", None, _onnx_tile("lw")),
     "mobile_load": Case("one second", 1.0, _load_mobile),
 }
 

@@ -1,4 +1,4 @@
-"""The command ``sam2-adapters``: train, predict, evaluate and look around from a terminal.
+"""The command ``sam2-adapters``: train, predict, evaluate, export and look around from a terminal.
 
 Nothing here computes: each command turns options into arguments, runs what napari runs too, and shows what it yields.
 torch is imported by the commands that need it, so that ``--help`` is quick.
@@ -16,6 +16,7 @@ from napari_sam2_adapters.cli.backbones import app as backbones_app
 from napari_sam2_adapters.cli.batch import batch
 from napari_sam2_adapters.cli.demo import demo
 from napari_sam2_adapters.cli.evaluate import evaluate
+from napari_sam2_adapters.cli.export import export
 from napari_sam2_adapters.cli.info import info
 from napari_sam2_adapters.cli.predict import predict
 from napari_sam2_adapters.cli.terminal import SentenceGroup
@@ -31,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 all done, 1 a job failed, 2 wrong usage or input, 130 stopped by Ctrl-C.",
 )
-for command in (train, predict, batch, evaluate, info, demo):
+for command in (train, predict, batch, evaluate, export, info, demo):
     app.command()(command)
 app.add_typer(backbones_app, name="backbones")
 

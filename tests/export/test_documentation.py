@@ -1,0 +1,38 @@
+"""The lines that docs/export.md gives to somebody who has nothing but the exported file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.data.samples import load_sample
+from napari_sam2_adapters.inference.predict import predict
+from napari_sam2_adapters.models.model_file import load_adapter
+
+DOCS = Path(__file__).parents[2] / "docs" / "export.md"
+
+
+def test_the_ten_lines_give_the_labels_of_predict(exported, monkeypatch, tmp_path):
+    model, output, _ = exported("lw")
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.S | re.M)
+    assert "napari" not in snippet
+    assert "torch" not in snippet
+    image = load_sample("fluorescence").held_out_images[0][:128, :128]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nuclei.onnx").symlink_to(output)
+    Image.fromarray(image).save("cells.png")
+    names: dict[str, np.ndarray] = {}
+    exec(snippet, names)  # noqa: S102  (our own documentation)
+    segmenter, header = load_adapter(model)
+    wanted = predict(
+        segmenter,
+        image,
+        normalization=header.normalization,
+        config=PredictConfig(tile_size_px=128),
+    ).labels
+    assert len(np.unique(wanted)) > 1
+    assert (names["labels"] == wanted).mean() >= 0.999
