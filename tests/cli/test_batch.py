@@ -131,3 +131,56 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     records = run_batch(written.job)
     assert sum(next(records).earlier for _ in range(40)) == done
     records.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no Ctrl-C to one group of processes")
+def test_ctrl_c_of_a_terminal_ends_a_run_with_workers_well(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    images, results = tmp_path / "images", tmp_path / "results"
+    images.mkdir()
+    content = (blobs / "images" / "cell0.tif").read_bytes()
+    for number in range(60):
+        (images / f"{number}.tif").write_bytes(content)
+    command = [sys.executable, "-c", "from napari_sam2_adapters.cli import main; main()"]
+    command += arguments(trained, images, results, "--workers", "2")
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        while not list(results.glob("*.tif")) and run.poll() is None:
+            time.sleep(0.01)
+        os.killpg(run.pid, signal.SIGINT)  # a terminal sends it to the workers as well
+        said, complaint = run.communicate()
+    done = len(list(results.glob("*.tif")))
+    assert 0 < done < 60
+    assert f"{done} of 60 images are segmented" in said
+    assert complaint.strip() == "Stopped; the same command goes on where this one ended."
+    assert run.returncode == 130
+    from napari_sam2_adapters.batch.job import read_job_file
+
+    written = read_job_file(results)
+    assert written is not None
+    records = run_batch(written.job)
+    assert sum(next(records).earlier for _ in range(60)) == done
+    records.close()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--workers", "2", "--scheduler", "tcp://a:1"), "either joins a running scheduler"),
+        (("--slurm",), "needs a number of workers"),
+        (("--workers", "2", "--slurm-queue", "gpu"), "slurm_queue is for jobs of Slurm"),
+        (("--scheduler-file", "nowhere.json"), "There is no scheduler file nowhere.json"),
+    ],
+)
+def test_a_wrong_cluster_is_said_in_a_sentence(
+    folder: Path, trained: Path, tmp_path: Path, more: tuple[str, ...], said: str
+) -> None:
+    result = batch(trained, folder, tmp_path / "results", *more)
+    assert result.exit_code == 2
+    assert said in result.stderr

@@ -1,44 +1,38 @@
-"""The engine: images of a job one after the other, each with a report, to be stopped and continued at any time."""
+"""The engine: the images of a job, each with a report, to be stopped and continued at any time."""
 
 from __future__ import annotations
 
-import time
+from collections import deque
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from datetime import datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 from napari_sam2_adapters.atomic import remove_partial_files
+from napari_sam2_adapters.batch.cluster import ClusterConfig, open_cluster
 from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, JobFile, write_job_file
 from napari_sam2_adapters.batch.lock import results_folder
-from napari_sam2_adapters.batch.plan import Item, printable
+from napari_sam2_adapters.batch.plan import Item
 from napari_sam2_adapters.batch.records import ItemRecord, first_record, record_of
 from napari_sam2_adapters.batch.report import Entry, Report
 from napari_sam2_adapters.batch.scheme import Scheme, conflict_of, plan_batch
-from napari_sam2_adapters.batch.segment_file import (
-    SegmentedFile,
-    disk_is_unusable,
-    reason_of,
-    segment_file,
-)
-from napari_sam2_adapters.batch.stamps import FileStamp
+from napari_sam2_adapters.batch.segment_item import Progress, Task, failure
 from napari_sam2_adapters.batch.standing import Standing, judge
-
-if TYPE_CHECKING:
-    from napari_sam2_adapters.inference.tiled_run import TileProgress
-    from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.batch.workers import Ended, LocalWorker, Model, Workers
 
 __all__ = ["ItemRecord", "run_batch"]
 
 
 def run_batch(
-    job: BatchJob, options: BatchOptions | None = None
+    job: BatchJob,
+    options: BatchOptions | None = None,
+    *,
+    cluster: ClusterConfig | Workers | None = None,
 ) -> Generator[ItemRecord, None, None]:
     """Segment the images of a job, yielding records of where each of them stands.
 
-    At first there is a record of every image, then records of the one at work, after each of its tiles. The generator can be
-    closed at any yield: what is done is written and reported, and the next start goes on with the image that was at work.
+    At first there is a record of every image, then records of those at work, after each of their tiles. The generator can be
+    closed at any yield: what is done is written and reported, and the next start goes on with the images that were at work.
     In the folder of the results it leaves ``job.json``, ``report.jsonl`` and ``report.csv``.
 
     Parameters
@@ -47,13 +41,19 @@ def run_batch(
         What to do.
     options
         What to do with images that an earlier run is done with, and with files that lie in the way.
+    cluster
+        Who does it: a cluster to start or to join, which is left at the end, or `DaskWorkers` of a client that stays open; None for
+        this process alone. The files are the same. With a cluster, the last record comes again while there is no other, so that
+        whoever iterates can stop.
 
     Raises
     ------
     ValueError
         When there is no image, the model file is damaged, or the folder holds results of other settings.
+    ImportError
+        When a cluster is wanted and Dask is not installed.
     OSError
-        When the folder of the results is in use by another run, cannot be written, or the disk is full.
+        When the folder of the results is in use by another run, cannot be written, the disk is full, or the cluster is gone.
     """
     options = options or BatchOptions()
     scheme = plan_batch(job)
@@ -76,31 +76,33 @@ def run_batch(
             remove_partial_files(folder)
         report.open([info.name for info in scheme.header.classes], scheme.settings_sha256)
         try:
-            yield from _Run(scheme, options, report).records()
+            yield from _Run(scheme, options, report).records(cluster)
         finally:
             report.write_table(scheme.settings_sha256)
 
 
 class _Run:
-    """What all images are segmented with; the network is loaded for the first that needs it."""
+    """The images of a job on their way through the hands of workers."""
 
     def __init__(self, scheme: Scheme, options: BatchOptions, report: Report) -> None:
         self.scheme, self.options, self.report = scheme, options, report
-        self._segmenter: Segmenter | None = None
+        self._waiting: deque[Task] = deque()
+        self._at_work: dict[int, tuple[ItemRecord, Entry | None]] = {}
+        """The last record of each image at work, and what was known of it before."""
 
-    def records(self) -> Iterator[ItemRecord]:
-        """Tell of all images, then work on those that are to be done."""
-        waiting = []
+    def records(self, cluster: ClusterConfig | Workers | None) -> Iterator[ItemRecord]:
+        """Tell of all images, then have those segmented that are to be done."""
         for item in self.scheme.items:
             last = self.report.last(item.name)
             standing = judge(item, last, self.scheme.settings_sha256, self.options)
             if standing.refusal:
                 self._note_refusal(item, standing.refusal)
             elif standing.entry is None:
-                waiting.append((item, standing))
+                self._waiting.append(self._task(item, standing))
             yield first_record(item, standing)
-        for item, standing in waiting:
-            yield from self._segment(item, standing)
+        if self._waiting:
+            with _opened(cluster, self.scheme.job.device, len(self._waiting)) as workers:
+                yield from self._segment(workers)
 
     def _note_refusal(self, item: Item, refusal: str) -> None:
         last = self.report.last(item.name)
@@ -109,129 +111,89 @@ class _Run:
         if last is None or (last.status, last.reason) != ("failed", refusal):
             # What is known of the files that lie there is kept; without a source it is judged anew each time.
             known = {} if last is None else last.outputs
-            self.report.add(self._failure(item, refusal).model_copy(update={"outputs": known}))
+            entry = failure(item, self.scheme.settings_sha256, refusal)
+            self.report.add(entry.model_copy(update={"outputs": known}))
 
-    def _segment(self, item: Item, standing: Standing) -> Iterator[ItemRecord]:
-        segmenter = self._network()
-        former = self.report.last(item.name)
+    def _task(self, item: Item, standing: Standing) -> Task:
+        """What a worker needs, by paths that hold in any working folder."""
+        outputs = {what: path.absolute() for what, path in item.outputs.items()}
+        return Task(
+            replace(item, source=item.source.absolute(), outputs=outputs),
+            standing.replace,
+            self.scheme.predict,
+            self.scheme.settings_sha256,
+            self.scheme.job.output.absolute(),
+        )
+
+    def _segment(self, workers: Workers) -> Iterator[ItemRecord]:
+        model = Model(
+            self.scheme.job.model.absolute(), self.scheme.model_sha256, self.scheme.header
+        )
+        workers.begin(model, self.scheme.job.device)
+        try:
+            while self._waiting or self._at_work:
+                while self._waiting and workers.room():
+                    yield self._begin(workers, self._waiting.popleft())
+                yield self._take(workers.news())
+        except GeneratorExit:
+            self._take_back(workers.stop())
+            raise
+        finally:
+            workers.stop()
+
+    def _begin(self, workers: Workers, task: Task) -> ItemRecord:
+        # Said before anything of its results is written, so that a file that a killed run leaves is known as its own.
+        former = self.report.last(task.item.name)
         self.report.add(
             Entry(
-                name=item.name,
-                image=item.image,
+                name=task.item.name,
+                image=task.item.image,
                 status="running",
                 settings_sha256=self.scheme.settings_sha256,
             )
         )
-        try:
-            entry = yield from self._attempt(segmenter, item, standing)
-        except GeneratorExit:
-            if former is not None:  # nothing was written, so that what was known is still true
+        record = ItemRecord(self.scheme.items[task.item.index], "running")
+        self._at_work[task.item.index] = record, former
+        workers.give(task)
+        return record
+
+    def _take(self, news: Progress | Ended | None) -> ItemRecord:
+        """Note what became of an image; without news the last record of one comes again."""
+        if news is None:
+            return self._latest()
+        record, former = self._at_work[news.index]
+        if isinstance(news, Ended):
+            del self._at_work[news.index]
+            self.report.add(news.entry)
+            return replace(record_of(record.item, news.entry), earlier=False)
+        record = replace(
+            record,
+            seconds=news.seconds,
+            tiles=news.tiles,
+            all_tiles=news.all_tiles,
+            notices=news.notices,
+        )
+        self._at_work[news.index] = record, former
+        return record
+
+    def _latest(self) -> ItemRecord:
+        for record, _ in self._at_work.values():
+            return record
+        return ItemRecord(self.scheme.items[self._waiting[0].item.index], "pending")
+
+    def _take_back(self, ended: list[Ended]) -> None:
+        """Report what came to its end while the workers stopped; of the others, what was known is still true."""
+        for news in ended:
+            self._take(news)
+        for _, former in self._at_work.values():
+            if former is not None:
                 self.report.add(former)
-            raise
-        self.report.add(entry)
-        yield replace(record_of(item, entry), earlier=False)
-
-    def _attempt(
-        self, segmenter: Segmenter, item: Item, standing: Standing
-    ) -> Generator[ItemRecord, None, Entry]:
-        started = time.perf_counter()
-        stamp = None
-        yield ItemRecord(item, "running")
-        try:
-            stamp = FileStamp.of(item.source)
-            tiles = segment_file(
-                segmenter,
-                self.scheme.header,
-                item.source,
-                item.outputs,
-                self.scheme.predict,
-                overwrite=standing.replace,
-            )
-            result = yield from _running(item, tiles, started)
-            if not stamp.untouched(item.source):
-                raise ValueError(
-                    f"{item.source} was changed while it was segmented. Segment it again when it is complete."
-                )
-            return self._success(item, stamp, result, time.perf_counter() - started)
-        except (
-            Exception
-        ) as error:  # one bad file, whatever is wrong with it, does not stop the others
-            if disk_is_unusable(error):
-                raise OSError(
-                    f"Nothing more can be written to {self.scheme.job.output} ({error}). Make room, and start the batch again to go on."
-                ) from error
-            reason = reason_of(error)
-        failure = self._failure(item, reason, time.perf_counter() - started)
-        return failure.model_copy(update={"source": stamp, "outputs": _stamps(item)})
-
-    def _network(self) -> Segmenter:
-        if self._segmenter is None:
-            from napari_sam2_adapters.models.device import choose_device
-            from napari_sam2_adapters.models.model_file import load_adapter
-
-            segmenter, _ = load_adapter(
-                self.scheme.job.model, device=choose_device(self.scheme.job.device)
-            )
-            self._segmenter = segmenter.folded()
-        return self._segmenter
-
-    def _failure(self, item: Item, reason: str, seconds: float = 0.0) -> Entry:
-        return Entry(
-            name=item.name,
-            image=item.image,
-            status="failed",
-            reason=reason,
-            seconds=round(seconds, 3),
-            settings_sha256=self.scheme.settings_sha256,
-            finished=_now(),
-        )
-
-    def _success(
-        self, item: Item, source: FileStamp, result: SegmentedFile, seconds: float
-    ) -> Entry:
-        return Entry(
-            name=item.name,
-            image=item.image,
-            status="done",
-            seconds=round(seconds, 3),
-            pixels=result.pixels,
-            pixel_size=result.pixel_size,
-            unit=result.unit,
-            notices=result.notices,
-            settings_sha256=self.scheme.settings_sha256,
-            source=source,
-            result=printable(item.outputs["labels"].relative_to(self.scheme.job.output)),
-            outputs=_stamps(item),
-            finished=_now(),
-        )
 
 
-def _stamps(item: Item) -> dict[str, FileStamp]:
-    """What lies in the place of the results."""
-    return {what: FileStamp.of(path) for what, path in item.outputs.items() if path.is_file()}
-
-
-def _running(
-    item: Item, tiles: Generator[TileProgress, None, SegmentedFile], started: float
-) -> Generator[ItemRecord, None, SegmentedFile]:
-    """A record for each tile; gives what is told at the end."""
-    notices: tuple[str, ...] = ()
-    while True:
-        try:
-            tile = next(tiles)
-        except StopIteration as end:
-            result: SegmentedFile = end.value
-            return result
-        notices += (tile.notice,) if tile.notice else ()
-        yield ItemRecord(
-            item,
-            "running",
-            seconds=time.perf_counter() - started,
-            tiles=tile.done,
-            all_tiles=tile.total,
-            notices=notices,
-        )
-
-
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="seconds")
+def _opened(
+    cluster: ClusterConfig | Workers | None, device: str, n_images: int
+) -> AbstractContextManager[Workers]:
+    """The workers, for a while: those of a cluster to start, those that are there, or this process."""
+    if isinstance(cluster, ClusterConfig):
+        return open_cluster(cluster, device, n_images)
+    return nullcontext(LocalWorker() if cluster is None else cluster)

@@ -42,7 +42,9 @@ def judge(item: Item, last: Entry | None, settings_sha256: str, options: BatchOp
     ]
     if foreign and not options.overwrite:
         return Standing(refusal=_foreign_sentence(foreign[0].name, item, last))
-    return Standing(replace=any(path.exists() for path in item.outputs.values()))
+    # What was at work when a run was killed may still be written by a worker on another machine.
+    begun = last is not None and last.status == "running" and not _of_another_image(item, last)
+    return Standing(replace=begun or any(path.exists() for path in item.outputs.values()))
 
 
 def _still_holds(item: Item, last: Entry, options: BatchOptions) -> bool:

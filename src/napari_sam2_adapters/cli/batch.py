@@ -10,11 +10,17 @@ import typer
 from pydantic import ValidationError
 from rich.progress import Progress
 
+from napari_sam2_adapters.batch.cluster import ClusterConfig
 from napari_sam2_adapters.cli.files import Device, Model, Overwrite, SettingsFile
 from napari_sam2_adapters.cli.interrupts import stop_requests
 from napari_sam2_adapters.cli.predict import prediction_settings
-from napari_sam2_adapters.cli.settings import Sections, read_sections, settings_flags
-from napari_sam2_adapters.cli.terminal import FAILED, errors, progress_bar
+from napari_sam2_adapters.cli.settings import (
+    Sections,
+    build_settings,
+    read_sections,
+    settings_flags,
+)
+from napari_sam2_adapters.cli.terminal import FAILED, JobFailedError, errors, progress_bar
 from napari_sam2_adapters.cli.terminal import output as console
 from napari_sam2_adapters.config import PredictConfig, describe_errors
 
@@ -27,7 +33,7 @@ __all__ = ["batch"]
 _LISTS = (".txt", ".csv")
 
 
-@settings_flags(predict=PredictConfig)
+@settings_flags(predict=PredictConfig, cluster=ClusterConfig)
 def batch(
     flags: Sections,
     model: Model,
@@ -59,6 +65,7 @@ def batch(
 
     What is done with the same model and settings is skipped, if neither image nor result has changed. An image that fails
     does not stop the others; report.csv in the output folder says why. Ctrl-C stops after the current tile.
+    --workers, --scheduler and --slurm let several processes work, here or on a cluster; the results are the same.
     """
     if again not in (None, "failed", "all"):
         raise ValueError(f"--again takes 'failed' or 'all', got {again!r}.")
@@ -81,7 +88,8 @@ def batch(
     options = BatchOptions(
         skip_done=again != "all", retry_failed=again is not None, overwrite=overwrite
     )
-    records = run_batch(job, options)
+    cluster = build_settings(ClusterConfig, sections, "cluster") if sections["cluster"] else None
+    records = run_batch(job, options, cluster=cluster)
     with progress_bar() as bar, stop_requests() as requests:
         shown.begin(bar)
         try:
@@ -91,6 +99,8 @@ def batch(
                     break
         except KeyboardInterrupt:
             requests.append(1)
+        except ImportError as error:  # an extra is not installed
+            raise JobFailedError(str(error)) from error
         finally:
             records.close()
     failed = shown.sum_up(output)

@@ -1,0 +1,187 @@
+"""What runs in the worker processes of a Dask cluster.
+
+Everything is told to the coordinating process by Dask's events, in the order in which it happened. What a function here would return
+stays on the worker, so that nothing has to be fetched from a worker that may have died meanwhile.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_sam2_adapters.batch.report import Entry
+from napari_sam2_adapters.batch.segment_file import reason_of
+from napari_sam2_adapters.batch.segment_item import Network, Progress, Task
+from napari_sam2_adapters.batch.stamps import file_sha256
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_sam2_adapters.batch.workers import Model
+
+__all__ = ["Attempt", "Call", "dask_setup", "prepare", "stop", "work"]
+
+Attempt = Callable[[Network, Task], Generator[Progress, None, Entry]]
+"""How an image is segmented: `segment_item`."""
+
+_PROCESS = secrets.token_hex(8)
+"""Tells this process from the one that had its address before."""
+_MOST_NETWORKS = 2
+_TELL_INTERVAL_S = 0.1
+
+_networks: OrderedDict[str, Network] = OrderedDict()
+_stopped: set[str] = set()
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call from the coordinating process: the run that it belongs to, and its own name."""
+
+    run: str
+    name: str
+
+    def tell(self, kind: str, **content: Any) -> None:
+        """Send a message back."""
+        from distributed import get_worker
+
+        message = {"call": self.name, "kind": kind, "process": _PROCESS, **content}
+        get_worker().log_event(self.run, message)
+
+
+def prepare(call: Call, model: Model, content: bytes | None, device: str, card: int) -> None:
+    """Load a network into this process, unless it is there; tells ``ready``, ``wants_model`` or ``unusable``.
+
+    Parameters
+    ----------
+    call
+        Where to answer.
+    model
+        The model file.
+    content
+        Its bytes, for a worker that cannot read it; None to try by its path.
+    device
+        As in the job.
+    card
+        Which of several GPUs it takes: its place among the workers of this machine.
+    """
+    here = version("napari-sam2-adapters")
+    try:
+        chosen = _device(device, card)
+        key = f"{model.sha256} {chosen}"
+        with _loading:
+            if key not in _networks and content is None and not _is_here(model):
+                call.tell("wants_model")
+                return
+            if key not in _networks:
+                _networks[key] = _load(model, content, chosen)
+            _networks.move_to_end(key)
+            while len(_networks) > _MOST_NETWORKS:
+                _networks.popitem(last=False)
+    except Exception as error:  # this worker cannot do it, perhaps others can
+        call.tell("unusable", reason=reason_of(error), version=here)
+    else:
+        call.tell("ready", network=key, version=here)
+
+
+def work(call: Call, process: str, network: str, task: Task, attempt: Attempt) -> None:
+    """Segment an image; tells ``begun``, ``tiles``, and at last ``done``, ``stopped``, ``disk`` or ``strange``.
+
+    Parameters
+    ----------
+    call
+        Where to answer.
+    process
+        The process that was made ready. Dask gives the task of a dead process to the next one at its address.
+    network
+        What it answered to `prepare`.
+    task, attempt
+        What to do.
+    """
+    if process != _PROCESS or network not in _networks:
+        call.tell("strange")
+        return
+    _use_own_threads()
+    call.tell("begun")
+    steps = attempt(_networks[network], task)
+    told = time.monotonic()
+    try:
+        while call.run not in _stopped:
+            progress = next(steps)
+            if time.monotonic() - told >= _TELL_INTERVAL_S:
+                told = time.monotonic()
+                call.tell(
+                    "tiles",
+                    seconds=progress.seconds,
+                    tiles=progress.tiles,
+                    all_tiles=progress.all_tiles,
+                    notices=list(progress.notices),
+                )
+    except StopIteration as end:
+        call.tell("done", entry=end.value.model_dump_json())
+    except OSError as error:
+        call.tell("disk", reason=str(error))
+    else:
+        steps.close()  # left at a yield it has written nothing
+        call.tell("stopped")
+
+
+def stop(run: str) -> None:
+    """Have the images of a run left after the tile in work."""
+    _stopped.add(run)
+
+
+def dask_setup(worker: Any) -> None:
+    """Leave Ctrl-C to the coordinating process: a terminal sends it to the workers beside it as well."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _device(preference: str, card: int) -> torch.device:
+    import torch
+
+    from napari_sam2_adapters.models.device import choose_device
+
+    chosen = choose_device(preference)
+    count = torch.cuda.device_count()
+    if chosen.type != "cuda" or count < 2 or ":" in preference:
+        return chosen
+    return torch.device("cuda", card % count)
+
+
+def _is_here(model: Model) -> bool:
+    """Whether this machine can read the model file, and it is the same one."""
+    try:
+        return file_sha256(model.path) == model.sha256
+    except OSError:
+        return False
+
+
+def _load(model: Model, content: bytes | None, device: torch.device) -> Network:
+    from napari_sam2_adapters.models.model_file import load_adapter
+
+    _use_own_threads()
+    if content is None:
+        segmenter, header = load_adapter(model.path, device=device)
+        return Network(segmenter.folded(), header)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / model.path.name
+        path.write_bytes(content)
+        segmenter, header = load_adapter(path, device=device)
+        return Network(segmenter.folded(), header)
+
+
+def _use_own_threads() -> None:
+    """Compute with the threads that Dask gave to this worker."""
+    import torch
+    from distributed import get_worker
+
+    torch.set_num_threads(max(1, get_worker().state.nthreads))

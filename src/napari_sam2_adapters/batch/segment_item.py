@@ -1,0 +1,160 @@
+"""One image of a batch to its line of the report, on whatever machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_sam2_adapters.batch.plan import Item, printable
+from napari_sam2_adapters.batch.report import Entry
+from napari_sam2_adapters.batch.segment_file import (
+    SegmentedFile,
+    disk_is_unusable,
+    reason_of,
+    segment_file,
+)
+from napari_sam2_adapters.batch.stamps import FileStamp
+from napari_sam2_adapters.config import PredictConfig
+
+if TYPE_CHECKING:
+    from napari_sam2_adapters.models.model_file import AdapterHeader
+    from napari_sam2_adapters.models.segmenter import Segmenter
+
+__all__ = ["Network", "Progress", "Task", "failure", "segment_item"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that is ready, with the header of its model file."""
+
+    segmenter: Segmenter
+    header: AdapterHeader
+
+
+@dataclass(frozen=True)
+class Task:
+    """An image to segment, with all that its result depends on besides the network; it can travel to another machine.
+
+    Attributes
+    ----------
+    item
+        The image and its results, by absolute paths.
+    replace
+        Whether files in the place of its results may be replaced.
+    predict
+        How to segment.
+    settings_sha256
+        Of the job, as in ``job.json``.
+    output
+        Folder of the results, absolute.
+    """
+
+    item: Item
+    replace: bool
+    predict: PredictConfig
+    settings_sha256: str
+    output: Path
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an image is; fields as those of `ItemRecord`."""
+
+    index: int
+    seconds: float
+    tiles: int
+    all_tiles: int
+    notices: tuple[str, ...] = ()
+
+
+def segment_item(network: Network, task: Task) -> Generator[Progress, None, Entry]:
+    """Segment an image, yielding after each tile, and give its line of the report, whether it went well or not.
+
+    Left at a yield it has written nothing.
+
+    Raises
+    ------
+    OSError
+        When the disk is full or gone, so that the other images would fail as well.
+    """
+    item, started = task.item, time.perf_counter()
+    stamp = None
+    try:
+        stamp = FileStamp.of(item.source)
+        tiles = segment_file(
+            network.segmenter,
+            network.header,
+            item.source,
+            item.outputs,
+            task.predict,
+            overwrite=task.replace,
+        )
+        notices: tuple[str, ...] = ()
+        while True:
+            try:
+                tile = next(tiles)
+            except StopIteration as end:
+                result: SegmentedFile = end.value
+                break
+            notices += (tile.notice,) if tile.notice else ()
+            seconds = time.perf_counter() - started
+            yield Progress(item.index, seconds, tile.done, tile.total, notices)
+        if not stamp.untouched(item.source):
+            raise ValueError(
+                f"{item.source} was changed while it was segmented. Segment it again when it is complete."
+            )
+        return _success(task, stamp, result, time.perf_counter() - started)
+    except Exception as error:  # one bad file, whatever is wrong with it, does not stop the others
+        if disk_is_unusable(error):
+            raise OSError(
+                f"Nothing more can be written to {task.output} ({error}). Make room, and start the batch again to go on."
+            ) from error
+        failed = failure(
+            item, task.settings_sha256, reason_of(error), time.perf_counter() - started
+        )
+        return failed.model_copy(update={"source": stamp, "outputs": _stamps(item)})
+
+
+def failure(item: Item, settings_sha256: str, reason: str, seconds: float = 0.0) -> Entry:
+    """The line of an image that failed."""
+    return Entry(
+        name=item.name,
+        image=item.image,
+        status="failed",
+        reason=reason,
+        seconds=round(seconds, 3),
+        settings_sha256=settings_sha256,
+        finished=_now(),
+    )
+
+
+def _success(task: Task, source: FileStamp, result: SegmentedFile, seconds: float) -> Entry:
+    item = task.item
+    return Entry(
+        name=item.name,
+        image=item.image,
+        status="done",
+        seconds=round(seconds, 3),
+        pixels=result.pixels,
+        pixel_size=result.pixel_size,
+        unit=result.unit,
+        notices=result.notices,
+        settings_sha256=task.settings_sha256,
+        source=source,
+        result=printable(item.outputs["labels"].relative_to(task.output)),
+        outputs=_stamps(item),
+        finished=_now(),
+    )
+
+
+def _stamps(item: Item) -> dict[str, FileStamp]:
+    """What lies in the place of the results."""
+    return {what: FileStamp.of(path) for what, path in item.outputs.items() if path.is_file()}
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,323 @@
+"""Workers in processes of their own: they write the files of a local run, whatever becomes of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import signal
+import stat
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+from distributed import Client, Scheduler, SpecCluster
+from pydantic import ValidationError
+
+from napari_sam2_adapters.batch import cluster as cluster_module
+from napari_sam2_adapters.batch.cluster import (
+    ClusterConfig,
+    local_workers,
+    slurm_arguments,
+)
+from napari_sam2_adapters.batch.dask_workers import DaskWorkers
+from napari_sam2_adapters.batch.job import BatchJob, BatchOptions
+from napari_sam2_adapters.batch.lock import LOCK_FILE
+from napari_sam2_adapters.batch.report import Entry
+from napari_sam2_adapters.batch.run import ItemRecord, run_batch
+from napari_sam2_adapters.batch.segment_item import Network, Progress, Task, segment_item
+
+N_LARGE = 6
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A cluster of two workers; one of them may be dead for a while after a test that killed it."""
+    options = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": ":0"}
+    with (
+        SpecCluster(
+            scheduler={"cls": Scheduler, "options": options},
+            workers=local_workers(2, "cpu", str(tmp_path_factory.mktemp("dask"))),
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as connected,
+    ):
+        yield connected
+
+
+@pytest.fixture
+def large(job: BatchJob, tmp_path: Path, write_image: Callable[..., Path]) -> BatchJob:
+    """Images of nine tiles each, so that a worker can be met at work, and a broken one."""
+    for number in range(N_LARGE):
+        write_image(tmp_path / "large" / f"cell {number}.tif", number, side=110)
+    (tmp_path / "large" / "broken.tif").write_bytes(b"broken")
+    return job.model_copy(update={"folder": tmp_path / "large"})
+
+
+def run(job: BatchJob, workers: DaskWorkers | ClusterConfig | None) -> dict[str, ItemRecord]:
+    """The last record of each image."""
+    return {record.item.name: record for record in run_batch(job, cluster=workers)}
+
+
+def masks(job: BatchJob) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in job.output.glob("*.tif")}
+
+
+def rows(job: BatchJob) -> list[dict[str, str]]:
+    """report.csv without what differs from run to run."""
+    with (job.output / "report.csv").open(encoding="utf-8-sig", newline="") as file:
+        found = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if k not in ("seconds", "finished")} for row in found]
+
+
+def done_lines(job: BatchJob) -> Counter[str]:
+    lines = (job.output / "report.jsonl").read_bytes().splitlines()
+    entries = [Entry.model_validate_json(line) for line in lines]
+    return Counter(entry.name for entry in entries if entry.status == "done")
+
+
+def undisturbed(job: BatchJob) -> BatchJob:
+    """The same job in a folder of its own, done by this process."""
+    other = job.model_copy(update={"output": job.output.with_name("undisturbed")})
+    run(other, None)
+    return other
+
+
+def test_two_workers_write_the_files_and_the_report_of_a_local_run(
+    client: Client, large: BatchJob
+) -> None:
+    records = list(run_batch(large, cluster=DaskWorkers(client)))
+    local = undisturbed(large)
+    assert masks(large) == masks(local)
+    assert len(masks(large)) == N_LARGE
+    assert rows(large) == rows(local)
+    at_once, most = set(), 0
+    for record in records:
+        (at_once.add if record.status == "running" else at_once.discard)(record.item.index)
+        most = max(most, len(at_once))
+    assert most == 2
+    assert any(0 < r.tiles < r.all_tiles for r in records if r.status == "running")
+    assert not (large.output / LOCK_FILE).exists()
+    again = run(large, DaskWorkers(client))
+    assert all(record.earlier for record in again.values())
+    assert set(done_lines(large).values()) == {1}
+
+
+def test_a_worker_killed_at_work_is_replaced_and_nothing_is_lost(
+    client: Client, large: BatchJob
+) -> None:
+    victim = next(iter(client.run(os.getpid).values()))
+    killed = False
+    for record in run_batch(large, cluster=DaskWorkers(client)):
+        if record.status == "done" and not killed:
+            os.kill(victim, signal.SIGKILL)
+            killed = True
+    assert killed
+    assert masks(large) == masks(undisturbed(large))
+    assert set(done_lines(large).values()) == {1}
+    assert len(done_lines(large)) == N_LARGE
+
+
+def test_an_image_that_kills_its_worker_twice_is_given_up_and_the_others_are_done(
+    client: Client, job: BatchJob
+) -> None:
+    def deadly(network: Network, task: Task) -> Generator[Progress, None, Entry]:
+        if task.item.name == "cell 1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return (yield from segment_item(network, task))
+
+    last = run(job, DaskWorkers(client, attempt=deadly))
+    assert {name: record.status for name, record in last.items()} == {
+        **dict.fromkeys(("cell 0", "cell 2", "cell 3"), "done"),
+        "cell 1": "failed",
+    }
+    assert "died without a word, twice (tcp://" in last["cell 1"].reason
+    again = run(job, None)
+    assert again["cell 1"].earlier  # not tried again unless asked for
+    assert {r.status for r in run_batch(job, BatchOptions(retry_failed=True))} >= {"done"}
+    assert len(masks(job)) == 4
+
+
+def test_cancel_ends_after_the_tiles_in_work_and_the_next_start_goes_on(
+    client: Client, large: BatchJob
+) -> None:
+    records = run_batch(large, cluster=DaskWorkers(client))
+    for record in records:
+        if record.status == "done":
+            break
+    records.close()
+    done = done_lines(large)
+    assert 0 < len(done) < N_LARGE
+    assert {f"{name}.tif" for name in done} == set(masks(large))
+    assert not (large.output / LOCK_FILE).exists()
+    written = masks(large)
+    last = run(large, None)
+    assert sum(record.earlier and record.status == "done" for record in last.values()) == len(done)
+    assert written.items() <= masks(large).items()
+    assert masks(large) == masks(undisturbed(large))
+    assert set(done_lines(large).values()) == {1}
+
+
+def test_a_model_that_the_workers_cannot_read_travels_as_bytes(
+    client: Client,
+    job: BatchJob,
+    saved_model: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if sys.platform != "linux":
+        pytest.skip("only Linux has a path that each process reads in its own way")
+    monkeypatch.chdir(saved_model(6).parent)
+    hidden = Path("/proc/self/cwd") / saved_model(6).name
+    there = client.run(hidden.exists)
+    assert not any(there.values())
+    job = job.model_copy(update={"model": hidden})
+    run(job, DaskWorkers(client))
+    assert masks(job) == masks(undisturbed(job))
+
+
+def test_a_model_that_no_worker_can_use_is_said(client: Client, job: BatchJob) -> None:
+    job = job.model_copy(update={"device": "cuda:77"})
+    with (
+        pytest.warns(UserWarning, match="is left out: The device 'cuda:77'"),
+        pytest.raises(ValueError, match="No worker of the cluster can use the model"),
+    ):
+        run(job, DaskWorkers(client))
+    assert not (job.output / LOCK_FILE).exists()
+
+
+def test_a_full_disk_ends_the_run_and_the_next_start_goes_on(
+    client: Client, large: BatchJob, small_disk: Path
+) -> None:
+    job = large.model_copy(update={"output": small_disk / "results"})
+    (small_disk / "movie").write_bytes(b"\0" * 130_000)
+    with pytest.raises(OSError, match="Make room"):
+        run(job, DaskWorkers(client))
+    assert len(masks(job)) < N_LARGE
+    (small_disk / "movie").unlink()
+    assert Counter(r.status for r in run(job, DaskWorkers(client)).values())["done"] == N_LARGE
+
+
+def test_a_running_scheduler_is_joined_and_left_as_it_was(
+    client: Client, job: BatchJob, tmp_path: Path
+) -> None:
+    address = client.scheduler.address
+    (tmp_path / "scheduler.json").write_text(json.dumps({"type": "Scheduler", "address": address}))
+    assert len(run(job, ClusterConfig(scheduler_file=tmp_path / "scheduler.json"))) == 4
+    assert len(masks(job)) == 4
+    (job.output / "cell 2.tif").unlink()
+    assert not run(job, ClusterConfig(scheduler=address))["cell 2"].earlier
+
+
+def test_a_scheduler_that_is_not_there_is_said(
+    job: BatchJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "_CONNECT_S", 0.3)
+    with pytest.raises(ConnectionError, match=r"There is no scheduler at tcp://127\.0\.0\.1:1 "):
+        run(job, ClusterConfig(scheduler="tcp://127.0.0.1:1"))
+    with pytest.raises(FileNotFoundError, match="There is no scheduler file"):
+        run(job, ClusterConfig(scheduler_file=tmp_path / "nothing.json"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"workers": 0},
+        {"scheduler": "tcp://a:1", "scheduler_file": "b"},
+        {"scheduler": "tcp://a:1", "workers": 2},
+        {"slurm": True},
+        {"workers": 2, "slurm_queue": "gpu"},
+    ],
+)
+def test_a_cluster_is_of_one_kind(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        ClusterConfig.model_validate(wrong)
+
+
+def test_local_workers_share_the_cores_and_take_a_card_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+
+    def cards(device: str) -> list[str | None]:
+        made = local_workers(3, device, "x").values()
+        return [w["options"].get("env", {}).get("CUDA_VISIBLE_DEVICES") for w in made]
+
+    assert cards("auto") == ["4", "7", "4"]
+    assert cards("cuda") == ["4", "7", "4"]
+    assert cards("cpu") == cards("cuda:1") == [None, None, None]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    assert cards("auto") == [None, None, None]
+    (one,) = local_workers(1, "cpu", "x").values()
+    assert one["options"]["nthreads"] == len(os.sched_getaffinity(0))
+
+
+def test_slurm_gets_a_worker_for_each_card(tmp_path: Path) -> None:
+    options = tmp_path / "slurm.yaml"
+    options.write_text(
+        "jobqueue: {slurm: {queue: other, job-extra-directives: [--exclusive], interface: ib0}}"
+    )
+    config = ClusterConfig(
+        workers=4,
+        slurm=True,
+        slurm_queue="gpu",
+        slurm_memory="32GB",
+        slurm_cores=8,
+        slurm_gpus=2,
+        slurm_options=options,
+    )
+    arguments = slurm_arguments(config)
+    assert arguments["queue"] == "gpu"  # what is said by name wins
+    assert arguments["processes"] == 2
+    assert arguments["job_extra_directives"] == ["--exclusive", "--gres=gpu:2"]
+    assert arguments["interface"] == "ib0"
+    options.write_text("just words")
+    with pytest.raises(ValueError, match="should hold options such as"):
+        slurm_arguments(config)
+    options.unlink()
+    with pytest.raises(FileNotFoundError, match="There is no file of options"):
+        slurm_arguments(config)
+
+
+SBATCH = """#!/bin/sh
+cp "$1" {folder}/job.sh
+setsid sh {folder}/job.sh >{folder}/worker.log 2>&1 &
+echo $! >{folder}/pid
+echo 4711
+"""
+SCANCEL = """#!/bin/sh
+kill -TERM -- -$(cat {folder}/pid)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Slurm runs on Linux")
+def test_jobs_in_slurms_queue(
+    job: BatchJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dask-jobqueue as it is, with commands in the place of Slurm's that run the job on this machine."""
+    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text.format(folder=tmp_path))
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    options = tmp_path / "slurm.yaml"
+    options.write_text(f"{{local_directory: {tmp_path}, interface: lo, memory: 4GB, cores: 1}}")
+    slurm = ClusterConfig(
+        workers=1, slurm=True, slurm_queue="short", slurm_gpus=1, slurm_options=options
+    )
+    last = run(job, slurm)
+    assert Counter(record.status for record in last.values()) == {"done": 4}
+    script = (tmp_path / "job.sh").read_text()
+    assert "#SBATCH -p short" in script
+    assert "#SBATCH --gres=gpu:1" in script
+    process = int((tmp_path / "pid").read_text())
+    for _ in range(100):
+        if not Path(f"/proc/{process}").exists():
+            break
+        time.sleep(0.1)
+    assert not Path(f"/proc/{process}").exists()  # the job was cancelled at the end
