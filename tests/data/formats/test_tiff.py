@@ -3,12 +3,15 @@
 import gc
 
 import numpy as np
+import ome_types
 import pytest
 import tifffile
 
+from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.axes import read_plane
 from napari_sam2_adapters.data.formats import tiff
-from napari_sam2_adapters.data.io import read_image
+from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.io import read_image, read_labels, write_labels
 from napari_sam2_adapters.data.samples import load_sample
 
 
@@ -148,13 +151,142 @@ def test_a_lazy_file_is_closed_when_it_is_no_longer_used(tmp_path, stack, too_la
     path.unlink()
 
 
-def test_the_largest_level_of_a_pyramid_is_read(tmp_path, stack, too_large):
+@pytest.mark.parametrize("eager_bytes", [1000, 2**25])
+def test_levels_of_a_pyramid(tmp_path, stack, monkeypatch, eager_bytes):
+    monkeypatch.setattr(tiff, "_EAGER_BYTES", eager_bytes)
     path = tmp_path / "a.ome.tif"
-    plane = stack[0, 0]
+    volume = stack[0].astype(np.uint16)
     with tifffile.TiffWriter(path, ome=True) as writer:
-        writer.write(plane, subifds=1, compression="zlib", tile=(64, 64), metadata={"axes": "YX"})
-        writer.write(plane[::2, ::2], subfiletype=1, compression="zlib", tile=(64, 64))
-    np.testing.assert_array_equal(np.asarray(read_image(path).array[:]), plane)
+        options = {"compression": "zlib", "tile": (64, 64), "photometric": "minisblack"}
+        writer.write(volume, subifds=2, metadata={"axes": "ZYX", "PhysicalSizeX": 1.0}, **options)
+        for step in (2, 4):
+            writer.write(volume[:, ::step, ::step], subfiletype=1, **options)
+    content = read_image(path)
+    np.testing.assert_array_equal(np.asarray(content.array[:]), volume)
+    assert isinstance(content.array, np.ndarray) == (eager_bytes > 1000)
+    for level, step in zip(content.levels, (2, 4), strict=True):
+        np.testing.assert_array_equal(np.asarray(level[:]), volume[:, ::step, ::step])
+
+
+def test_names_of_channels_time_and_origin(tmp_path, stack):
+    path = tmp_path / "a.ome.tif"
+    metadata = {
+        "axes": "TCYX",
+        "PhysicalSizeX": 0.5,
+        "PhysicalSizeY": 0.25,
+        "TimeIncrement": 250.0,
+        "TimeIncrementUnit": "ms",
+        "Channel": {"Name": ["DAPI", "488"]},
+        "Plane": {
+            "PositionX": [2.0] * 4,
+            "PositionXUnit": ["mm"] * 4,
+            "PositionY": [-3.0] * 4,
+            "PositionYUnit": ["µm"] * 4,
+        },
+    }
+    tifffile.imwrite(path, stack, photometric="minisblack", metadata=metadata)
+    content = read_image(path)
+    assert content.channel_names == ("DAPI", "488")
+    assert content.geometry.pixel_size == (0.25, 0.5)
+    assert content.geometry.origin == pytest.approx((-3, 2000))
+    assert (content.geometry.time_step, content.geometry.time_unit) == (250, "millisecond")
+    metadata["Plane"] = {"PositionX": [2.0] * 4, "PositionY": [1.0] * 4}
+    tifffile.imwrite(path, stack, photometric="minisblack", metadata=metadata)
+    assert read_image(path).geometry.origin is None  # in units of the stage
+
+    path = tmp_path / "ij.tif"
+    metadata = {
+        "axes": "TCYX",
+        "unit": "um",
+        "finterval": 2.5,
+        "xorigin": 8,
+        "yorigin": -4,
+        "Labels": ["a", "b"],
+    }
+    tifffile.imwrite(path, stack, imagej=True, resolution=(2, 4), metadata=metadata)
+    content = read_image(path)
+    assert content.channel_names == ("a", "b")
+    assert content.geometry == Geometry(
+        (0.25, 0.5), "micrometer", (1, -4), time_step=2.5, time_unit="second"
+    )
+
+
+def test_parts_of_an_ome_that_are_missing_are_named(tmp_path, stack):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, stack[0], photometric="minisblack", metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(path) as file:
+        xml = file.ome_metadata
+    data = "".join(
+        f'<TiffData FirstZ="{z}" IFD="0" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{z}</UUID></TiffData>'
+        for z, name in enumerate(("a.ome.tif", "b.ome.tif"))
+    )
+    start = xml.index("<TiffData")
+    xml = xml[:start] + data + xml[xml.index("/>", start) + 2 :]
+    for number, name in enumerate(("a.ome.tif", "b.ome.tif")):
+        tifffile.imwrite(tmp_path / name, stack[0, number], description=xml.encode(), metadata=None)
+    content = read_image(path)
+    assert content.axes == "ZYX"
+    np.testing.assert_array_equal(content.array, stack[0])
+    (tmp_path / "b.ome.tif").unlink()
+    with pytest.raises(ValueError, match=r"a\.ome\.tif.*of which b\.ome\.tif cannot be found"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("eager_bytes", [100, 2**25])
+def test_a_palette_is_colours_as_an_image_and_indices_as_labels(tmp_path, monkeypatch, eager_bytes):
+    monkeypatch.setattr(tiff, "_EAGER_BYTES", eager_bytes)
+    indices = np.arange(400, dtype=np.uint8).reshape(20, 20) % 3
+    table = np.zeros((3, 256), np.uint16)
+    table[:, 1], table[:, 2] = (65535, 0, 0), (0, 256 * 7, 65535)
+    path = tmp_path / "p.tif"
+    tifffile.imwrite(path, indices, photometric="palette", colormap=table, metadata=None)
+    np.testing.assert_array_equal(np.asarray(read_labels(path).array), indices)
+    content = read_image(path)
+    assert (content.axes, content.rgb) == ("YXC", True)
+    colours = np.array([(0, 0, 0), (255, 0, 0), (0, 7, 255)])
+    np.testing.assert_array_equal(np.asarray(content.array), colours[indices])
+
+
+@pytest.mark.parametrize("name", ["m.ome.tif", "m.tif"])
+def test_labels_keep_what_belongs_to_them(tmp_path, stack, name):
+    classes = (
+        ClassInfo(value=1, name="membrane", color="#ff0000"),
+        ClassInfo(value=3, name="Kern & <größer>, 7", color="#00ff7f"),
+        ClassInfo(value=4, name="true", color="#123456"),
+    )
+    turned = ((1, 0, 0), (0, 0.8, 0.6), (0, -0.6, 0.8))
+    geometry = Geometry((2, 0.5, 0.25), "micrometer", (-1, 2, 3.5), turned, 0.5, "minute")
+    path = write_labels(tmp_path / name, stack % 5, axes="TZYX", geometry=geometry, classes=classes)
+    content = read_labels(path)
+    assert content.classes == classes
+    assert content.geometry == geometry
+    np.testing.assert_array_equal(content.array, stack % 5)
+
+
+def test_what_is_written_as_ome_is_ome(tmp_path, stack):
+    classes = (ClassInfo(value=2, name="Kern & <größer>", color="#00ff7f"),)
+    geometry = Geometry((2, 0.5, 0.25), "nm", (-1, 2, 3.5), None, 0.5, "second")
+    path = write_labels(
+        tmp_path / "m.ome.tif", stack % 5, axes="TZYX", geometry=geometry, classes=classes
+    )
+    ome = ome_types.from_tiff(path)  # also validates
+    image = ome.images[0]
+    pixels = image.pixels
+    assert (pixels.size_t, pixels.size_z, pixels.size_y, pixels.type.value) == (2, 2, 256, "uint8")
+    assert (pixels.physical_size_z, pixels.physical_size_z_unit.value) == (2, "nm")
+    assert (pixels.time_increment, pixels.time_increment_unit.value) == (0.5, "s")
+    assert [plane.position_z for plane in pixels.planes] == [-1, 1, -1, 1]
+    assert [(plane.the_t, plane.the_z) for plane in pixels.planes] == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    ]
+    (reference,) = image.annotation_refs
+    assert dict(reference.ref.value) == {"2": "#00ff7f Kern & <größer>"}
+    with tifffile.TiffFile(path) as file:
+        assert tifffile.OmeXml.validate(file.ome_metadata) in (True, None)
+        assert file.series[0].axes == "TZYX"
 
 
 def test_the_dots_per_inch_of_a_printer_are_no_pixel_size(tmp_path):
