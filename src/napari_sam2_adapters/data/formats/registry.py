@@ -130,6 +130,7 @@ FORMATS = (
     Format("OME-Zarr", (".ome.zarr", ".zarr"), "ome_zarr", folder=True, writes=True),
     Format("NPZ", (".npz",), "numpy_file", writes=True),
     Format("NPY", (".npy",), "numpy_file"),
+    Format("NIfTI", (".nii", ".nii.gz"), "nifti", extra="medical", writes=True),
 )
 
 IMAGE_SUFFIXES = tuple(ending for entry in FORMATS for ending in entry.endings)
