@@ -207,11 +207,7 @@ class TrainConfig(Settings):
     ] = None
     validate_every: Annotated[
         int | None,
-        Field(
-            ge=1,
-            title="Check every",
-            description="Steps between two held-out checks; empty: by the length of the run.",
-        ),
+        Field(ge=1, title="Check every", description="In steps; empty: by the length of the run."),
     ] = None
     batch_size: Annotated[
         int, Field(ge=1, le=512, title="Batch size", description="Crops per optimiser step.")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from typer.testing import CliRunner, Result
 
 from napari_sam2_adapters.cli import app
 from napari_sam2_adapters.data.io import read_image, read_labels
+from napari_sam2_adapters.inference.postprocess import clean_block
+from napari_sam2_adapters.inference.rules import ClassRule
 
 
 def predict(model: Path, images: Path, output: Path, *more: str) -> Result:
@@ -259,4 +262,49 @@ def test_wrong_settings_are_refused(
     result = predict(trained, blobs / "images", tmp_path / "masks", *more)
     assert result.exit_code == 2
     assert "predict settings are not valid" in result.stderr
+    assert not (tmp_path / "masks").exists()
+
+
+def test_masks_are_tidied_numbered_and_measured(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    images, plain, tidy = blobs / "images" / "cell0.tif", tmp_path / "plain", tmp_path / "tidy"
+    assert predict(trained, images, plain).exit_code == 0
+    result = predict(
+        trained, images, tidy,
+        *("--min-size", "2=200", "--fill-holes", "2=50", "--instances", "2", "--measure"),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    names = {"cell0.tif", "cell0_objects.tif", "cell0_measured.csv"}
+    assert {path.name for path in tidy.iterdir()} == names
+    before, mask, objects = (
+        read_labels(path)
+        for path in (plain / "cell0.tif", tidy / "cell0.tif", tidy / "cell0_objects.tif")
+    )
+    rules = [ClassRule(value=1), ClassRule(value=2, smallest_px=200, fill_holes_px=50)]
+    np.testing.assert_array_equal(mask.array, clean_block(np.asarray(before.array), rules, [1, 2]))
+    assert mask.pixel_size == objects.pixel_size == pytest.approx((0.5, 0.25))
+    np.testing.assert_array_equal(np.asarray(objects.array) > 0, np.asarray(mask.array) == 2)
+    with (tidy / "cell0_measured.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == np.max(objects.array)
+    pixels = sum(int(row["pixels"]) for row in rows)
+    assert pixels == np.count_nonzero(np.asarray(mask.array) == 2)
+    assert sum(float(row["area_um2"]) for row in rows) == pytest.approx(pixels * 0.125)
+    again = predict(trained, images, tidy, "--instances", "2", "--measure")
+    assert "because their masks are there: 1;" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--min-size", "many"), "takes PIXELS or CLASS=PIXELS"),
+        (("--instances", "nucleos"), "knows no class 'nucleos'"),
+        (("--fill-holes", "moon=5"), "knows no class 'moon'"),
+    ],
+)
+def test_what_cannot_be_finished_so_is_said_before_the_work(
+    blobs: Path, trained: Path, tmp_path: Path, flags: tuple[str, ...], sentence: str
+) -> None:
+    result = predict(trained, blobs / "images", tmp_path / "masks", *flags)
+    assert result.exit_code != 0
+    assert sentence in " ".join(result.stderr.split())
     assert not (tmp_path / "masks").exists()

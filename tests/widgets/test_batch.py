@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from napari.qt import get_stylesheet
+from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 
 from napari_sam2_adapters.widgets.batch import BatchFolder
@@ -91,7 +93,7 @@ def test_a_folder_from_its_preview_to_a_result_in_the_viewer(dock, viewer, qtbot
     result = dock.table.model().index(1, 3).data(Qt.ItemDataRole.ToolTipRole)
     assert str(images / "segmented" / "cell 0.tif") in result
     dock.table.activated.emit(dock.table.model().index(0, 0))
-    assert dock.status.text().startswith("broken.tif failed: broken.tif cannot be read")
+    assert dock.status.text().startswith("broken.tif failed: cannot be read")
     dock.table.activated.emit(dock.table.model().index(2, 0))
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=WAIT_MS)
     image, labels = viewer.layers
@@ -195,6 +197,27 @@ def test_results_get_the_width_that_names_leave(dock, qtbot, images) -> None:
     assert dock.table.columnWidth(0) == round(0.35 * width)
     assert dock.table.columnWidth(3) > 0.25 * width
     assert dock.table.textElideMode() == Qt.TextElideMode.ElideMiddle
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_a_status_can_be_read_in_every_theme(dock, viewer, qtbot, images, theme) -> None:
+    dock.form.folder.path = images
+    run(dock, qtbot)
+    viewer.theme = theme
+    ground = get_theme(theme).background.as_rgb_tuple()
+    dock.setStyleSheet(get_stylesheet(theme))
+    for row in range(2):
+        index = dock.table.model().index(row, 1)
+        text = index.data(Qt.ItemDataRole.ForegroundRole)
+        light, dark = sorted(map(luminance, (ground, text.getRgb())), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) > 4.5
+
+
+def luminance(color: tuple[int, ...]) -> float:
+    """Relative luminance as the web's guidelines for contrast reckon it."""
+    parts = np.array(color[:3], float) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
 def test_the_table_sorts_by_what_is_meant(dock, qtbot, images) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -20,6 +21,7 @@ from napari_sam2_adapters.cli.files import (
     check_output_folder,
     list_images,
 )
+from napari_sam2_adapters.cli.finishing import Finishing, settle_finishing
 from napari_sam2_adapters.cli.settings import (
     Sections,
     build_settings,
@@ -38,12 +40,13 @@ if TYPE_CHECKING:
 
 __all__ = ["predict", "prediction_settings"]
 
+_FINISHING = "After the network"
 _EXTRAS = ("probabilities", "uncertainty")
 _Outcome = Literal["done", "there", "failed"]
 
 
 @settings_flags(predict=PredictConfig)
-def predict(
+def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     flags: Sections,
     model: Model,
     images: Images,
@@ -54,6 +57,46 @@ def predict(
     png: Annotated[
         bool, typer.Option("--png", help="Write PNG instead of TIFF; it keeps no pixel size.")
     ] = False,
+    min_size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[CLASS=]PIXELS",
+            help="Smaller objects take the class around them; without CLASS, of all classes but background. May be repeated.",
+            rich_help_panel=_FINISHING,
+        ),
+    ] = None,
+    fill_holes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[CLASS=]PIXELS",
+            help="Holes of up to so many pixels are filled; otherwise as --min-size.",
+            rich_help_panel=_FINISHING,
+        ),
+    ] = None,
+    instances: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS",
+            help="Number the objects of this class, in NAME_objects.tif. May be repeated.",
+            rich_help_panel=_FINISHING,
+        ),
+    ] = None,
+    volumes: Annotated[
+        bool,
+        typer.Option(
+            "--volumes",
+            help="Objects go through the slices of a stack, which is then held in memory.",
+            rich_help_panel=_FINISHING,
+        ),
+    ] = False,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="Write NAME_measured.csv: sizes, places and grey values of objects, or else of classes.",
+            rich_help_panel=_FINISHING,
+        ),
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Segment a folder of images; each mask is a TIFF with the name and pixel size of its image.
@@ -63,17 +106,25 @@ def predict(
     sections = read_sections(settings, flags)
     paths = list_images(images, pattern)
     asked = build_settings(PredictConfig, sections, "predict")
-    outputs = _plan_outputs(paths, output, ".png" if png else ".tif", asked)
 
     from napari_sam2_adapters.models.device import choose_device, describe_device
     from napari_sam2_adapters.models.model_file import load_adapter, read_header
 
-    chosen = choose_device(device)
-    config = prediction_settings(sections, read_header(model))
+    chosen, described = choose_device(device), read_header(model)
+    config = prediction_settings(sections, described)
+    finishing = settle_finishing(
+        described.classes,
+        min_size=min_size or (),
+        fill_holes=fill_holes or (),
+        instances=instances or (),
+        volumes=volumes,
+        measured=measure,
+    )
+    outputs = _plan_outputs(paths, output, ".png" if png else ".tif", asked, finishing)
     check_output_folder(output)
     segmenter, header = load_adapter(model, device=chosen)
     console().print(f"{model.name} on {describe_device(chosen)}")
-    job = _Job(segmenter.folded(), header, config, overwrite)
+    job = _Job(segmenter.folded(), header, config, finishing, overwrite)
     with progress_bar() as bar:
         every = bar.add_task("images", total=len(paths))
         tiles = bar.add_task("tiles", total=None)
@@ -102,7 +153,7 @@ def prediction_settings(sections: dict[str, Any], header: AdapterHeader) -> Pred
 
 
 def _plan_outputs(
-    paths: list[Path], folder: Path, suffix: str, config: PredictConfig
+    paths: list[Path], folder: Path, suffix: str, config: PredictConfig, finishing: Finishing
 ) -> list[dict[str, Path]]:
     """The files to write for each image, the labels last; refused where two or an image would be one file."""
     from napari_sam2_adapters.data.formats.registry import image_stem
@@ -115,6 +166,7 @@ def _plan_outputs(
     for path in paths:
         stem = image_stem(path)
         files = {kind: folder / f"{stem}_{kind}.tif" for kind in _EXTRAS if getattr(config, kind)}
+        files |= {kind: folder / f"{stem}{end}" for kind, end in finishing.files.items()}
         outputs.append({**files, "labels": folder / f"{stem}{suffix}"})
     names = Counter(file.name for files in outputs for file in files.values())
     twice = [name for name, count in names.items() if count > 1]
@@ -142,6 +194,7 @@ class _Job:
     segmenter: Segmenter
     header: AdapterHeader
     config: PredictConfig
+    finishing: Finishing
     overwrite: bool
     counts: Counter[_Outcome] = field(default_factory=Counter)
 
@@ -158,9 +211,14 @@ class _Job:
         asked = {kind: kind in missing for kind in _EXTRAS}
         config = self.config.model_copy(update=asked)
         try:
-            found = yield from segment_file(
-                self.segmenter, self.header, path, missing, config, overwrite=self.overwrite
-            )
+            with TemporaryDirectory() as folder:
+                raw = Path(folder) / "mask.tif"
+                wanted = missing if self.finishing.idle else self._unfinished(missing, raw)
+                found = yield from segment_file(
+                    self.segmenter, self.header, path, wanted, config, overwrite=self.overwrite
+                )
+                if not self.finishing.idle:
+                    self.finishing.finish(raw, path, missing, overwrite=self.overwrite)
         except Exception as error:  # whatever is wrong with one file does not stop the others
             errors().print(f"{path.name} failed: {sentence(error)}")
             self.counts["failed"] += 1
@@ -168,3 +226,7 @@ class _Job:
             for notice in found.notices:
                 errors().print(f"{path.name}: {notice}")
             self.counts["done"] += 1
+
+    def _unfinished(self, files: dict[str, Path], raw: Path) -> dict[str, Path]:
+        """The files that the network gives, with the mask for the time being elsewhere."""
+        return {kind: files[kind] for kind in _EXTRAS if kind in files} | {"labels": raw}

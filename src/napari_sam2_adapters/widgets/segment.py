@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from superqt import QCollapsible
 
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.widgets.docks import layers
 from napari_sam2_adapters.widgets.docks.check_boxes import CheckBoxes
 from napari_sam2_adapters.widgets.docks.dock import Dock, button, section
+from napari_sam2_adapters.widgets.docks.folded import Folded
 from napari_sam2_adapters.widgets.docks.form import SettingsForm
 from napari_sam2_adapters.widgets.docks.image_form import ImageForm
 from napari_sam2_adapters.widgets.docks.results import find_own
@@ -208,7 +208,7 @@ class Segment(Dock):
         self.status.setText(what)
 
     def _lay_out(self) -> None:
-        advanced = _folded("Advanced", self.settings)
+        advanced = Folded("Advanced", self.settings)
         self.buttons.addWidget(self.start_button)
         self.buttons.addWidget(self.cancel_button)
         self.column.addWidget(section("With", self.adapter))
@@ -292,12 +292,6 @@ class Segment(Dock):
             removed = "Stopped, because its layer was removed."
             self.status.setText(removed if gone else result.sentence)
             self.refresh()
-
-
-def _folded(title: str, content: Any) -> QCollapsible:
-    folded = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
-    folded.addWidget(content)
-    return folded
 
 
 def _channel_mismatch(found: int, wanted: int) -> str:

@@ -15,12 +15,12 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, LabelFormat
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.widgets.docks.check_boxes import CheckBoxes
 from napari_sam2_adapters.widgets.docks.dock import section, sentence
+from napari_sam2_adapters.widgets.docks.folded import Folded
 from napari_sam2_adapters.widgets.docks.form import SettingsForm
 from napari_sam2_adapters.widgets.docks.path_line import PathLine
 from napari_sam2_adapters.widgets.docks.preferences import preferences
@@ -98,8 +98,7 @@ class BatchForm(QWidget):
 
     def _lay_out(self, device: QLabel) -> None:
         images = _rows(("Folder", self.folder), ("Pattern", self.pattern), ("", self.subfolders))
-        advanced = QCollapsible("Advanced", expandedIcon="▾", collapsedIcon="▸")
-        advanced.addWidget(self.settings)
+        advanced = Folded("Advanced", self.settings)
         results = _rows(
             ("Folder", self.output),
             ("Masks as", self.format),

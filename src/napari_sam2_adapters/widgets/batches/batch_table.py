@@ -6,9 +6,23 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtCore import (
+    QAbstractTableModel,
+    QModelIndex,
+    QObject,
+    QSortFilterProxyModel,
+    Qt,
+    Signal,
+)
 from qtpy.QtGui import QColor, QResizeEvent
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+    QWidget,
+)
 
 from napari_sam2_adapters.batch.records import ItemRecord
 from napari_sam2_adapters.widgets.docks.words import duration
@@ -17,10 +31,12 @@ __all__ = ["BatchTable", "RecordModel", "reason_of"]
 
 _IMAGE, _STATUS, _TIME, _RESULT = range(4)
 _HEADINGS = ("Image", "Status", "Time", "Result")
-# Told from the ground of both themes.
-_COLOURS = {"done": "#2e9e5b", "failed": "#d9534f", "running": "#3b8ee0"}
+_ON_DARK = {"done": "#4cc38a", "failed": "#ff8078", "running": "#6cb2ff"}
+_ON_LIGHT = {"done": "#136c38", "failed": "#b3261e", "running": "#1558a8"}
+"""Colours of a status that can be read on the ground of a theme: at least 4.5 times as light or as dark."""
 _IMAGE_SHARE = 0.35
 """Most of the width that names of images take; the results have the rest."""
+_ROWS_LOOKED_AT = 50
 _ORDER = ("running", "failed", "pending", "done")
 
 
@@ -75,12 +91,23 @@ class RecordModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return str(record.item.source) if column == _IMAGE else _whole_result(record)
         if role == Qt.ItemDataRole.ForegroundRole and column == _STATUS:
-            return QColor(_COLOURS[record.status]) if record.status in _COLOURS else None
+            return _colour(record.status, self.parent())
         if role == Qt.ItemDataRole.TextAlignmentRole and column == _TIME:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.UserRole:
             return _order(record, column)
         return None
+
+
+class _FromTheStart(QStyledItemDelegate):
+    """Draws sentences, whose end can be left out; of names the middle can."""
+
+    def initStyleOption(  # noqa: N802 (Qt's name)
+        self, option: QStyleOptionViewItem, index: QModelIndex
+    ) -> None:
+        """Leave out the end."""
+        super().initStyleOption(option, index)
+        option.textElideMode = Qt.TextElideMode.ElideRight
 
 
 class BatchTable(QTableView):
@@ -90,7 +117,7 @@ class BatchTable(QTableView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.records = RecordModel()
+        self.records = RecordModel(self)
         self._sorted = QSortFilterProxyModel(self)
         self._sorted.setSourceModel(self.records)
         self._sorted.setSortRole(Qt.ItemDataRole.UserRole)
@@ -108,9 +135,11 @@ class BatchTable(QTableView):
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
         header = self.horizontalHeader()
         header.setSectionResizeMode(_RESULT, QHeaderView.ResizeMode.Stretch)
-        widths = self.fontMetrics()
-        self.setColumnWidth(_STATUS, widths.horizontalAdvance("done earlier") + 18)
-        self.setColumnWidth(_TIME, widths.horizontalAdvance("888 min") + 14)
+        for column in (_STATUS, _TIME):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        header.setResizeContentsPrecision(_ROWS_LOOKED_AT)
+        self._sentences = _FromTheStart(self)
+        self.setItemDelegateForColumn(_RESULT, self._sentences)
         self.setToolTip(
             "Double-click an image to open it with its result, or to hear why it has none."
         )
@@ -150,6 +179,13 @@ def _text(record: ItemRecord, column: int) -> str:
     return _result(record)
 
 
+def _colour(status: str, table: QObject | None) -> QColor | None:
+    """Colour of a status on the ground that the table has in this theme."""
+    dark = isinstance(table, QWidget) and table.palette().text().color().lightness() > 128
+    colours = _ON_DARK if dark else _ON_LIGHT
+    return QColor(colours[status]) if status in colours else None
+
+
 def _below(record: ItemRecord) -> str:
     """Name of the image with the folders that its result gets."""
     return f"{record.item.name.rpartition('/')[0]}/{record.item.source.name}"
@@ -177,8 +213,9 @@ def _result(record: ItemRecord) -> str:
 
 
 def reason_of(record: ItemRecord) -> str:
-    """Why an image failed; its folder is that of all."""
-    return record.reason.replace(str(record.item.source), record.item.source.name)
+    """Why an image failed, without its own name in front; its folder is that of all."""
+    name = record.item.source.name
+    return record.reason.replace(str(record.item.source), name).removeprefix(f"{name} ")
 
 
 def _percent(share: float) -> str:

@@ -17,12 +17,14 @@ ICONS = {
     "edit": "M4 16L14 6l4 4L8 20H4zM15 5l2-2 4 4-2 2z",
     "export": "M11 17h2V8h4l-5-5-5 5h4zM4 19h16v2H4z",
     "file": "M6 2h8l5 5v15H6zM8 4v16h9V9h-5V4z",
+    "folded": "M8 5l9 7-9 7z",
     "folder": "M3 5h7l2 2h9v13H3zM5 10v8h14v-8z",
     "layers": "M12 3l9 5-9 5-9-5zM3 12l9 5 9-5v3l-9 5-9-5z",
     "measure": "M3 9h18v7H3zM5 11v3h1v-2h1v2h2v-3h1v3h2v-2h1v2h2v-3h1v3h3v-3z",
     "pause": "M7 5h4v14H7zM13 5h4v14h-4z",
     "play": "M7 4l13 8-13 8z",
     "stop": "M6 6h12v12H6z",
+    "unfolded": "M5 8h14l-7 9z",
 }
 """Outlines on a square of 24 by 24, in SVG's path language; where two overlap there is a hole."""
 _SIDE_PX = 24

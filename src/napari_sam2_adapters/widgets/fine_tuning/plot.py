@@ -36,7 +36,7 @@ class LearningPlot(QWidget):
         self._dice: dict[str, list[float]] = {}
         self._curves: dict[str, Any] = {}
         self.loss_plot = _plot("loss", 80)
-        self.dice_plot = _plot("Dice", 132)
+        self.dice_plot = _plot("Dice", 140)
         self.dice_plot.setYRange(0, 1, padding=0.12)
         self.dice_plot.getAxis("left").setTicks([[(0, "0"), (0.5, "0.5"), (1, "1")]])
         self.loss_plot.setLogMode(y=True)  # the first steps can lie far above all others
@@ -68,6 +68,7 @@ class LearningPlot(QWidget):
         for info in classes:
             self._curves[info.name].setSymbolBrush(info.color)
             self._curves[info.name].setSymbolPen(None)
+            self._curves[info.name].setShadowPen(self._edge())
         self._loss_curve.setData([], [])
         self.loss_plot.setXRange(0, steps, padding=0.02)
 
@@ -94,6 +95,12 @@ class LearningPlot(QWidget):
                 plot.getAxis(side).setPen(text)
                 plot.getAxis(side).setTextPen(text)
         self._loss_curve.setPen(pg.mkPen(text, width=1.5))
+        for curve in self._curves.values():
+            curve.setShadowPen(self._edge())
+
+    def _edge(self) -> Any:
+        """A pen that edges curves: a class may have a colour that is much like the ground."""
+        return pg.mkPen(get_theme(self._viewer.theme).text.as_hex() + "a0", width=3.5)
 
 
 def _plot(title: str, height_px: int) -> Any:

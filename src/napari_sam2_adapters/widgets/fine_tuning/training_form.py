@@ -8,7 +8,6 @@ from typing import get_args
 from pydantic import ValidationError
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from napari_sam2_adapters.config import (
     AdapterKind,
@@ -20,6 +19,7 @@ from napari_sam2_adapters.config import (
 )
 from napari_sam2_adapters.widgets.docks.dock import sentence
 from napari_sam2_adapters.widgets.docks.drop_down import DropDown
+from napari_sam2_adapters.widgets.docks.folded import Folded
 from napari_sam2_adapters.widgets.docks.form import SettingsForm
 from napari_sam2_adapters.widgets.docks.machine import BackboneOffer, Machine
 from napari_sam2_adapters.widgets.docks.marking import mark
@@ -87,9 +87,7 @@ class TrainingForm(QWidget):
         self.recipe_line = sentence()
         self.advanced_train = SettingsForm(TrainConfig(), _ADVANCED_TRAIN)
         self.advanced_model = SettingsForm(ModelConfig(), _ADVANCED_MODEL)
-        self.advanced = QCollapsible("Advanced", expandedIcon="▾", collapsedIcon="▸")
-        self.advanced.addWidget(self.advanced_train)
-        self.advanced.addWidget(self.advanced_model)
+        self.advanced = Folded("Advanced", self.advanced_train, self.advanced_model)
         self._lay_out()
         self.start.changed.connect(self._take_start)
         self.adapter.currentIndexChanged.connect(self._say_adapter)

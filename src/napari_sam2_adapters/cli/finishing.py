@@ -1,0 +1,200 @@
+"""What ``predict`` does to masks after the network: specks and holes, single objects, and measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.data.axes import label_axes
+from napari_sam2_adapters.data.io import read_image, read_labels, write_array, write_labels
+from napari_sam2_adapters.inference.rules import ClassRule, PostprocessConfig
+from napari_sam2_adapters.wording import did_you_mean
+
+if TYPE_CHECKING:
+    from napari_sam2_adapters.data.image_file import ImageFile
+
+__all__ = ["Finishing", "settle_finishing"]
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """What to do to a mask that the network gave.
+
+    Attributes
+    ----------
+    rules
+        Specks, holes and objects of each class.
+    classes
+        All classes of the adapter.
+    measured
+        Whether objects, or where there are none classes, are measured.
+    """
+
+    rules: PostprocessConfig
+    classes: tuple[ClassInfo, ...]
+    measured: bool = False
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Ending of each file that lies beside a mask, by its kind."""
+        objects = {"objects": "_objects.tif"} if self.rules.object_values else {}
+        return objects | ({"table": "_measured.csv"} if self.measured else {})
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.rules.cleans or self.files)
+
+    def finish(
+        self, raw: Path, source: Path, files: Mapping[str, Path], *, overwrite: bool
+    ) -> None:
+        """Tidy and measure a mask, and write what is to be written.
+
+        Parameters
+        ----------
+        raw
+            The mask as the network gave it.
+        source
+            Its image, for grey values.
+        files
+            Where to write ``objects``, ``table`` and last ``labels``, those that are wanted.
+        overwrite
+            Whether to replace files.
+
+        Raises
+        ------
+        ValueError, OSError
+            When something cannot be read or written.
+        """
+        from napari_sam2_adapters.inference.measure import write_csv
+        from napari_sam2_adapters.inference.postprocess import postprocess
+
+        labels, image = read_labels(raw), read_image(source)
+        axes = label_axes(image.axes)
+        cleaned = np.zeros(labels.array.shape, labels.array.dtype)
+        objects = np.zeros(labels.array.shape, np.uint32) if self.rules.object_values else None
+        found: list[int] = []
+        for block in postprocess(
+            labels.array,
+            axes,
+            self.rules,
+            classes=[info.value for info in self.classes],
+            cleaned=cleaned,
+            objects=objects,
+        ):
+            found += block.object_classes.tolist()
+        place: dict[str, Any] = {"axes": axes, "geometry": image.geometry, "overwrite": overwrite}
+        if "objects" in files and objects is not None:
+            write_array(files["objects"], objects, **place)
+        if "table" in files:
+            measured = cleaned if objects is None else objects
+            write_csv(files["table"], self._measure(measured, axes, image, found), overwrite=overwrite)  # fmt: skip
+        if "labels" in files:  # where the mask lies, the image is done
+            write_labels(files["labels"], cleaned, **place)
+
+    def _measure(
+        self, labels: Any, axes: str, image: ImageFile, found: Sequence[int]
+    ) -> dict[str, Any]:
+        """A row for each object, or where none are numbered for each class, in each slice or volume."""
+        from napari_sam2_adapters.inference.measure import Ruler, join_tables, measure
+
+        matrix = np.eye(len(axes) + 1)
+        if image.geometry is not None:
+            spatial = [i for i, axis in enumerate(axes) if axis in "ZYX"] + [len(axes)]
+            matrix[np.ix_(spatial, spatial)] = image.geometry.affine()
+        ruler = Ruler(matrix, image.unit)
+        known = {info.value: info.name for info in self.classes}
+        names = {n: known[value] for n, value in enumerate(found, 1)} if found else known
+        parts = measure(
+            labels,
+            axes,
+            ruler,
+            together=self.rules.together,
+            image=image.array,
+            image_axes=image.axes,
+            names=names,
+        )
+        return join_tables([part.table for part in parts])
+
+
+def settle_finishing(
+    classes: tuple[ClassInfo, ...],
+    *,
+    min_size: Sequence[str],
+    fill_holes: Sequence[str],
+    instances: Sequence[str],
+    volumes: bool,
+    measured: bool,
+) -> Finishing:
+    """From what was typed to rules.
+
+    Parameters
+    ----------
+    classes
+        Those of the adapter.
+    min_size, fill_holes
+        ``PIXELS`` for every class but background, or ``CLASS=PIXELS``.
+    instances
+        Classes by name or value.
+    volumes
+        Whether slices of a stack belong together.
+    measured
+        Whether to measure.
+
+    Raises
+    ------
+    ValueError
+        When a class is not known or a number is none.
+    """
+    smallest, holes = (
+        _pixels(flag, typed, classes)
+        for flag, typed in (("--min-size", min_size), ("--fill-holes", fill_holes))
+    )
+    numbered = {_class(name, classes).value for name in instances}
+    rules = tuple(
+        ClassRule(
+            value=info.value,
+            smallest_px=smallest.get(info.value, 0),
+            fill_holes_px=holes.get(info.value, 0),
+            objects=info.value in numbered,
+        )
+        for info in classes
+    )
+    together: Literal["slices", "volumes"] = "volumes" if volumes else "slices"
+    return Finishing(PostprocessConfig(rules=rules, together=together), classes, measured)
+
+
+def _pixels(flag: str, typed: Sequence[str], classes: Sequence[ClassInfo]) -> dict[int, int]:
+    """Number of pixels for each class value; what is said for one class holds over what is said for all."""
+    own: dict[int, int] = {}
+    for_all: dict[int, int] = {}
+    for text in typed:
+        name, equals, number = text.rpartition("=")
+        if not number.strip().isdecimal():
+            raise ValueError(
+                f"{flag} takes PIXELS or CLASS=PIXELS, such as 50 or {classes[-1].name}=50, but got {text!r}. Correct it."
+            )
+        if equals:
+            own[_class(name, classes).value] = int(number)
+        else:
+            for_all |= {
+                info.value: int(number)
+                for info in classes
+                if info.value and info.name.lower() != "background"
+            }
+    return for_all | own
+
+
+def _class(name: str, classes: Sequence[ClassInfo]) -> ClassInfo:
+    wanted = name.strip()
+    for info in classes:
+        if wanted in (info.name, str(info.value)):
+            return info
+    raise ValueError(
+        f"The adapter knows no class {wanted!r}: {did_you_mean(wanted, [info.name for info in classes])}"
+    )
