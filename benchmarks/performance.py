@@ -22,22 +22,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
+from against_sam2 import CLASSES, MAKERS, image_to_labels, step, tiny
 
-from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig, default_classes
+from napari_sam2_adapters.config import ModelConfig, Normalization
 from napari_sam2_adapters.export.comparison import INPUT, open_session
 from napari_sam2_adapters.export.onnx import translate
 from napari_sam2_adapters.export.pictures import normalized_tiles
-from napari_sam2_adapters.inference.predict import predict
-from napari_sam2_adapters.models.backbone import HieraBackbone
-from napari_sam2_adapters.models.backbone_files import BACKBONES
 from napari_sam2_adapters.models.checkpoints import build_segmenter
-from napari_sam2_adapters.models.decoder import SamHeads
 from napari_sam2_adapters.models.model_file import SUFFIX, save_adapter
-from napari_sam2_adapters.models.segmenter import Segmenter, assemble
-
-CLASSES = default_classes([1, 2, 3])
 
 
 @dataclass(frozen=True)
@@ -87,44 +80,14 @@ def _measure(name: str, case: Case, repeats: int) -> dict[str, Any]:
     }
 
 
-def _tiny(adapter: str) -> Segmenter:
-    """SAM2 tiny's official shape with random weights: its speed does not depend on them."""
-    shape = BACKBONES["tiny"].shape
-    if shape is None:
-        raise SystemExit("The backbone tiny has no shape.")
-    config = ModelConfig(backbone="tiny", adapter=adapter)
-    return assemble(HieraBackbone(shape), SamHeads(sam2=True), config, CLASSES).to(
-        memory_format=torch.channels_last
-    )
-
-
-def _step(segmenter: Segmenter) -> Callable[[], object]:
-    segmenter.train()
-    optimizer = torch.optim.AdamW(segmenter.trained_parameters().values(), lr=1e-4)
-    batch = torch.rand(4, 1, 224, 224)
-
-    def run() -> None:
-        optimizer.zero_grad()
-        segmenter(batch).square().mean().backward()
-        optimizer.step()
-
-    return run
-
-
-def _image_to_labels(segmenter: Segmenter) -> Callable[[], object]:
-    network = segmenter.folded()
-    image = np.random.default_rng(0).integers(0, 255, (448, 448)).astype(np.uint8)
-    return lambda: predict(network, image, axes="YX", config=PredictConfig(tile_size_px=448))
-
-
 def _mobile_step() -> tuple[Callable[[], object], Callable[[], object]]:
-    return _step(build_segmenter(ModelConfig(adapter="hp"), CLASSES)), _step(_tiny("hp"))
+    return step(build_segmenter(ModelConfig(adapter="hp"), CLASSES)), step(tiny("hp"))
 
 
 def _mobile_image(adapter: str) -> Callable[[], tuple[Callable[[], object], Callable[[], object]]]:
     def make() -> tuple[Callable[[], object], Callable[[], object]]:
         ours = build_segmenter(ModelConfig(adapter=adapter), CLASSES)
-        return _image_to_labels(ours), _image_to_labels(_tiny(adapter))
+        return image_to_labels(ours), image_to_labels(tiny(adapter))
 
     return make
 
@@ -172,6 +135,7 @@ CASES: dict[str, Case] = {
     "onnx_tile_hp": Case("the same 448² tile, HP on mobile, in PyTorch", None, _onnx_tile("hp")),
     "onnx_tile_lw": Case("the same 448² tile, LW on mobile, in PyTorch", None, _onnx_tile("lw")),
     "mobile_load": Case("one second", 1.0, _load_mobile),
+    **{name: Case(*about) for name, about in MAKERS.items()},
 }
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from napari_sam2_adapters.models.in_place import add_scaled
+
 __all__ = ["AfterBlock", "PositionEncodingGenerator"]
 
 
@@ -60,7 +62,7 @@ class AfterBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The block's output with the addition."""
         x = self.block(x)
-        return x + self.scale * self._added(x)
+        return add_scaled(x, self._added(x), self.scale)
 
     def _added(self, x: Tensor) -> Tensor:
         if getattr(self.addition, "channels_last", False) == self.channels_last:

@@ -25,6 +25,7 @@ from napari_sam2_adapters.models.adapters import (
 from napari_sam2_adapters.models.backbone import Backbone, pad_to_multiple, resize
 from napari_sam2_adapters.models.decoder import PromptFreeDecoder, SamHeads
 from napari_sam2_adapters.models.device import seeded
+from napari_sam2_adapters.models.in_place import use_in_place_gelu
 from napari_sam2_adapters.models.position import PositionEncodingGenerator
 from napari_sam2_adapters.wording import counted
 
@@ -200,6 +201,7 @@ class Segmenter(nn.Module):
             if isinstance(module, LightweightAdapter):
                 module.fold()
         merge_lora(twin)
+        use_in_place_gelu(twin.backbone)
         # The frozen tensors are still those of the network that may be training: only our own copies are told not to.
         for parameter in twin.parameters():
             if parameter.requires_grad:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from napari_sam2_adapters.models.adapters.high_performance import HighPerformanceAdapter
 from napari_sam2_adapters.models.adapters.lightweight import LightweightAdapter
 from napari_sam2_adapters.models.adapters.lora import LoraLinear, add_lora, merge_lora
+from napari_sam2_adapters.models.in_place import add_scaled
 
 __all__ = [
     "PARALLEL_ADAPTERS",
@@ -46,5 +47,4 @@ class ParallelAdapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, d) to (B, H, W, d)."""
-        result: Tensor = self.mlp(x) + ADAPTER_SCALE * self.adapter(x)
-        return result
+        return add_scaled(self.mlp(x), self.adapter(x), ADAPTER_SCALE)
