@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from napari_sam2_adapters.config import (
     TrainConfig,
     default_classes,
     describe_errors,
-    load_settings,
 )
 
 SETTINGS = (ModelConfig, TrainConfig, PredictConfig, Normalization)
@@ -120,64 +118,3 @@ class TestDefaultClasses:
         colours = [c.color for c in default_classes(list(range(20)))]
         assert all(a != b for a, b in itertools.pairwise(colours))
         assert len(set(colours[:8])) == 8
-
-
-class TestSettingsFile:
-    """A YAML file with a section per group."""
-
-    def write(self, folder: Path, text: str) -> Path:
-        path = folder / "settings.yaml"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    def test_its_sections_are_settings(self, tmp_path: Path) -> None:
-        path = self.write(
-            tmp_path,
-            "model: {adapter: lw, input_channels: 2}\ntrain:\n  steps: 20\n"
-            "normalization: {mode: range, low: 0, high: 255}\n"
-            "classes:\n- {value: 1, name: Zellen, color: '#00ff00'}\n",
-        )
-        content = load_settings(path)
-        assert ModelConfig(**content["model"]).adapter == "lw"
-        assert TrainConfig(**content["train"]).steps == 20
-        assert Normalization(**content["normalization"]).high == 255
-        assert [ClassInfo(**c).name for c in content["classes"]] == ["Zellen"]  # type: ignore[arg-type]
-
-    @pytest.mark.parametrize("text", ["", "# only a remark\n"])
-    def test_an_empty_file_sets_nothing(self, tmp_path: Path, text: str) -> None:
-        assert load_settings(self.write(tmp_path, text)) == {}
-
-    @pytest.mark.parametrize("text", ["model: [1,", "a: b: c", "\tmodel: 1"])
-    def test_what_is_not_yaml_is_refused(self, tmp_path: Path, text: str) -> None:
-        with pytest.raises(ValueError, match="is not valid YAML"):
-            load_settings(self.write(tmp_path, text))
-
-    def test_yaml_runs_no_code(self, tmp_path: Path) -> None:
-        mark = tmp_path / "was-run"
-        text = f"model: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]"
-        with pytest.raises(ValueError, match="is not valid YAML"):
-            load_settings(self.write(tmp_path, text))
-        assert not mark.exists()
-
-    def test_a_misspelt_section_is_told_the_right_one(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"modle: did you mean model\?"):
-            load_settings(self.write(tmp_path, "modle: {}"))
-
-    def test_a_file_that_is_not_there_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError, match=r"no settings file .*nowhere.yaml"):
-            load_settings(tmp_path / "nowhere.yaml")
-
-    @pytest.mark.parametrize(
-        ("text", "got"),
-        [("modle: {}", "'modle'"), ("- model", "list"), ("hello", "str"), ("1: {}", "'1'")],
-    )
-    def test_other_sections_are_refused(self, tmp_path: Path, text: str, got: str) -> None:
-        with pytest.raises(ValueError, match=f"should have the sections .* but has .*{got}"):
-            load_settings(self.write(tmp_path, text))
-
-
-def test_settings_that_are_not_text_are_refused_in_a_sentence(tmp_path):
-    path = tmp_path / "settings.yaml"
-    path.write_bytes(b"train: {steps: 3} # \xff\xfe")
-    with pytest.raises(ValueError, match="is not valid YAML"):
-        load_settings(path)

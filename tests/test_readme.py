@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_sam2_adapters.cli import app
+from napari_sam2_adapters.cli.settings_file import load_settings
 from napari_sam2_adapters.config import (
     ClassInfo,
     ModelConfig,
     Normalization,
     TrainConfig,
-    load_settings,
 )
 from napari_sam2_adapters.data.io import write_array
 from napari_sam2_adapters.data.samples import load_sample

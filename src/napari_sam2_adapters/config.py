@@ -6,13 +6,11 @@ unknown keys, and each field says in plain words what it does, so that nothing i
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from napari_sam2_adapters.wording import describe_errors, did_you_mean
+from napari_sam2_adapters.wording import describe_errors
 
 __all__ = [
     "AdapterKind",
@@ -27,7 +25,6 @@ __all__ = [
     "TrainConfig",
     "default_classes",
     "describe_errors",
-    "load_settings",
 ]
 
 AdapterKind = Literal["hp", "lw", "lora"]
@@ -281,40 +278,3 @@ class PredictConfig(Settings):
             title="Uncertainty", description="Also give the normalised entropy, 0 sure to 1 not."
         ),
     ] = False
-
-
-def load_settings(path: Path) -> dict[str, dict[str, Any]]:
-    """Read a YAML file of settings.
-
-    Parameters
-    ----------
-    path
-        A file with any of the sections ``model``, ``train``, ``predict`` and ``normalization``; ``classes``
-        may be a list of value, name and colour.
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is no such file.
-    ValueError
-        When the file is not YAML or has a section that does not exist.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no settings file {path}. Check the path.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path} is not valid YAML: {error}. Correct that line and try again."
-        ) from error
-    known = {"model", "train", "predict", "normalization", "classes"}
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not set(content) <= known:
-        got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        strange = [name for name in got if name not in known] if isinstance(got, list) else []
-        hint = f" ({strange[0]}: {did_you_mean(strange[0], sorted(known))})" if strange else ""
-        raise ValueError(
-            f"{path} should have the sections {', '.join(sorted(known))}, but has {got}{hint}. Rename or remove the others."
-        )
-    return content

@@ -16,12 +16,12 @@ import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from napari_sam2_adapters.cli.settings_file import load_settings
 from napari_sam2_adapters.config import (
     ClassInfo,
     Settings,
     default_classes,
     describe_errors,
-    load_settings,
 )
 
 __all__ = [
