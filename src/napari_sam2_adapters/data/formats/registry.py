@@ -131,6 +131,8 @@ FORMATS = (
     Format("NPZ", (".npz",), "numpy_file", writes=True),
     Format("NPY", (".npy",), "numpy_file"),
     Format("NIfTI", (".nii", ".nii.gz"), "nifti", extra="medical", writes=True),
+    Format("NRRD", (".seg.nrrd", ".nrrd", ".nhdr"), "itk", extra="medical", writes=True),
+    Format("MetaImage", (".mha", ".mhd"), "itk", extra="medical", writes=True),
 )
 
 IMAGE_SUFFIXES = tuple(ending for entry in FORMATS for ending in entry.endings)

@@ -1,0 +1,144 @@
+"""NRRD and MetaImage: read by SimpleITK, written plane by plane, compressed, with spacing, origin and direction.
+
+The world is that of `patient_space`; lengths are written in millimetres, which is what programs that read these files take them for.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+
+from napari_sam2_adapters.data.formats import itk_writing
+from napari_sam2_adapters.data.formats.elements import whole_numbers
+from napari_sam2_adapters.data.formats.itk_writing import check
+from napari_sam2_adapters.data.formats.patient_space import from_matrix
+from napari_sam2_adapters.data.formats.registry import Content
+from napari_sam2_adapters.data.formats.text_header import TextHeader, read_header
+from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.image_file import ImageFile
+from napari_sam2_adapters.data.units import unit_name
+
+__all__ = ["check", "colours", "matrix_of", "pixels_of", "read", "sentence_of", "write"]
+
+_NRRD = (".nrrd", ".nhdr")
+_PLACES = {"offset", "origin", "position", "transformmatrix", "rotation", "orientation"}
+_SIZES = {"elementspacing", "elementsize"}
+
+
+def read(path: Path, *, as_labels: bool) -> ImageFile:
+    """Read an NRRD (``.nrrd``, ``.nhdr``) or MetaImage (``.mha``, ``.mhd``) file into memory.
+
+    A ``list`` axis of NRRD is time, any other one beside the spatial axes is channels. The segments of 3D Slicer are classes.
+
+    Raises
+    ------
+    ValueError
+        When it is damaged, or no picture of real numbers.
+    """
+    nrrd = path.suffix.lower() in _NRRD
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO" if nrrd else "MetaImageIO")
+    reader.SetFileName(str(path))
+    try:
+        header = read_header(path)
+        image = reader.Execute()
+        array, axes = pixels_of(image)
+        listed = image.HasMetaDataKey("NRRD_kinds[pixel]") and (
+            image.GetMetaData("NRRD_kinds[pixel]") == "list"
+        )
+        geometry = (_nrrd_place if nrrd else _meta_place)(image, header)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{path} cannot be read ({sentence_of(error)}). It may be damaged or of another kind; save it again."
+        ) from error
+    if listed:
+        if as_labels and header.has_layers:
+            raise ValueError(
+                f"{path} holds overlapping segments in {array.shape[-1]} layers, but labels have one number per pixel. "
+                "Export the segmentation as one labelmap."
+            )
+        array = np.moveaxis(array, -1, 0) if "C" in axes else array[np.newaxis]
+        axes = f"T{axes.replace('C', '')}"
+    rgb = not listed and colours(array, axes)
+    if rgb:
+        array = array[..., :3]
+    return ImageFile(
+        whole_numbers(array, axes) if as_labels and "C" not in axes else array,
+        axes,
+        path,
+        rgb,
+        geometry,
+        classes=header.classes() if as_labels else (),
+    )
+
+
+def write(path: Path, content: Content, *, overwrite: bool) -> Path:
+    """Write labels with the names and colours of their classes, or probabilities."""
+    check(path, content.axes, content.dtype)
+    return itk_writing.write(path, content, overwrite=overwrite)
+
+
+def pixels_of(image: Any) -> tuple[NDArray[Any], str]:
+    """The array of SimpleITK's image, and its axes: channels last.
+
+    Raises
+    ------
+    ValueError
+        When it is no picture of real numbers with two to four axes.
+    """
+    count = image.GetDimension()
+    name = image.GetPixelIDTypeAsString()
+    if count not in (2, 3, 4) or "complex" in name or "label" in name:
+        raise ValueError(f"it has {count} axes of {name}, not 2 to 4 axes of real numbers")
+    axes = "TZYX"[-count:]
+    several = image.GetNumberOfComponentsPerPixel() > 1
+    return SimpleITK.GetArrayFromImage(image), f"{axes}C" if several else axes
+
+
+def colours(array: NDArray[Any], axes: str) -> bool:
+    """Whether channels are red, green, blue and perhaps transparency, which these formats do not say."""
+    return "C" in axes and array.dtype == np.uint8 and array.shape[-1] in (3, 4)
+
+
+def matrix_of(image: Any) -> NDArray[np.float64]:
+    """The affine (n + 1, n + 1) of SimpleITK's image, n at most 3: from (i, j, k) to x, y, z in LPS."""
+    count = image.GetDimension()
+    n = min(count, 3)
+    matrix = np.eye(n + 1)
+    direction = np.reshape(image.GetDirection(), (count, count))
+    matrix[:n, :n] = (direction * image.GetSpacing())[:n, :n]
+    matrix[:n, n] = image.GetOrigin()[:n]
+    return matrix
+
+
+def sentence_of(error: Exception) -> str:
+    """What an error of ITK says, without where in its source it was raised."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = next((line for line in reversed(lines) if "ERROR: " in line), "")
+    if not text or text.endswith(":"):  # what follows says it better
+        text = lines[-1] if lines else type(error).__name__
+    return re.sub(r"\w+\(0x[0-9a-f]+\): ", "", text.rpartition("ERROR: ")[2]).rstrip(".")
+
+
+def _nrrd_place(image: Any, header: TextHeader) -> Geometry | None:
+    fields = header.fields
+    found = from_matrix(matrix_of(image), None)
+    quoted = fields.get("space units", fields.get("units", "")).split('"')[1::2]
+    named = next((unit_name(text) for text in quoted if unit_name(text)), None)
+    if "space directions" in fields:
+        # A space that is named is the patient's, which is measured in millimetres.
+        unit = named or ("millimeter" if "space" in fields else None)
+        return Geometry(found.pixel_size, unit, found.origin, found.direction)
+    return Geometry(found.pixel_size, named) if "spacings" in fields else None
+
+
+def _meta_place(image: Any, header: TextHeader) -> Geometry | None:
+    found = from_matrix(matrix_of(image), "millimeter")
+    if _PLACES & set(header.fields):
+        return found
+    return Geometry(found.pixel_size, found.unit) if _SIZES & set(header.fields) else None
