@@ -145,6 +145,25 @@ def test_other_settings_need_consent(dock, qtbot, images) -> None:
     assert (images / "segmented" / "cell 0_uncertainty.tif").is_file()
 
 
+def test_what_is_written_besides_comes_without_consent(dock, qtbot, images) -> None:
+    dock.form.pattern.setText("cell [01]*")
+    dock.form.folder.path = images
+    run(dock, qtbot)
+    masks = {p.name: p.stat().st_mtime_ns for p in (images / "segmented").glob("*.tif")}
+    for name in ("measurements", "html_report"):
+        dock.form.extras.boxes[name].setChecked(True)
+    run(dock, qtbot)
+    assert dock.reason.text() == "All 2 images are done."
+    for name in ("measurements/cell 0.csv", "overlays/cell 1.png", "report.html"):
+        assert (images / "segmented" / name).is_file()
+    (images / "segmented" / "report.html").unlink()
+    dock.look()
+    run(dock, qtbot)
+    assert (images / "segmented" / "report.html").is_file()
+    after = {p.name: p.stat().st_mtime_ns for p in (images / "segmented").glob("*.tif")}
+    assert after == masks
+
+
 def test_what_is_wrong_is_said_and_disables_the_start(dock, qtbot, images, tmp_path) -> None:
     dock.form.folder.path = tmp_path / "nowhere"
     settled(dock, qtbot)

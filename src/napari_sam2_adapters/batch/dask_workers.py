@@ -16,8 +16,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_sam2_adapters.batch import remote
+from napari_sam2_adapters.batch.reasons import reason_of
 from napari_sam2_adapters.batch.report import Entry
-from napari_sam2_adapters.batch.segment_file import reason_of
 from napari_sam2_adapters.batch.segment_item import Progress, Task, failure, segment_item
 from napari_sam2_adapters.batch.stamps import FileStamp
 from napari_sam2_adapters.batch.workers import Ended, Model
@@ -70,9 +70,9 @@ class DaskWorkers:
         self._given_up: deque[Ended] = deque()
         self._deaths: dict[int, list[str]] = {}
 
-    def begin(self, model: Model, device: str) -> None:
-        """Begin a run; each worker loads the network as soon as it is seen."""
-        self._model, self._device = model, device
+    def begin(self, model: Model, device: str, *, network: bool = True) -> None:
+        """Begin a run; each worker loads the network, if it is needed, as soon as it is seen."""
+        self._model, self._device, self._needs_network = model, device, network
         self._run = f"napari-sam2-adapters-{secrets.token_hex(8)}"
         self._mail: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._hands.clear()
@@ -180,7 +180,8 @@ class DaskWorkers:
 
     def _prepare(self, hand: _Hand, content: bytes | None = None) -> None:
         hand.state = "preparing"
-        self._call(hand, remote.prepare, self._model, content, self._device, hand.card)
+        device = self._device if self._needs_network else None
+        self._call(hand, remote.prepare, self._model, content, device, hand.card)
 
     def _call(self, hand: _Hand, function: Any, *arguments: Any) -> None:
         hand.call, hand.begun = f"{self._run}-{secrets.token_hex(4)}", False

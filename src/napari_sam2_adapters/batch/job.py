@@ -16,6 +16,7 @@ __all__ = [
     "JOB_FILE",
     "BatchJob",
     "BatchOptions",
+    "Extras",
     "JobFile",
     "LabelFormat",
     "read_job_file",
@@ -26,6 +27,41 @@ JOB_FILE = "job.json"
 FORMAT_VERSION = 1
 
 LabelFormat = Literal["tif", "ome.tif", "png"]
+
+
+class Extras(Settings):
+    """What is written besides the masks; a mask does not depend on it."""
+
+    measurements: Annotated[
+        bool,
+        Field(
+            title="Measurements",
+            description="A table for each image: area, place and grey values of each class in each slice, in units of the image.",
+        ),
+    ] = False
+    overlays: Annotated[
+        bool,
+        Field(
+            title="Overlays",
+            description="A small PNG of each image with the classes in their colours over it.",
+        ),
+    ] = False
+    html_report: Annotated[
+        bool,
+        Field(
+            title="HTML report",
+            description="One page with pictures, shares of the classes, failures and settings; with it come the overlays.",
+        ),
+    ] = False
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What is written for each image: ``measurements``, ``overlay``."""
+        wanted = (
+            ("measurements", self.measurements),
+            ("overlay", self.overlays or self.html_report),
+        )
+        return tuple(kind for kind, yes in wanted if yes)
 
 
 class BatchJob(Settings):
@@ -68,6 +104,9 @@ class BatchJob(Settings):
             description="How an image is segmented; empty: with the tile of the model file.",
         ),
     ] = None
+    extras: Annotated[
+        Extras, Field(title="Besides", description="What is written besides the masks.")
+    ] = Extras()
     device: Annotated[str, Field(title="Device", description="auto, cpu, cuda, cuda:1 or mps.")] = (
         "auto"
     )

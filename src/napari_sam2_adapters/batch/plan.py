@@ -7,7 +7,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from napari_sam2_adapters.batch.job import JOB_FILE, BatchJob
@@ -17,6 +17,7 @@ from napari_sam2_adapters.data.matching import find_images
 
 __all__ = [
     "REPORT_CSV",
+    "REPORT_HTML",
     "REPORT_JSONL",
     "Item",
     "find_inputs",
@@ -27,7 +28,10 @@ __all__ = [
 
 REPORT_JSONL = "report.jsonl"
 REPORT_CSV = "report.csv"
+REPORT_HTML = "report.html"
 
+_EXTRAS = {"measurements": ("measurements", ".csv"), "overlay": ("overlays", ".png")}
+"""Folder and ending of what is written besides the results; in folders of their own no name is too long or taken."""
 _LONGEST_NAME_BYTES = 255
 _LIST_COLUMNS = ("image", "images", "file", "path", "filename")
 
@@ -48,6 +52,8 @@ class Item:
         File of each result by its kind: ``probabilities`` and ``uncertainty`` if asked for, and last ``labels``.
     refusal
         Why it cannot be segmented, in a sentence; empty when it can.
+    extras
+        File of what is written besides by its kind: ``measurements``, ``overlay``.
     """
 
     index: int
@@ -55,6 +61,7 @@ class Item:
     source: Path
     outputs: dict[str, Path]
     refusal: str = ""
+    extras: dict[str, Path] = field(default_factory=dict)
 
     @property
     def image(self) -> str:
@@ -108,8 +115,10 @@ def plan_items(job: BatchJob, predict: PredictConfig) -> list[Item]:
     sources = find_inputs(job)
     above = job.folder or _common_folder(sources)
     items = [_item(job, predict, index, source, above) for index, source in enumerate(sources)]
-    taken = Counter(_folded(path) for item in items for path in item.outputs.values())
-    own = {_folded(job.output / name) for name in (JOB_FILE, REPORT_CSV, REPORT_JSONL)}
+    files = (path for item in items for path in (*item.outputs.values(), *item.extras.values()))
+    taken = Counter(map(_folded, files))
+    names = (JOB_FILE, REPORT_CSV, REPORT_JSONL, REPORT_HTML)
+    own = {_folded(job.output / name) for name in names}
     inputs = {_resolved(source) for source in sources}
     return [_checked(item, taken, own, inputs) for item in items]
 
@@ -157,7 +166,12 @@ def _item(job: BatchJob, predict: PredictConfig, index: int, source: Path, above
     }
     # The labels come last: where they lie, the image is done.
     outputs["labels"] = folder / f"{stem}.{job.label_format}"
-    return Item(index, printable(PurePosixPath(*parents, stem)), source, outputs)
+    extras = {}
+    for kind in job.extras.kinds:
+        place, ending = _EXTRAS[kind]
+        extras[kind] = job.output.joinpath(place, *parents, f"{stem}{ending}")
+    name = printable(PurePosixPath(*parents, stem))
+    return Item(index, name, source, outputs, extras=extras)
 
 
 def printable(path: Path | PurePosixPath) -> str:
@@ -176,7 +190,7 @@ def _checked(item: Item, taken: Counter[str], own: set[str], inputs: set[Path]) 
             refusal = f"The name {path.name[:40]}… of the result would be too long. Shorten the image's name."
         elif _resolved(path) in inputs:
             refusal = f"{path.name} is itself an image of this batch. Choose another folder for the results."
-    return item if not refusal else Item(item.index, item.name, item.source, {}, refusal)
+    return item if not refusal else replace(item, outputs={}, refusal=refusal, extras={})
 
 
 def _common_folder(paths: Iterable[Path]) -> Path:

@@ -51,7 +51,7 @@ def first_record(item: Item, standing: Standing) -> ItemRecord:
     """Where an image stands before the work begins."""
     if standing.refusal:
         return ItemRecord(item, "failed", reason=standing.refusal)
-    if standing.entry is not None:
+    if standing.entry is not None and not standing.extras:
         return record_of(item, standing.entry)
     return ItemRecord(item, "pending")
 

@@ -18,8 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam2_adapters.batch.reasons import reason_of
 from napari_sam2_adapters.batch.report import Entry
-from napari_sam2_adapters.batch.segment_file import reason_of
 from napari_sam2_adapters.batch.segment_item import Network, Progress, Task
 from napari_sam2_adapters.batch.stamps import file_sha256
 
@@ -58,7 +58,7 @@ class Call:
         get_worker().log_event(self.run, message)
 
 
-def prepare(call: Call, model: Model, content: bytes | None, device: str, card: int) -> None:
+def prepare(call: Call, model: Model, content: bytes | None, device: str | None, card: int) -> None:
     """Load a network into this process, unless it is there; tells ``ready``, ``wants_model`` or ``unusable``.
 
     Parameters
@@ -70,19 +70,21 @@ def prepare(call: Call, model: Model, content: bytes | None, device: str, card: 
     content
         Its bytes, for a worker that cannot read it; None to try by its path.
     device
-        As in the job.
+        As in the job; None when no network is needed.
     card
         Which of several GPUs it takes: its place among the workers of this machine.
     """
     here = version("napari-sam2-adapters")
     try:
-        chosen = _device(device, card)
+        chosen = None if device is None else _device(device, card)
         key = f"{model.sha256} {chosen}"
         with _loading:
-            if key not in _networks and content is None and not _is_here(model):
+            if chosen is None:
+                _networks[key] = Network(None, model.header)
+            elif key not in _networks and content is None and not _is_here(model):
                 call.tell("wants_model")
                 return
-            if key not in _networks:
+            elif key not in _networks:
                 _networks[key] = _load(model, content, chosen)
             _networks.move_to_end(key)
             while len(_networks) > _MOST_NETWORKS:

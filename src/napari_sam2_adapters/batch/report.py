@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.batch.plan import REPORT_CSV, REPORT_JSONL
-from napari_sam2_adapters.batch.stamps import FileStamp
+from napari_sam2_adapters.batch.stamps import ExtraStamp, FileStamp
 from napari_sam2_adapters.config import Settings
 
 __all__ = ["Entry", "Report"]
@@ -52,6 +52,10 @@ class Entry(Settings):
         Path of the labels below the folder of the results.
     outputs
         Content of each result by its kind.
+    extras
+        Content of what was written besides by its kind, also by earlier runs.
+    writes
+        Kinds of what is being written besides; a file of such a kind is the batch's own even if it was killed meanwhile.
     finished
         Local time with the distance to UTC.
     """
@@ -69,6 +73,8 @@ class Entry(Settings):
     source: FileStamp | None = None
     result: str = ""
     outputs: dict[str, FileStamp] = Field(default_factory=dict)
+    extras: dict[str, ExtraStamp] = Field(default_factory=dict)
+    writes: tuple[str, ...] = ()
     finished: str = ""
 
 
@@ -91,6 +97,14 @@ class Report:
     def last(self, name: str) -> Entry | None:
         """The last that is known of an image."""
         return self._last.get(name)
+
+    def entries(self, settings_sha256: str) -> list[Entry]:
+        """The last of each image that is done or has failed with these settings, in the order in which they were begun."""
+        return [
+            entry
+            for entry in self._last.values()
+            if entry.settings_sha256 == settings_sha256 and entry.status != "running"
+        ]
 
     def has_other_results(self, settings_sha256: str) -> bool:
         """Whether images are done with other settings than these."""
@@ -127,10 +141,9 @@ class Report:
 
     def write_table(self, settings_sha256: str) -> None:
         """Write the table anew, with one row for each image."""
-        known = [e for e in self._last.values() if e.settings_sha256 == settings_sha256]
         header = io.StringIO()
         csv.writer(header).writerow([*_COLUMNS, *(f"pixels of {name}" for name in self._classes)])
-        text = header.getvalue() + self._rows(e for e in known if e.status != "running")
+        text = header.getvalue() + self._rows(self.entries(settings_sha256))
         # Excel takes a table without the mark in front for Latin-1.
         content = b"\xef\xbb\xbf" + text.encode("utf-8", "backslashreplace")
         write_atomically(self._table, lambda file: file.write(content), overwrite=True)

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from napari_sam2_adapters.atomic import remove_partial_files
 from napari_sam2_adapters.batch.cluster import ClusterConfig, open_cluster
+from napari_sam2_adapters.batch.html_report import write_html_report
 from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, JobFile, write_job_file
 from napari_sam2_adapters.batch.lock import results_folder
 from napari_sam2_adapters.batch.plan import Item
@@ -17,6 +18,7 @@ from napari_sam2_adapters.batch.records import ItemRecord, first_record, record_
 from napari_sam2_adapters.batch.report import Entry, Report
 from napari_sam2_adapters.batch.scheme import Scheme, conflict_of, plan_batch
 from napari_sam2_adapters.batch.segment_item import Progress, Task, failure
+from napari_sam2_adapters.batch.stamps import ExtraStamp
 from napari_sam2_adapters.batch.standing import Standing, judge
 from napari_sam2_adapters.batch.workers import Ended, LocalWorker, Model, Workers
 
@@ -33,7 +35,7 @@ def run_batch(
 
     At first there is a record of every image, then records of those at work, after each of their tiles. The generator can be
     closed at any yield: what is done is written and reported, and the next start goes on with the images that were at work.
-    In the folder of the results it leaves ``job.json``, ``report.jsonl`` and ``report.csv``.
+    In the folder of the results it leaves ``job.json``, ``report.jsonl`` and ``report.csv``, and ``report.html`` if it is asked for.
 
     Parameters
     ----------
@@ -71,7 +73,11 @@ def run_batch(
                 package_version=version("napari-sam2-adapters"),
             )
         )
-        results = (path for item in scheme.items for path in item.outputs.values())
+        results = (
+            path
+            for item in scheme.items
+            for path in (*item.outputs.values(), *item.extras.values())
+        )
         for folder in {job.output, *(path.parent for path in results)}:
             remove_partial_files(folder)
         report.open([info.name for info in scheme.header.classes], scheme.settings_sha256)
@@ -79,6 +85,8 @@ def run_batch(
             yield from _Run(scheme, options, report).records(cluster)
         finally:
             report.write_table(scheme.settings_sha256)
+            if job.extras.html_report:
+                write_html_report(scheme, report.entries(scheme.settings_sha256))
 
 
 class _Run:
@@ -97,7 +105,7 @@ class _Run:
             standing = judge(item, last, self.scheme.settings_sha256, self.options)
             if standing.refusal:
                 self._note_refusal(item, standing.refusal)
-            elif standing.entry is None:
+            elif standing.entry is None or standing.extras:
                 self._waiting.append(self._task(item, standing))
             yield first_record(item, standing)
         if self._waiting:
@@ -117,19 +125,24 @@ class _Run:
     def _task(self, item: Item, standing: Standing) -> Task:
         """What a worker needs, by paths that hold in any working folder."""
         outputs = {what: path.absolute() for what, path in item.outputs.items()}
+        extras = {kind: path.absolute() for kind, path in item.extras.items()}
         return Task(
-            replace(item, source=item.source.absolute(), outputs=outputs),
+            replace(item, source=item.source.absolute(), outputs=outputs, extras=extras),
             standing.replace,
             self.scheme.predict,
             self.scheme.settings_sha256,
             self.scheme.job.output.absolute(),
+            standing.extras,
+            standing.entry,
+            standing.notices,
         )
 
     def _segment(self, workers: Workers) -> Iterator[ItemRecord]:
         model = Model(
             self.scheme.job.model.absolute(), self.scheme.model_sha256, self.scheme.header
         )
-        workers.begin(model, self.scheme.job.device)
+        network = any(task.known is None for task in self._waiting)
+        workers.begin(model, self.scheme.job.device, network=network)
         try:
             while self._waiting or self._at_work:
                 while self._waiting and workers.room():
@@ -144,14 +157,14 @@ class _Run:
     def _begin(self, workers: Workers, task: Task) -> ItemRecord:
         # Said before anything of its results is written, so that a file that a killed run leaves is known as its own.
         former = self.report.last(task.item.name)
-        self.report.add(
-            Entry(
-                name=task.item.name,
-                image=task.item.image,
-                status="running",
-                settings_sha256=self.scheme.settings_sha256,
-            )
+        begun = task.known or Entry(
+            name=task.item.name,
+            image=task.item.image,
+            status="running",
+            settings_sha256=self.scheme.settings_sha256,
+            extras=_extras_of(former, task.item.image),
         )
+        self.report.add(begun.model_copy(update={"writes": task.extras}))
         record = ItemRecord(self.scheme.items[task.item.index], "running")
         self._at_work[task.item.index] = record, former
         workers.give(task)
@@ -164,8 +177,10 @@ class _Run:
         record, former = self._at_work[news.index]
         if isinstance(news, Ended):
             del self._at_work[news.index]
-            self.report.add(news.entry)
-            return replace(record_of(record.item, news.entry), earlier=False)
+            extras = {**_extras_of(former, news.entry.image), **news.entry.extras}
+            entry = news.entry.model_copy(update={"extras": extras})
+            self.report.add(entry)
+            return replace(record_of(record.item, entry), earlier=False)
         record = replace(
             record,
             seconds=news.seconds,
@@ -188,6 +203,11 @@ class _Run:
         for _, former in self._at_work.values():
             if former is not None:
                 self.report.add(former)
+
+
+def _extras_of(former: Entry | None, image: str) -> dict[str, ExtraStamp]:
+    """What earlier runs wrote besides, which is theirs also when it is not written anew."""
+    return former.extras if former is not None and former.image == image else {}
 
 
 def _opened(

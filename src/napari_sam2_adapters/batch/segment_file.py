@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam2_adapters.batch.extras import write_extras
 from napari_sam2_adapters.config import ClassInfo, PredictConfig
 from napari_sam2_adapters.data.axes import label_axes, plane_indices, read_plane
 from napari_sam2_adapters.data.image_file import ImageFile
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["SegmentedFile", "disk_is_unusable", "reason_of", "segment_file"]
-
-_NO_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESTALE}
+__all__ = ["SegmentedFile", "segment_file"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,7 @@ def segment_file(
     config: PredictConfig,
     *,
     overwrite: bool,
+    extras: Mapping[str, Path] | None = None,
 ) -> Generator[TileProgress, None, SegmentedFile]:
     """Segment an image file, yielding after each tile, and write its results.
 
@@ -66,6 +65,8 @@ def segment_file(
         How to segment.
     overwrite
         Whether to replace files.
+    extras
+        What to write besides, as `write_extras` takes it; what of it cannot be written is said in the notices.
 
     Raises
     ------
@@ -96,26 +97,10 @@ def segment_file(
     for path in outputs.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     _write(image, arrays, outputs, overwrite=overwrite)
+    if extras:
+        notices += write_extras(image, arrays.labels, header.classes, extras, overwrite=overwrite)
     pixels = _count(arrays.labels, label_axes(image.axes), header.classes)
     return SegmentedFile(pixels, image.pixel_size, image.unit, tuple(notices))
-
-
-def disk_is_unusable(error: BaseException) -> bool:
-    """Whether no further result could be written either: the disk is full, read-only or gone."""
-    return isinstance(error, OSError) and error.errno in _NO_DISK
-
-
-def reason_of(error: BaseException) -> str:
-    """Say in a sentence why an image failed; errors of this package are sentences already."""
-    text = str(error) or "no reason was given"
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        text = f"{error.strerror}: {error.filename}. Check the file and the rights to it."
-    elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        text = f"The memory is full: {text}. Close other programs, or segment this image on a larger machine."
-    elif not isinstance(error, (ValueError, OSError)):
-        text = f"{type(error).__name__}: {text}. This should not happen; please report it."
-    # Names of files need not be UTF-8.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _write(

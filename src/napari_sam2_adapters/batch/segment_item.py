@@ -9,16 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_sam2_adapters.batch.extras import write_extras
 from napari_sam2_adapters.batch.plan import Item, printable
+from napari_sam2_adapters.batch.reasons import disk_is_unusable, reason_of
 from napari_sam2_adapters.batch.report import Entry
-from napari_sam2_adapters.batch.segment_file import (
-    SegmentedFile,
-    disk_is_unusable,
-    reason_of,
-    segment_file,
-)
-from napari_sam2_adapters.batch.stamps import FileStamp
+from napari_sam2_adapters.batch.segment_file import SegmentedFile, segment_file
+from napari_sam2_adapters.batch.stamps import ExtraStamp, FileStamp
 from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.data.io import read_image, read_labels
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
@@ -29,9 +27,9 @@ __all__ = ["Network", "Progress", "Task", "failure", "segment_item"]
 
 @dataclass(frozen=True)
 class Network:
-    """A network that is ready, with the header of its model file."""
+    """A network that is ready, with the header of its model file; without one where all labels are done."""
 
-    segmenter: Segmenter
+    segmenter: Segmenter | None
     header: AdapterHeader
 
 
@@ -51,6 +49,12 @@ class Task:
         Of the job, as in ``job.json``.
     output
         Folder of the results, absolute.
+    extras
+        Kinds of what is to be written besides.
+    known
+        What was said of the image when its labels were done; only the rest is to be written then.
+    notices
+        What is to be told besides.
     """
 
     item: Item
@@ -58,6 +62,14 @@ class Task:
     predict: PredictConfig
     settings_sha256: str
     output: Path
+    extras: tuple[str, ...] = ()
+    known: Entry | None = None
+    notices: tuple[str, ...] = ()
+
+    @property
+    def extra_files(self) -> dict[str, Path]:
+        """Files to write besides the results."""
+        return {kind: self.item.extras[kind] for kind in self.extras}
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,10 @@ def segment_item(network: Network, task: Task) -> Generator[Progress, None, Entr
     item, started = task.item, time.perf_counter()
     stamp = None
     try:
+        if task.known is not None:
+            return _completed(network.header, task, task.known)
+        if network.segmenter is None:
+            raise RuntimeError("The network was not loaded, but there is an image to segment.")
         stamp = FileStamp.of(item.source)
         tiles = segment_file(
             network.segmenter,
@@ -92,6 +108,7 @@ def segment_item(network: Network, task: Task) -> Generator[Progress, None, Entr
             item.outputs,
             task.predict,
             overwrite=task.replace,
+            extras=task.extra_files,
         )
         notices: tuple[str, ...] = ()
         while True:
@@ -119,6 +136,40 @@ def segment_item(network: Network, task: Task) -> Generator[Progress, None, Entr
         return failed.model_copy(update={"source": stamp, "outputs": _stamps(item)})
 
 
+def _completed(header: AdapterHeader, task: Task, known: Entry) -> Entry:
+    """Write what is missing besides the labels that are done."""
+    item = task.item
+    try:
+        image, labels = read_image(item.source), read_labels(item.outputs["labels"])
+        notices = write_extras(
+            image, labels.array, header.classes, task.extra_files, overwrite=task.replace
+        )
+    except Exception as error:  # the labels are done all the same
+        if disk_is_unusable(error):
+            raise
+        notices = (f"Nothing was written besides the labels: {reason_of(error)}",)
+    new = [notice for notice in notices if notice not in known.notices]
+    return known.model_copy(
+        update={
+            "notices": (*known.notices, *new),
+            "extras": {**known.extras, **_extra_stamps(task, known.outputs)},
+            "writes": (),
+        }
+    )
+
+
+def _extra_stamps(task: Task, outputs: dict[str, FileStamp]) -> dict[str, ExtraStamp]:
+    return {
+        kind: ExtraStamp(
+            **FileStamp.of(path).model_dump(),
+            settings_sha256=task.settings_sha256,
+            labels_sha256=outputs["labels"].sha256,
+        )
+        for kind, path in task.extra_files.items()
+        if path.is_file()
+    }
+
+
 def failure(item: Item, settings_sha256: str, reason: str, seconds: float = 0.0) -> Entry:
     """The line of an image that failed."""
     return Entry(
@@ -133,7 +184,7 @@ def failure(item: Item, settings_sha256: str, reason: str, seconds: float = 0.0)
 
 
 def _success(task: Task, source: FileStamp, result: SegmentedFile, seconds: float) -> Entry:
-    item = task.item
+    item, outputs = task.item, _stamps(task.item)
     return Entry(
         name=item.name,
         image=item.image,
@@ -142,11 +193,12 @@ def _success(task: Task, source: FileStamp, result: SegmentedFile, seconds: floa
         pixels=result.pixels,
         pixel_size=result.pixel_size,
         unit=result.unit,
-        notices=result.notices,
+        notices=(*task.notices, *result.notices),
         settings_sha256=task.settings_sha256,
         source=source,
         result=printable(item.outputs["labels"].relative_to(task.output)),
-        outputs=_stamps(item),
+        outputs=outputs,
+        extras=_extra_stamps(task, outputs),
         finished=_now(),
     )
 

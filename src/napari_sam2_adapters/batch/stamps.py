@@ -8,7 +8,7 @@ from typing import Self
 
 from napari_sam2_adapters.config import Settings
 
-__all__ = ["FileStamp", "file_sha256"]
+__all__ = ["ExtraStamp", "FileStamp", "file_sha256"]
 
 _BLOCK_BYTES = 2**22
 
@@ -41,6 +41,13 @@ class FileStamp(Settings):
         if not path.is_file() or path.stat().st_size != self.size:
             return False
         return file_sha256(path) == self.sha256
+
+
+class ExtraStamp(FileStamp):
+    """A file written besides the labels of an image, with what it was made from."""
+
+    settings_sha256: str
+    labels_sha256: str
 
 
 def file_sha256(path: Path) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from napari_sam2_adapters.batch.job import BatchOptions
 from napari_sam2_adapters.batch.plan import Item
 from napari_sam2_adapters.batch.report import Entry
+from napari_sam2_adapters.batch.stamps import ExtraStamp
 
 __all__ = ["Standing", "judge"]
 
@@ -23,11 +24,17 @@ class Standing:
         Why it must not be segmented, in a sentence.
     replace
         Whether files in the place of its results may be replaced.
+    extras
+        Kinds of what is to be written besides; with an entry, nothing else is to be done.
+    notices
+        What is left as it is although it was asked for.
     """
 
     entry: Entry | None = None
     refusal: str = ""
     replace: bool = False
+    extras: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 def judge(item: Item, last: Entry | None, settings_sha256: str, options: BatchOptions) -> Standing:
@@ -36,7 +43,10 @@ def judge(item: Item, last: Entry | None, settings_sha256: str, options: BatchOp
         return Standing(refusal=item.refusal)
     same_job = last is not None and last.settings_sha256 == settings_sha256
     if last is not None and same_job and _still_holds(item, last, options):
-        return Standing(entry=last)
+        if last.status == "failed":
+            return Standing(entry=last)
+        due, _ = _due_extras(item, last, options, fresh=False)
+        return Standing(entry=last, replace=True, extras=due)
     foreign = [
         path for what, path in item.outputs.items() if path.exists() and not _ours(item, last, what)
     ]
@@ -44,7 +54,9 @@ def judge(item: Item, last: Entry | None, settings_sha256: str, options: BatchOp
         return Standing(refusal=_foreign_sentence(foreign[0].name, item, last))
     # What was at work when a run was killed may still be written by a worker on another machine.
     begun = last is not None and last.status == "running" and not _of_another_image(item, last)
-    return Standing(replace=begun or any(path.exists() for path in item.outputs.values()))
+    due, notices = _due_extras(item, last, options, fresh=True)
+    there = [*item.outputs.values(), *(item.extras[kind] for kind in due)]
+    return Standing(None, "", begun or any(path.exists() for path in there), due, notices)
 
 
 def _still_holds(item: Item, last: Entry, options: BatchOptions) -> bool:
@@ -69,6 +81,48 @@ def _ours(item: Item, last: Entry | None, what: str) -> bool:
     if last.status == "running":  # killed while it wrote; before that nothing foreign was there
         return True
     return what in last.outputs and last.outputs[what].matches(item.outputs[what])
+
+
+def _due_extras(
+    item: Item, last: Entry | None, options: BatchOptions, *, fresh: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is to be written besides, by kind, and a sentence for each file of the user's that lies there.
+
+    Parameters
+    ----------
+    item, last, options
+        As in `judge`.
+    fresh
+        Whether the labels are made anew, and with them all that follows from them.
+    """
+    known = None if last is None or _of_another_image(item, last) else last
+    due, notices = [], []
+    for kind, path in item.extras.items():
+        stamp = None if known is None else known.extras.get(kind)
+        ours = stamp is not None and path.exists() and stamp.matches(path)
+        if not path.exists() or (known is not None and not ours and kind in known.writes):
+            due.append(kind)
+        elif ours:
+            if fresh or not _of_these_labels(stamp, known):
+                due.append(kind)
+        elif options.overwrite:
+            due.append(kind)
+        else:
+            notices.append(
+                f"{path.name} in {path.parent.name} is not the batch's, or was changed: it is left alone."
+            )
+    return tuple(due), tuple(notices)
+
+
+def _of_these_labels(stamp: ExtraStamp | None, entry: Entry | None) -> bool:
+    if stamp is None or entry is None:
+        return False
+    labels = entry.outputs.get("labels")
+    return (
+        labels is not None
+        and stamp.labels_sha256 == labels.sha256
+        and stamp.settings_sha256 == entry.settings_sha256
+    )
 
 
 def _of_another_image(item: Item, last: Entry) -> bool:

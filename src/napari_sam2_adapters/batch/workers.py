@@ -36,8 +36,8 @@ class Ended:
 class Workers(Protocol):
     """Those who segment images; only one thread talks to them, and only the engine writes reports."""
 
-    def begin(self, model: Model, device: str) -> None:
-        """Get ready for the images of a job.
+    def begin(self, model: Model, device: str, *, network: bool = True) -> None:
+        """Get ready for the images of a job; without the network when all labels are done.
 
         Raises
         ------
@@ -77,8 +77,11 @@ class LocalWorker:
         self._index = 0
         self._work: Generator[Progress, None, Entry] | None = None
 
-    def begin(self, model: Model, device: str) -> None:
-        """Load the network; raises as `load_adapter`."""
+    def begin(self, model: Model, device: str, *, network: bool = True) -> None:
+        """Load the network, if it is needed; raises as `load_adapter`."""
+        if not network:
+            self._network = Network(None, model.header)
+            return
         from napari_sam2_adapters.models.device import choose_device
         from napari_sam2_adapters.models.model_file import load_adapter
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from rich.progress import Progress
 
 from napari_sam2_adapters.batch.cluster import ClusterConfig
+from napari_sam2_adapters.batch.job import Extras
 from napari_sam2_adapters.cli.files import Device, Model, Overwrite, SettingsFile
 from napari_sam2_adapters.cli.interrupts import stop_requests
 from napari_sam2_adapters.cli.predict import prediction_settings
@@ -33,7 +34,7 @@ __all__ = ["batch"]
 _LISTS = (".txt", ".csv")
 
 
-@settings_flags(predict=PredictConfig, cluster=ClusterConfig)
+@settings_flags(predict=PredictConfig, cluster=ClusterConfig, extras=Extras)
 def batch(
     flags: Sections,
     model: Model,
@@ -81,6 +82,7 @@ def batch(
         pattern=pattern,
         label_format=masks_as,
         device=device,
+        extras=build_settings(Extras, sections, "extras"),
         predict=prediction_settings(sections, read_header(model)),
         **_inputs(images),
     )

@@ -141,8 +141,8 @@ def _segment(segmenter: Segmenter, sample: Sample, normalization: Normalization)
 
 
 def _write_pictures(folder: Path, sample: Sample, result: _Segmented, overwrite: bool) -> None:
-    from napari_sam2_adapters.cli.overlay import draw_overlay
     from napari_sam2_adapters.data.io import write_labels
+    from napari_sam2_adapters.inference.overlay import draw_overlay
 
     (folder / "masks").mkdir(exist_ok=True)
     for mask, score in zip(result.masks, result.scores, strict=True):

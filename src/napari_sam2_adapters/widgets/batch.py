@@ -11,6 +11,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_sam2_adapters.batch.job import BatchJob
+from napari_sam2_adapters.batch.plan import REPORT_HTML
 from napari_sam2_adapters.batch.records import ItemRecord
 from napari_sam2_adapters.data.io import read_image, read_labels
 from napari_sam2_adapters.widgets.batches.batch_form import BatchForm
@@ -94,6 +95,8 @@ class BatchFolder(Dock):
         counts = self.table.records.counts()
         if counts["pending"]:
             return ""
+        if self._page_is_missing():
+            return ""
         if not counts["failed"]:
             return f"All {counts['done']} images are done."
         again = (
@@ -102,6 +105,12 @@ class BatchFolder(Dock):
             else " Tick “Retry failed” to try those again."
         )
         return f"Nothing is left to do: {counts['done']} done, {counts['failed']} failed.{again}"
+
+    def _page_is_missing(self) -> bool:
+        """Whether the HTML report is all that is left to do."""
+        results = self.form.results
+        wanted = self.form.extras.settings.html_report
+        return wanted and results is not None and not (results / REPORT_HTML).exists()
 
     def look(self) -> None:
         """Look at the folder anew, in a moment."""

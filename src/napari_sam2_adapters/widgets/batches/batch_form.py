@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, LabelFormat
+from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, Extras, LabelFormat
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.widgets.docks.check_boxes import CheckBoxes
 from napari_sam2_adapters.widgets.docks.dock import section, sentence
@@ -64,6 +64,7 @@ class BatchForm(QWidget):
             self.format.addItem(_FORMATS[key], key)
         self.format.setToolTip(about["label_format"])
         self.wanted = CheckBoxes(PredictConfig(), ("probabilities", "uncertainty"))
+        self.extras = CheckBoxes(Extras(), tuple(Extras.model_fields))
         self.settings = SettingsForm(
             PredictConfig(), ("tile_size_px", "overlap", "batch_size", "test_time_augmentation")
         )
@@ -93,6 +94,7 @@ class BatchForm(QWidget):
             output=results,
             label_format=self.format.currentData(),
             predict=self.settings.settings.model_copy(update=wanted),
+            extras=self.extras.settings,
             device=preferences().device,
         )
 
@@ -103,6 +105,7 @@ class BatchForm(QWidget):
             ("Folder", self.output),
             ("Masks as", self.format),
             ("Also write", self.wanted),
+            ("", self.extras),
             ("On start", self.options),
         )
         layout = QVBoxLayout(self)
@@ -119,6 +122,7 @@ class BatchForm(QWidget):
             self.output.changed,
             self.format.currentIndexChanged,
             self.wanted.changed,
+            self.extras.changed,
             self.settings.changed,
             self.options.changed,
             self.adapter.changed,
