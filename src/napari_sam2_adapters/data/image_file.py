@@ -34,6 +34,8 @@ class ImageFile:
         The same image at coarser levels of a pyramid, finest first, with the same axes; empty without a pyramid.
     classes
         Names and colours of label values, if the file has them.
+    notices
+        What a user should know of how it was read, a sentence each.
     """
 
     array: ArrayLike
@@ -44,6 +46,7 @@ class ImageFile:
     channel_names: tuple[str, ...] = ()
     levels: tuple[ArrayLike, ...] = ()
     classes: tuple[ClassInfo, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def pixel_size(self) -> tuple[float, ...] | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from napari_sam2_adapters.data.formats.dicom_folder import DICOM_ENDINGS, is_dicom_folder
 from napari_sam2_adapters.data.formats.registry import (
     IMAGE_SUFFIXES,
     format_of,
@@ -20,6 +21,9 @@ __all__ = ["find_images", "match_labels"]
 
 def find_images(folder: Path | str, pattern: str = "*") -> list[Path]:
     """Image files of a folder in natural order (``cell2`` before ``cell10``).
+
+    A folder of DICOM slices is one image: the folder itself, and each below it that fits the pattern. The slices are images of their
+    own only where the pattern asks for their ending, as ``*.dcm`` does.
 
     Raises
     ------
@@ -42,6 +46,10 @@ def find_images(folder: Path | str, pattern: str = "*") -> list[Path]:
         and _is_image(path)
         and image_folder(path.relative_to(folder)) is None
     ]
+    if Path(pattern).name == "*" and is_dicom_folder(folder):
+        files.append(folder)
+    folders = {path for path in files if path.is_dir()}
+    files = [path for path in files if not (_is_slice(path) and path.parent in folders)]
     if not files:
         raise ValueError(
             f"No image fits {pattern!r} in {folder}. Images end in {', '.join(IMAGE_SUFFIXES)}."
@@ -84,6 +92,10 @@ def match_labels(images: Iterable[Path], label_folder: Path | str) -> list[tuple
 def _is_image(path: Path) -> bool:
     kind = format_of(path)
     return kind is not None and (path.is_dir() if kind.folder else path.is_file())
+
+
+def _is_slice(path: Path) -> bool:
+    return path.name.lower().endswith(DICOM_ENDINGS)
 
 
 def _same(image: Path, labels: list[Path]) -> bool:

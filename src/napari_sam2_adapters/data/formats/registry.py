@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.axes import ArrayLike
+from napari_sam2_adapters.data.formats.dicom_folder import DICOM_ENDINGS, is_dicom_folder
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.image_file import ImageFile
 
@@ -85,7 +86,7 @@ class Format:
     name
         What people call it.
     endings
-        Endings of its files in lower case, with the dot; compound ones before their parts.
+        Endings of its files in lower case, with the dot; compound ones before their parts. None for a folder that is told by its content.
     module
         Name of its module beside this one.
     extra
@@ -133,17 +134,24 @@ FORMATS = (
     Format("NIfTI", (".nii", ".nii.gz"), "nifti", extra="medical", writes=True),
     Format("NRRD", (".seg.nrrd", ".nrrd", ".nhdr"), "itk", extra="medical", writes=True),
     Format("MetaImage", (".mha", ".mhd"), "itk", extra="medical", writes=True),
+    Format("DICOM", DICOM_ENDINGS, "dicom", extra="medical"),
 )
+_DICOM_SERIES = Format("DICOM series", (), "dicom", extra="medical", folder=True)
 
 IMAGE_SUFFIXES = tuple(ending for entry in FORMATS for ending in entry.endings)
 
 
 def format_of(path: Path) -> Format | None:
-    """The format of a file by its ending, of a part of an image folder by that of the folder; None for a file that is no image."""
+    """The format of a file or image folder; None for what is no image.
+
+    It goes by the ending, for a part of an image folder by that of the folder; only a folder of DICOM slices is told by its content.
+    """
     name = path.name.lower()
     found = next((entry for entry in FORMATS if name.endswith(entry.endings)), None)
     outer = None if found else image_folder(path)
-    return format_of(outer) if outer is not None else found
+    if outer is not None:
+        return format_of(outer)
+    return found or (_DICOM_SERIES if is_dicom_folder(path) else None)
 
 
 def image_folder(path: Path) -> Path | None:
@@ -158,5 +166,7 @@ def image_folder(path: Path) -> Path | None:
 def image_stem(path: Path) -> str:
     """Name of a file without its ending, ``.ome.tif`` counting as one."""
     found = format_of(path)
+    if found is not None and not found.endings:
+        return path.name
     ending = next((e for e in found.endings if path.name.lower().endswith(e)), "") if found else ""
     return path.name[: -len(ending)] if ending else path.stem
