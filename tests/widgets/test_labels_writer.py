@@ -9,11 +9,26 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 from napari.utils.notifications import notification_manager
+from npe2 import PluginManager
 
-from napari_sam2_adapters.data.io import read_labels
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.data.image_file import ImageFile
+from napari_sam2_adapters.data.io import labels_inside, read_image, read_labels, write_array
+from napari_sam2_adapters.widgets.docks.layers import world_matrix
+from napari_sam2_adapters.widgets.docks.results import class_colormap, class_features
 from napari_sam2_adapters.widgets.labels_writer import write_labels_layer
+from napari_sam2_adapters.widgets.loading.file_layers import labels_layer
 
 PLUGIN = "napari-sam2-adapters"
+CLASSES = (
+    ClassInfo(value=1, name="membrane", color="#ff0000"),
+    ClassInfo(value=3, name="nucleus", color="#00ff7f"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _known_plugins() -> None:
+    PluginManager.instance().discover()
 
 
 def labels(shape: tuple[int, ...] = (3, 16, 20), **keywords: Any) -> Labels:
@@ -60,12 +75,89 @@ def test_of_a_pyramid_the_finest_level_is_written(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_labels(path).array, full)
 
 
-def test_what_the_file_cannot_hold_is_said(tmp_path: Path) -> None:
-    labels(rotate=30).save(str(tmp_path / "a.tif"), plugin=PLUGIN)
-    assert "cannot hold the rotation" in notification_manager.records[-1].message
+def again(path: str) -> Labels:
+    """The layer that the Load dock makes of a file."""
+    found = labels_layer(read_labels(path))
+    return Labels(found.data, **found.keywords)
+
+
+@pytest.mark.parametrize("ending", [".ome.tif", ".tif", ".ome.zarr", ".npz"])
+def test_a_layer_comes_back_where_it_was_with_its_classes(tmp_path: Path, ending: str) -> None:
+    layer = labels(
+        scale=(2, 0.5, 0.25),
+        translate=(-3, 4, 50),
+        units=["um"] * 3,
+        axis_labels=("z", "y", "x"),
+        colormap=class_colormap(CLASSES),
+        features=class_features(CLASSES),
+    )
     seen = len(notification_manager.records)
-    labels(translate=(1, 2, 3), scale=(2, 1, 1)).save(str(tmp_path / "b.tif"), plugin=PLUGIN)
+    (path,) = layer.save(str(tmp_path / f"a{ending}"), plugin=PLUGIN)
     assert len(notification_manager.records) == seen
+    found = again(path)
+    np.testing.assert_array_equal(found.data, layer.data)
+    np.testing.assert_allclose(world_matrix(found), world_matrix(layer), rtol=1e-6)
+    assert found.units == layer.units
+    assert [c for c in read_labels(path).classes if c.value] == list(CLASSES)
+    assert found.colormap.color_dict[3] == pytest.approx(layer.colormap.color_dict[3])
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"rotate": 30, "scale": (2, 0.5, 0.25), "translate": (1, 2, 3)},
+        {"shear": (0.2, 0, 0.1), "scale": (2, 0.5, 0.25)},
+        {"scale": (2, -0.5, 0.25)},
+        {"affine": [[0, 1, 0, 5], [1, 0, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]], "scale": (2, 3, 4)},
+    ],
+)
+@pytest.mark.parametrize(
+    ("ending", "others"), [(".ome.tif", 1), (".tif", 1), (".npz", 0), (".ome.zarr", 1)]
+)
+def test_a_layer_that_lies_askew_comes_back(
+    tmp_path: Path, place: dict[str, Any], ending: str, others: int
+) -> None:
+    layer = labels(units=["um"] * 3, **place)
+    seen = len(notification_manager.records)
+    (path,) = layer.save(str(tmp_path / f"a{ending}"), plugin=PLUGIN)
+    np.testing.assert_allclose(world_matrix(again(path)), world_matrix(layer), atol=1e-6)
+    said = [record.message for record in notification_manager.records[seen:]]
+    assert len(said) == others
+    assert all("other programs show it straight" in message for message in said)
+
+
+def test_a_png_says_that_it_keeps_no_place(tmp_path: Path) -> None:
+    (path,) = labels((16, 20), scale=(2, 2), units=["um"] * 2).save(
+        str(tmp_path / "a.png"), plugin=PLUGIN
+    )
+    assert "keeps no pixel size" in notification_manager.records[-1].message
+    assert read_labels(path).pixel_size is None
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
+def test_leaning_along_time_is_said(tmp_path: Path) -> None:
+    affine = np.eye(4)
+    affine[1, 0] = 0.5  # a drift
+    labels(axis_labels=("t", "y", "x"), affine=affine).save(str(tmp_path / "a.npz"), plugin=PLUGIN)
+    assert "leans along time" in notification_manager.records[-1].message
+
+
+def test_labels_are_added_to_an_image_and_folders_are_not_replaced(tmp_path: Path) -> None:
+    image = write_array(
+        tmp_path / "a.ome.zarr",
+        np.random.default_rng(0).random((3, 16, 20)).astype(np.float32),
+        axes="ZYX",
+    )
+    layer = labels(name="my/cells")
+    (path,) = layer.save(str(image), plugin=PLUGIN)
+    assert labels_inside(image) == (image / "labels" / "my-cells",) == (Path(path),)
+    with pytest.raises(FileExistsError, match="exists already"):
+        write_labels_layer(str(image), layer.data, {"name": "my/cells"})
+    (alone,) = layer.save(str(tmp_path / "b.ome.zarr"), plugin=PLUGIN)
+    with pytest.raises(FileExistsError, match="exists already"):
+        write_labels_layer(alone, layer.data, {})
+    assert isinstance(read_image(image), ImageFile)
 
 
 def test_five_axes_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from qtpy.QtGui import QDropEvent
 
 from napari_sam2_adapters.batch.job import BatchJob, JobFile, write_job_file
 from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.io import write_array, write_labels
 from napari_sam2_adapters.widgets.load import Load
 
 WAIT_MS = 60_000
@@ -308,3 +310,33 @@ def test_what_is_no_image_is_said(dock, qtbot, tmp_path) -> None:
     assert "no image that can be read" in settled(dock, qtbot)
     dock.form.folder.path = tmp_path
     qtbot.waitUntil(lambda: "No image fits" in dock.reason.text(), timeout=WAIT_MS)
+
+
+def test_an_ome_zarr_offers_its_labels_and_keeps_its_pyramid(dock, viewer, qtbot, tmp_path) -> None:
+    values = np.random.default_rng(0).integers(0, 4, (3, 700, 600)).astype(np.uint16)
+    geometry = Geometry((2, 0.5, 0.5), "micrometer", (0, 7, -8))
+    path = write_array(tmp_path / "a.ome.zarr", values * 1000, axes="ZYX", geometry=geometry)
+    classes = (ClassInfo(value=2, name="membrane", color="#ff0000"),)
+    write_labels(path / "labels" / "cells", values, axes="ZYX", classes=classes)
+    dock.form.folder.path = path
+    settled(dock, qtbot)
+    assert dock.form.labels.path == path / "labels" / "cells"
+    assert not dock.form.rows.isVisibleTo(dock.form)
+    load(dock, qtbot)
+    image, labels = viewer.layers
+    assert image.multiscale
+    assert [level.shape for level in image.data] == [(3, 700, 600), (3, 350, 300)]
+    np.testing.assert_array_equal(labels.data, values)  # in memory, to be painted in
+    for layer in (image, labels):
+        np.testing.assert_allclose(layer.translate, (0, 7, -8))
+        np.testing.assert_allclose(layer.scale, (2, 0.5, 0.5))
+    assert "membrane" in labels.features["class"].tolist()
+    write_labels(path / "labels" / "more", values, axes="ZYX")
+    dock.form.labels.path = None
+    dock.form.folder.path = tmp_path
+    settled(dock, qtbot)  # the folder has this one image
+    assert [dock.form.inside.itemText(row) for row in (1, 2)] == ["cells", "more"]
+    assert dock.form.labels.path is None
+    dock.form.inside.setCurrentIndex(2)
+    dock.form.inside.activated.emit(2)
+    assert dock.form.labels.path == path / "labels" / "more"

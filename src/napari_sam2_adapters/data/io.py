@@ -6,7 +6,7 @@ The formats are in `data.formats`; large files stay on the disk and are read by 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,8 @@ __all__ = [
     "Geometry",
     "ImageFile",
     "check_label_format",
+    "labels_inside",
+    "ome_zarr_kind",
     "read_image",
     "read_labels",
     "write_array",
@@ -150,6 +152,31 @@ def write_array(
         geometry.check_axes(axes)
     content = Content(array, axes, dtype, False, geometry)
     return module.write(path, content, overwrite=overwrite)
+
+
+def ome_zarr_kind(path: Path) -> Literal["image", "labels"] | None:
+    """Whether there is an OME-Zarr image of this name, or labels; labels of an image are kept at ``path/labels/NAME``.
+
+    Raises
+    ------
+    ValueError
+        When it is a folder of such a name, but no zarr.
+    """
+    found = format_of(path)
+    if found is None or found.module != "ome_zarr" or not path.is_dir():
+        return None
+    from napari_sam2_adapters.data.formats import ome_zarr
+
+    return ome_zarr.kind_of(path)
+
+
+def labels_inside(path: Path) -> tuple[Path, ...]:
+    """Label images that are kept in an image, which `read_labels` takes."""
+    if ome_zarr_kind(path) != "image":
+        return ()
+    from napari_sam2_adapters.data.formats import ome_zarr
+
+    return tuple(path / ome_zarr.LABELS / name for name in ome_zarr.label_names(path))
 
 
 def check_label_format(path: Path, axes: str) -> FormatModule:

@@ -11,9 +11,9 @@ from typing import Any
 from napari_sam2_adapters.data.formats.dicom_folder import DICOM_ENDINGS, is_dicom_folder
 from napari_sam2_adapters.data.formats.registry import (
     IMAGE_SUFFIXES,
-    format_of,
     image_folder,
     image_stem,
+    is_image,
 )
 
 __all__ = ["find_images", "match_labels"]
@@ -42,9 +42,7 @@ def find_images(folder: Path | str, pattern: str = "*") -> list[Path]:
     files = [
         path
         for path in found
-        if path.name[0] != "."
-        and _is_image(path)
-        and image_folder(path.relative_to(folder)) is None
+        if path.name[0] != "." and image_folder(path.relative_to(folder)) is None and is_image(path)
     ]
     if Path(pattern).name == "*" and is_dicom_folder(folder):
         files.append(folder)
@@ -87,11 +85,6 @@ def match_labels(images: Iterable[Path], label_folder: Path | str) -> list[tuple
                 "Give every image one label file of the same name in a folder of labels."
             )
     return [(image, found[0]) for image, found in pairs]
-
-
-def _is_image(path: Path) -> bool:
-    kind = format_of(path)
-    return kind is not None and (path.is_dir() if kind.folder else path.is_file())
 
 
 def _is_slice(path: Path) -> bool:

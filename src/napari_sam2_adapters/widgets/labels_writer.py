@@ -1,31 +1,38 @@
-"""Saving a Labels layer as TIFF with its pixel size, which napari's own writer drops."""
+"""Saving a Labels layer with its place in the world and its classes, which napari's own writers drop."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari.utils.notifications import show_warning
+from napari.utils.transforms import Affine, CompositeAffine
+from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.data.formats.registry import format_of
 from napari_sam2_adapters.data.geometry import Geometry
-from napari_sam2_adapters.data.io import write_labels
-from napari_sam2_adapters.data.units import convert, unit_name
+from napari_sam2_adapters.data.io import ome_zarr_kind, write_labels
+from napari_sam2_adapters.data.units import convert, time_unit_name, unit_name
 
 __all__ = ["write_labels_layer"]
 
 _AXES = {2: "YX", 3: "ZYX", 4: "TZYX"}
+_MOST_CLASSES = 255
 
 
 def write_labels_layer(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write a Labels layer as OME-TIFF (``.ome.tif``) or ImageJ's TIFF (``.tif``).
+    """Write a Labels layer; the ending of the name decides the format.
+
+    A name that is an OME-Zarr image already adds the labels to it, under the name of the layer.
 
     Parameters
     ----------
     path
-        Where to; napari has asked before it replaces a file.
+        Where to; napari has asked before it replaces a file, but not for folders.
     data
         The layer's array; of a multiscale layer all levels, of which the finest is written.
     attributes
@@ -38,17 +45,27 @@ def write_labels_layer(path: str, data: Any, attributes: Mapping[str, Any]) -> l
 
     Raises
     ------
+    FileExistsError
+        When there is a folder of this name, or the image has such labels.
     ValueError
         When the layer has more than four axes, or values that no label file can hold.
     """
     array = data[0] if attributes.get("multiscale") else data
     axes = _axes(array.ndim, attributes.get("axis_labels", ()))
-    geometry = _geometry(axes, attributes)
-    written = write_labels(path, array, axes=axes, geometry=geometry, overwrite=True)
-    if _is_turned(attributes):
-        show_warning(
-            f"{Path(path).name} keeps the pixel size. TIFF cannot hold the rotation, shear or flip of the layer."
-        )
+    geometry, held = _geometry(axes, attributes)
+    target = Path(path)
+    if ome_zarr_kind(target) == "image":
+        target = target / "labels" / str(attributes.get("name") or "labels").replace("/", "-")
+    written = write_labels(
+        target,
+        array,
+        axes=axes,
+        geometry=geometry,
+        classes=_classes(attributes),
+        overwrite=not target.is_dir(),
+    )
+    if note := _lost(written, geometry, held=held):
+        show_warning(note)
     return [str(written)]
 
 
@@ -61,31 +78,87 @@ def _axes(n_axes: int, names: Sequence[str]) -> str:
     return "TYX" if n_axes == 3 and first in ("t", "time") else _AXES[n_axes]
 
 
-def _geometry(axes: str, attributes: Mapping[str, Any]) -> Geometry | None:
-    """Lengths of a pixel along Z, Y and X in the unit of X; None when nothing is known."""
-    scale = np.abs(np.asarray(attributes.get("scale", np.ones(len(axes))), dtype=float))
+def _geometry(axes: str, attributes: Mapping[str, Any]) -> tuple[Geometry | None, bool]:
+    """Where the layer's pixels lie, in the unit of X; None when nothing is known.
+
+    Also whether that is all: a layer may lean along time, which no file can say.
+    """
+    matrix = _world_matrix(len(axes), attributes)
     given = attributes.get("units") or ["pixel"] * len(axes)
-    units = [unit_name(str(unit)) for unit in given]
     spatial = [place for place, axis in enumerate(axes) if axis in "ZYX"]
-    lengths = [convert(float(scale[place]), units[place], units[-1]) for place in spatial]
-    if units[-1] is None and all(math.isclose(length, 1) for length in lengths):
-        return None
-    return Geometry(tuple(lengths), units[-1])
+    unit = unit_name(str(given[-1]))
+    to_unit = [convert(1.0, unit_name(str(given[place])), unit) for place in spatial]
+    linear = matrix[np.ix_(spatial, spatial)] * np.asarray(to_unit)[:, None]
+    origin = matrix[spatial, -1] * to_unit
+    sizes = np.linalg.norm(linear, axis=0)
+    direction = linear / sizes
+    straight = np.allclose(direction, np.eye(len(spatial)), atol=1e-6)
+    step, time_unit = None, None
+    if "T" in axes:
+        time_unit = time_unit_name(str(given[0]))
+        step = float(abs(matrix[0, 0])) if time_unit or abs(matrix[0, 0]) != 1 else None
+    geometry = Geometry(
+        tuple(float(size) for size in sizes),
+        unit,
+        tuple(float(o) for o in origin) if np.any(origin) else None,
+        None if straight else tuple(tuple(float(x) for x in row) for row in direction),
+        step,
+        time_unit,
+    )
+    others = [place for place in range(len(axes)) if place not in spatial]
+    leaning = matrix[np.ix_(others, spatial)].any() or matrix[np.ix_(spatial, others)].any()
+    plain = Geometry((1.0,) * len(spatial))
+    return (None if geometry == plain else geometry), not leaning
 
 
-def _is_turned(attributes: Mapping[str, Any]) -> bool:
-    """Whether the layer lies otherwise than along its axes."""
-    scale = np.asarray(attributes.get("scale", 1.0), dtype=float)
-    if (scale < 0).any():
-        return True
-    linear = [
-        np.asarray(attributes[key], dtype=float) for key in ("rotate", "shear") if key in attributes
-    ]
-    if "affine" in attributes:
-        linear.append(np.asarray(attributes["affine"], dtype=float)[:-1, :-1])
-    return any(not np.allclose(matrix, _straight(matrix)) for matrix in linear)
+def _world_matrix(n_axes: int, attributes: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Homogeneous matrix from pixels to the world, as napari puts scale, shear, rotation, translation and affine together."""
+    state = {key: attributes.get(key) for key in ("scale", "translate", "rotate", "shear")}
+    inner = CompositeAffine(
+        np.ones(n_axes) if state["scale"] is None else state["scale"],
+        np.zeros(n_axes) if state["translate"] is None else state["translate"],
+        rotate=state["rotate"],
+        shear=state["shear"],
+        ndim=n_axes,
+    )
+    outer = Affine(affine_matrix=attributes.get("affine", np.eye(n_axes + 1)), ndim=n_axes)
+    matrix: NDArray[np.float64] = outer.affine_matrix @ inner.affine_matrix
+    return matrix
 
 
-def _straight(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """What a rotation, shear or affine is that changes nothing; a shear may be a list of its elements."""
-    return np.eye(len(matrix)) if matrix.ndim == 2 else np.zeros(matrix.shape)
+def _classes(attributes: Mapping[str, Any]) -> tuple[ClassInfo, ...]:
+    """Names from the table of features (``index`` and ``class``), colours as the layer shows them."""
+    features = attributes.get("features")
+    if features is None or not {"index", "class"} <= set(features) or len(features) > _MOST_CLASSES:
+        return ()
+    colors = getattr(attributes.get("colormap"), "color_dict", {})
+    found = []
+    for value, name in zip(features["index"], features["class"], strict=True):
+        look: dict[str, Any] = {"value": int(value), "name": str(name)[:80]}
+        if value in colors:
+            look["color"] = "#" + "".join(f"{round(float(c) * 255):02x}" for c in colors[value][:3])
+        try:
+            found.append(ClassInfo(**look))
+        except ValidationError:  # a table of single objects, whose numbers may be larger
+            return ()
+    return tuple(found)
+
+
+def _lost(path: Path, geometry: Geometry | None, *, held: bool) -> str:
+    """A sentence when other programs, or all, do not see the layer where it was."""
+    found = format_of(path)
+    if found is not None and found.name == "PNG":
+        return (
+            f"{path.name} keeps no pixel size and place, which PNG does not have."
+            if geometry
+            else ""
+        )
+    if not held:
+        return f"{path.name} cannot hold that the layer leans along time; the rest of its place is kept."
+    turned = geometry is not None and not geometry.is_straight
+    if turned and found is not None and found.name in ("TIFF", "OME-Zarr"):
+        return (
+            f"{path.name} keeps the rotation, shear or flip of the layer for this plugin; "
+            f"other programs show it straight, for {found.name} cannot hold them."
+        )
+    return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import zarr
@@ -33,10 +33,12 @@ from napari_sam2_adapters.data.formats.zarr_nodes import (
 from napari_sam2_adapters.data.image_file import ImageFile
 
 __all__ = [
+    "LABELS",
     "check",
     "create_labels",
     "discard_labels",
     "finish_labels",
+    "kind_of",
     "label_names",
     "read",
     "write",
@@ -77,6 +79,21 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         levels=tuple(arrays[1:]),
         classes=label_classes(entries),
     )
+
+
+def kind_of(path: Path) -> Literal["image", "labels"] | None:
+    """What a folder says it is: an image, to which labels can be added, or labels; None for another zarr.
+
+    Raises
+    ------
+    ValueError
+        When it is no zarr.
+    """
+    node = open_node(path)
+    entries = {} if isinstance(node, zarr.Array) else ome_attributes(node.attrs)
+    if "multiscales" not in entries:
+        return None
+    return "labels" if "image-label" in entries else "image"
 
 
 def check(path: Path, axes: str, dtype: np.dtype[np.generic] | None) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "format_of",
     "image_folder",
     "image_stem",
+    "is_image",
 ]
 
 
@@ -161,6 +162,12 @@ def image_folder(path: Path) -> Path | None:
         return None
     above = (parent for parent in path.parents if parent.name.lower().endswith(endings))
     return next(above, None)
+
+
+def is_image(path: Path) -> bool:
+    """Whether there is an image of this name: a file, or for formats that keep images so a folder."""
+    kind = format_of(path)
+    return kind is not None and (path.is_dir() if kind.folder else path.is_file())
 
 
 def image_stem(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ __all__ = [
     "Channels",
     "FileLayer",
     "classes_beside",
+    "coarsest",
     "find_loaded",
     "image_layer",
     "labels_layer",
@@ -43,13 +44,13 @@ class FileLayer:
     kind
         Of the layer.
     data
-        Array for it.
+        Array for it, or of a pyramid the arrays of all levels, finest first.
     keywords
         For ``viewer.add_image`` or ``viewer.add_labels``.
     """
 
     kind: Literal["image", "labels"]
-    data: ArrayLike
+    data: ArrayLike | list[ArrayLike]
     keywords: dict[str, Any]
 
     def add_to(self, viewer: Any) -> list[Layer]:
@@ -71,19 +72,25 @@ def image_layer(file: ImageFile, *, channels: Channels = "axis", name: str = "")
     name
         Name of the layer; that of the file when empty.
     """
-    array, axes = file.array, file.axes
+    axes = file.axes
     keywords: dict[str, Any] = {
         "name": name or file.path.name,
         "metadata": {_FILE: str(file.path)},
+        "multiscale": bool(file.levels),
     }
     if "C" not in axes or channels == "axis":
-        return FileLayer("image", array, {**keywords, "rgb": False, **place_of(file, axes)})
+        return FileLayer(
+            "image", _pyramid(file), {**keywords, "rgb": False, **place_of(file, axes)}
+        )
     plain = {**keywords, **place_of(file, label_axes(axes))}
     if channels == "rgb":
-        return FileLayer("image", _colours_last(array, axes), {**plain, "rgb": True})
-    count = array.shape[axes.index("C")]
-    plain["name"] = [f"{keywords['name']} – channel {number + 1}" for number in range(count)]
-    return FileLayer("image", array, {**plain, "channel_axis": axes.index("C")})
+        levels = tuple(_colours_last(level, axes) for level in file.levels)
+        colours = replace(file, array=_colours_last(file.array, axes), levels=levels)
+        return FileLayer("image", _pyramid(colours), {**plain, "rgb": True})
+    count = file.array.shape[axes.index("C")]
+    names = file.channel_names or tuple(f"channel {number + 1}" for number in range(count))
+    plain["name"] = [f"{keywords['name']} – {channel}" for channel in names]
+    return FileLayer("image", _pyramid(file), {**plain, "channel_axis": axes.index("C")})
 
 
 def labels_layer(
@@ -101,19 +108,20 @@ def labels_layer(
     keywords: dict[str, Any] = {
         "name": name or file.path.name,
         "metadata": {_FILE: str(file.path)},
+        "multiscale": bool(file.levels),
         **place_of(file, file.axes),
     }
-    array = file.array
-    if array.dtype == np.bool_:
-        array = np.asarray(array).astype(np.uint8)
-    known = {info.value: info for info in classes}
-    nameless = nameless_values(array, file.axes, set(known))
+    if file.array.dtype == np.bool_:
+        file = replace(file, array=np.asarray(file.array).astype(np.uint8), levels=())
+        keywords["multiscale"] = False
+    known = {info.value: info for info in classes or file.classes}
+    nameless = nameless_values(coarsest(file), file.axes, set(known))
     values = nameless | set(known)
     if len(nameless) <= MOST_CLASSES and max(values, default=0) < 2**16:
         found = [known.get(info.value, info) for info in default_classes(sorted(values))]
         keywords["colormap"] = class_colormap(found, show_background=show_background)
         keywords["features"] = class_features(found)
-    return FileLayer("labels", array, keywords)
+    return FileLayer("labels", _pyramid(file), keywords)
 
 
 def classes_beside(path: Path) -> tuple[ClassInfo, ...]:
@@ -129,14 +137,31 @@ def classes_beside(path: Path) -> tuple[ClassInfo, ...]:
 
 
 def place_of(file: ImageFile, axes: str) -> dict[str, Any]:
-    """Keywords for scale, units and names of the axes that a layer has."""
-    sizes = dict(zip([a for a in file.axes if a in "ZYX"], file.pixel_size or (), strict=False))
+    """Keywords for scale, place, units and names of the axes that a layer has.
+
+    An array that lies askew is turned by ``affine``, for this says all that a direction can.
+    """
     place: dict[str, Any] = {"axis_labels": tuple(axis.lower() for axis in axes)}
-    if sizes:
-        place["scale"] = tuple(sizes.get(axis, 1.0) for axis in axes)
-        if file.unit is not None:
-            place["units"] = tuple(file.unit if axis in sizes else "pixel" for axis in axes)
-    return place
+    geometry = file.geometry
+    if geometry is None:
+        return place
+    spatial = [axis for axis in file.axes if axis in "ZYX"]
+    sizes = dict(zip(spatial, geometry.pixel_size, strict=True))
+    units: dict[str, str | None] = dict.fromkeys(spatial, geometry.unit)
+    if "T" in axes and geometry.time_step is not None:
+        sizes["T"], units["T"] = geometry.time_step, geometry.time_unit
+    place["scale"] = tuple(sizes.get(axis, 1.0) for axis in axes)
+    if any(units.values()):
+        place["units"] = tuple(units.get(axis) or "pixel" for axis in axes)
+    origin = dict(zip(spatial, geometry.origin or (), strict=False))
+    translate = [origin.get(axis, 0.0) for axis in axes]
+    if geometry.is_straight:
+        return {**place, "translate": tuple(translate)} if origin else place
+    affine = np.eye(len(axes) + 1)
+    at = [axes.index(axis) for axis in spatial]
+    affine[np.ix_(at, at)] = geometry.rotation()
+    affine[:-1, -1] = translate
+    return {**place, "affine": affine}
 
 
 def find_loaded(viewer: Any, path: Path) -> Layer | None:
@@ -146,6 +171,15 @@ def find_loaded(viewer: Any, path: Path) -> Layer | None:
             found: Layer = layer
             return found
     return None
+
+
+def coarsest(file: ImageFile) -> ArrayLike:
+    """The level of an image that is read the fastest."""
+    return file.levels[-1] if file.levels else file.array
+
+
+def _pyramid(file: ImageFile) -> ArrayLike | list[ArrayLike]:
+    return [file.array, *file.levels] if file.levels else file.array
 
 
 def _colours_last(array: Any, axes: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_sam2_adapters.data.io import read_labels
 from napari_sam2_adapters.data.pairs import MOST_CLASSES
-from napari_sam2_adapters.widgets.loading.file_layers import nameless_values
+from napari_sam2_adapters.widgets.loading.file_layers import coarsest, nameless_values
 
 __all__ = ["look_like_labels"]
 
@@ -37,4 +37,4 @@ def look_like_labels(paths: Sequence[Path]) -> bool:
         labels = read_labels(path)
     except ValueError:  # in colour, in fractions or lossy: no labels, whatever it is called
         return False
-    return named or len(nameless_values(labels.array, labels.axes, set())) <= MOST_CLASSES
+    return named or len(nameless_values(coarsest(labels), labels.axes, set())) <= MOST_CLASSES

@@ -18,8 +18,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sam2_adapters.data.formats.registry import IMAGE_SUFFIXES
+from napari_sam2_adapters.data.formats.registry import IMAGE_SUFFIXES, image_folder
 from napari_sam2_adapters.data.image_file import ImageFile
+from napari_sam2_adapters.data.io import labels_inside
 from napari_sam2_adapters.widgets.docks.dock import button, section, sentence
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.path_line import PathLine
@@ -73,6 +74,8 @@ class LoadForm(QWidget):
             "Labels layers can be painted in and learnt from; an image layer shows the values as grey."
         )
         self.labels = PathLine("Labels", "none", files=f"Labels ({_KINDS})")
+        self.inside = QComboBox()
+        self.inside.setToolTip("Labels that are kept in the image.")
         self.problem = ""
         self._files: tuple[Path, ...] = ()
         self._only: list[Path] | None = None
@@ -154,7 +157,8 @@ class LoadForm(QWidget):
         files.layout().addWidget(self.rows)
         files.layout().addWidget(self.as_labels)
         self.described = section("Axes and pixel size", self.axes)
-        self.on_it = section("Labels on it (optional)", self.labels)
+        self.on_it = section("Labels on it (optional)", self.inside, self.labels)
+        self._offer_inside(())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for part in (files, self.described, self.on_it):
@@ -169,6 +173,7 @@ class LoadForm(QWidget):
         self.axes.changed.connect(self.changed)
         self.as_labels.toggled.connect(self._take_kind)
         self.labels.changed.connect(self.changed)
+        self.inside.activated.connect(lambda _: self._take_inside())
         self._quiet.timeout.connect(self._ask_list)
         self._ticked.timeout.connect(self._ask_description)
         self._listing.answered.connect(self._show_list)
@@ -207,7 +212,8 @@ class LoadForm(QWidget):
             self.list.addItem(item)
         self.list.blockSignals(False)
         folder = self.folder.path
-        self.rows.setVisible(folder is not None and folder.is_dir())
+        whole = folder is None or image_folder(folder / "inside") is not None
+        self.rows.setVisible(folder is not None and folder.is_dir() and not whole)
         self._ask_description()
 
     def _tick(self, state: Qt.CheckState) -> None:
@@ -247,9 +253,26 @@ class LoadForm(QWidget):
         if not alike:
             self.as_labels.setChecked(False)
 
-    def _show_description(self, described: tuple[ImageFile, bool]) -> None:
-        file, alike = described
+    def _offer_inside(self, found: tuple[Path, ...]) -> None:
+        """Offer labels that are kept in the image; the only ones are taken, unless others are chosen already."""
+        if found == tuple(self.inside.itemData(row) for row in range(1, self.inside.count())):
+            return
+        self.inside.clear()
+        self.inside.addItem("labels of this image …", None)
+        for path in found:
+            self.inside.addItem(path.name, path)
+        self.inside.setVisible(bool(found))
+        if len(found) == 1 and self.labels.path is None:
+            self.inside.setCurrentIndex(1)
+            self._take_inside()
+
+    def _take_inside(self) -> None:
+        self.labels.path = self.inside.currentData()
+
+    def _show_description(self, described: tuple[ImageFile, bool, tuple[Path, ...]]) -> None:
+        file, alike, inside = described
         self.problem = ""
+        self._offer_inside(inside)
         self._offer_labels(alike)
         guessed = self.as_stack and file.axes.startswith("Z") and file.pixel_size is not None
         self.axes.show_file(file, _THICKNESS if guessed else "")
@@ -262,8 +285,9 @@ class LoadForm(QWidget):
         self.changed.emit()
 
 
-def _describe(paths: tuple[Path, ...], as_stack: bool) -> tuple[ImageFile, bool]:
-    return describe(paths, as_stack=as_stack), look_like_labels(paths)
+def _describe(paths: tuple[Path, ...], as_stack: bool) -> tuple[ImageFile, bool, tuple[Path, ...]]:
+    inside = labels_inside(paths[0]) if len(paths) == 1 else ()
+    return describe(paths, as_stack=as_stack), look_like_labels(paths), inside
 
 
 def _unchanged(file: ImageFile) -> ImageFile:

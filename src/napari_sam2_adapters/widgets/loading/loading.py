@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_sam2_adapters.config import Normalization
 from napari_sam2_adapters.data.axes import label_axes
-from napari_sam2_adapters.data.formats.registry import IMAGE_SUFFIXES, format_of
+from napari_sam2_adapters.data.formats.registry import IMAGE_SUFFIXES, image_folder, is_image
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import read_image, read_labels
 from napari_sam2_adapters.data.matching import find_images, match_labels
@@ -22,11 +22,12 @@ from napari_sam2_adapters.widgets.loading.file_layers import (
     Channels,
     FileLayer,
     classes_beside,
+    coarsest,
     image_layer,
     labels_layer,
 )
 
-__all__ = ["LoadRequest", "describe", "list_files", "load_layers"]
+__all__ = ["LoadRequest", "describe", "layers_of", "list_files", "load_layers"]
 
 _IN_MEMORY_BYTES = 2**30
 """Labels up to this size are read into memory, so that they can be painted in."""
@@ -70,9 +71,9 @@ def list_files(path: Path, pattern: str) -> tuple[Path, ...]:
     ValueError
         When there is none.
     """
-    if not path.is_file():
+    if not path.is_file() and image_folder(path / "inside") is None:
         return tuple(find_images(path, pattern))
-    if format_of(path) is None:
+    if not is_image(path):
         raise ValueError(
             f"{path.name} is no image that can be read here; images end in {', '.join(IMAGE_SUFFIXES)}."
         )
@@ -98,19 +99,26 @@ def load_layers(request: LoadRequest) -> Generator[list[FileLayer], None, None]:
     if request.stack is not None:
         image = request.change(request.stack)
         labels = None if request.labels is None else _stacked_labels(request.paths, request.labels)
-        yield _layers(image, request.channels, labels, request.labels)
+        yield layers_of(image, request.channels, labels, request.labels)
         return
     matched = _matched_labels(request)
     for path in request.paths:
         image = request.change(read_image(path))
         label_path = matched.get(path)
         labels = None if label_path is None else read_labels(label_path)
-        yield _layers(image, request.channels, labels, label_path)
+        yield layers_of(image, request.channels, labels, label_path)
 
 
-def _layers(
+def layers_of(
     image: ImageFile, channels: Channels, labels: ImageFile | None, label_path: Path | None
 ) -> list[FileLayer]:
+    """Layers of an image and of labels on it.
+
+    Raises
+    ------
+    ValueError
+        When the labels do not fit.
+    """
     if "C" not in image.axes or (channels == "rgb" and not _has_colours(image)):
         channels = "axis"
     layer = image_layer(image, channels=channels)
@@ -135,7 +143,9 @@ def _label_layers(request: LoadRequest) -> Generator[list[FileLayer], None, None
 def _to_paint_in(labels: ImageFile) -> ImageFile:
     """The labels in memory, unless they are too many."""
     n_bytes = math.prod(labels.array.shape) * labels.array.dtype.itemsize
-    return labels if n_bytes > _IN_MEMORY_BYTES else replace(labels, array=np.array(labels.array))
+    if n_bytes > _IN_MEMORY_BYTES:
+        return labels
+    return replace(labels, array=np.array(labels.array), levels=())
 
 
 def _has_colours(image: ImageFile) -> bool:
@@ -146,7 +156,7 @@ def _contrast(image: ImageFile, channels: Channels) -> dict[str, Any]:
     """Limits of the grey values, from a sample of the planes; 8-bit images show all of them."""
     if channels == "rgb" or image.array.dtype.itemsize == 1 or image.array.dtype.kind not in "iuf":
         return {}
-    limits = intensity_limits(image.array, image.axes, _SHOWN)
+    limits = intensity_limits(coarsest(image), image.axes, _SHOWN)
     if channels == "layers":
         return {
             "contrast_limits": [list(pair) for pair in zip(limits.low, limits.high, strict=True)]
@@ -169,16 +179,20 @@ def _labels_on(image: ImageFile, labels: ImageFile, path: Path) -> FileLayer:
 
 def _stacked_labels(paths: Sequence[Path], labels: Path) -> ImageFile:
     """Labels of a stack: one file with all planes, or a folder with a file for each section."""
-    if labels.is_file():
+    if not _is_folder_of_files(labels):
         return read_labels(labels)
     matched = [label for _, label in match_labels(paths, labels)]
     return open_stack(matched, read=read_labels)
 
 
+def _is_folder_of_files(labels: Path) -> bool:
+    return labels.is_dir() and not is_image(labels)
+
+
 def _matched_labels(request: LoadRequest) -> dict[Path, Path]:
     if request.labels is None:
         return {}
-    if request.labels.is_dir():
+    if _is_folder_of_files(request.labels):
         return dict(match_labels(request.paths, request.labels))
     if len(request.paths) > 1:
         raise ValueError(
