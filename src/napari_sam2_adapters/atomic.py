@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -135,13 +135,13 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def remove_partial_files(folder: Path) -> None:
+def remove_partial_files(folder: Path, keep: Collection[Path] = ()) -> None:
     """Remove what `write_atomically` and `new_partial_folder` left in a folder when their process was killed.
 
-    Call it only while nobody else writes there.
+    Call it only while nobody else writes there. What is in ``keep`` stays.
     """
     for path in folder.glob(".*.partial"):
-        if _PARTIAL.fullmatch(path.name):
+        if _PARTIAL.fullmatch(path.name) and path not in keep:
             _remove(path)
 
 
