@@ -10,11 +10,13 @@ import pytest
 
 from napari_sam2_adapters.atomic import remove_partial_files
 from napari_sam2_adapters.batch import streaming
+from napari_sam2_adapters.batch.job import BatchJob
+from napari_sam2_adapters.batch.run import run_batch
 from napari_sam2_adapters.batch.streaming import can_stream, kept_drafts, stream_labels
 from napari_sam2_adapters.config import Normalization, PredictConfig
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.image_file import ImageFile
-from napari_sam2_adapters.data.io import read_labels
+from napari_sam2_adapters.data.io import read_labels, write_array
 from napari_sam2_adapters.data.samples import load_sample
 from napari_sam2_adapters.inference.predict import predict
 
@@ -65,7 +67,7 @@ def drained(tiles: Any) -> tuple[int, dict[int, int]]:
         try:
             tile = next(tiles)
         except StopIteration as end:
-            return count, end.value
+            return count, end.value[1]
         count += 1
         assert tile.done <= tile.total
 
@@ -148,3 +150,33 @@ def test_nothing_is_replaced_unasked(network, volume, tmp_path: Path) -> None:
 )
 def test_what_can_be_streamed(name: str, axes: str, extra: dict[str, bool], fits: bool) -> None:
     assert can_stream(Path(name), axes, PredictConfig(**extra)) is fits
+
+
+def test_a_batch_streams_and_goes_on(saved_model, volume, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    write_array(images / "a.tif", volume, axes="ZYX", geometry=PLACE)
+    write_array(images / "b.ome.zarr", volume[0], axes="YX")
+    job = BatchJob(
+        model=saved_model(), folder=images, output=tmp_path / "out", label_format="ome.zarr"
+    )
+    plain = job.model_copy(update={"label_format": "tif", "output": tmp_path / "plain"})
+    done = [r for r in run_batch(plain) if r.status == "done"]
+    assert len(done) == 2
+
+    records = run_batch(job)
+    stopped = next(r for r in records if r.tiles > 0.8 * max(r.all_tiles, 1) > 0)
+    records.close()
+    assert not (job.output / "a.ome.zarr").exists()
+    again = [r for r in run_batch(job) if r.status in ("running", "done")]
+    assert min(r.tiles for r in again if r.item.name == stopped.item.name and r.tiles) >= 1
+    assert sum(r.item.name == stopped.item.name for r in again) < stopped.tiles
+    for name in ("a", "b"):
+        found, expected = (
+            read_labels(job.output / f"{name}.ome.zarr"),
+            read_labels(plain.output / f"{name}.tif"),
+        )
+        np.testing.assert_array_equal(found.array[:], expected.array)
+    assert found.pixel_size is None
+    assert {r.status for r in run_batch(job)} == {"done"}  # nothing is done twice
+    assert not list(job.output.glob(".*.partial"))

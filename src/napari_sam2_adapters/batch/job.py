@@ -26,7 +26,7 @@ __all__ = [
 JOB_FILE = "job.json"
 FORMAT_VERSION = 1
 
-LabelFormat = Literal["tif", "ome.tif", "png"]
+LabelFormat = Literal["tif", "ome.tif", "ome.zarr", "png", "npz", "nii.gz", "nrrd"]
 
 
 class Extras(Settings):
@@ -68,7 +68,7 @@ class BatchJob(Settings):
     """Images to segment, with what, and where the results go."""
 
     model: Annotated[
-        Path, Field(title="Adapter", description="Model file, NAME.adapter.safetensors.")
+        Path, Field(title="Adapter", description="Adapter file, NAME.adapter.safetensors.")
     ]
     folder: Annotated[Path | None, Field(title="Images", description="Folder of images.")] = None
     pattern: Annotated[
@@ -94,7 +94,8 @@ class BatchJob(Settings):
         LabelFormat,
         Field(
             title="Masks as",
-            description="tif: ImageJ's TIFF; ome.tif: OME-TIFF; png: single planes, without pixel size.",
+            description="tif: ImageJ's TIFF; ome.tif: OME-TIFF; ome.zarr: OME-Zarr, for images of any size; png: single planes, "
+            "without pixel size; npz: for NumPy; nii.gz: NIfTI and nrrd: NRRD, both with the header of such an image.",
         ),
     ] = "tif"
     predict: Annotated[

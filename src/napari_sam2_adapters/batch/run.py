@@ -20,6 +20,7 @@ from napari_sam2_adapters.batch.scheme import Scheme, conflict_of, plan_batch
 from napari_sam2_adapters.batch.segment_item import Progress, Task, failure
 from napari_sam2_adapters.batch.stamps import ExtraStamp
 from napari_sam2_adapters.batch.standing import Standing, judge
+from napari_sam2_adapters.batch.streaming import kept_drafts
 from napari_sam2_adapters.batch.workers import Ended, LocalWorker, Model, Workers
 
 __all__ = ["ItemRecord", "run_batch"]
@@ -79,7 +80,7 @@ def run_batch(
             for path in (*item.outputs.values(), *item.extras.values())
         )
         for folder in {job.output, *(path.parent for path in results)}:
-            remove_partial_files(folder)
+            remove_partial_files(folder, keep=kept_drafts(folder))
         report.open([info.name for info in scheme.header.classes], scheme.settings_sha256)
         try:
             yield from _Run(scheme, options, report).records(cluster)

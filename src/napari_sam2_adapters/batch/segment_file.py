@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_sam2_adapters.batch.extras import write_extras
+from napari_sam2_adapters.batch.pixel_counts import Counts, count_values, name_counts
+from napari_sam2_adapters.batch.streaming import can_stream, stream_labels
 from napari_sam2_adapters.config import ClassInfo, PredictConfig
-from napari_sam2_adapters.data.axes import label_axes, plane_indices, read_plane
+from napari_sam2_adapters.data.axes import ArrayLike, label_axes
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import (
     check_label_format,
@@ -49,6 +49,7 @@ def segment_file(
     *,
     overwrite: bool,
     extras: Mapping[str, Path] | None = None,
+    key: str | None = None,
 ) -> Generator[TileProgress, None, SegmentedFile]:
     """Segment an image file, yielding after each tile, and write its results.
 
@@ -67,6 +68,8 @@ def segment_file(
         Whether to replace files.
     extras
         What to write besides, as `write_extras` takes it; what of it cannot be written is said in the notices.
+    key
+        Of everything that the labels depend on: OME-Zarr labels that a killed run began under this key are gone on with.
 
     Raises
     ------
@@ -75,14 +78,58 @@ def segment_file(
     OSError
         When a result cannot be written.
     """
-    from napari_sam2_adapters.inference.predict import allocate_outputs, predict_tiles
-
     image = read_image(source)
     notices = [note for note in [_scale_note(image, header)] if note]
     if "labels" in outputs:  # refuse before the work what could not be written after it
         check_label_format(outputs["labels"], label_axes(image.axes))
+    target = outputs.get("labels")
+    if target is not None and can_stream(target, image.axes, config):
+        tiles = stream_labels(
+            segmenter,
+            header,
+            image,
+            target,
+            config,
+            key=key or uuid.uuid4().hex,
+            overwrite=overwrite,
+        )
+    else:
+        tiles = _segment_in_memory(segmenter, header, image, outputs, config, overwrite=overwrite)
+    labels, counts = yield from _noting(tiles, notices)
+    if extras:
+        notices += write_extras(image, labels, header.classes, extras, overwrite=overwrite)
+    pixels = name_counts(counts, header.classes)
+    return SegmentedFile(pixels, image.pixel_size, image.unit, tuple(notices))
+
+
+def _noting(
+    tiles: Generator[TileProgress, None, tuple[ArrayLike, Counts]], notices: list[str]
+) -> Generator[TileProgress, None, tuple[ArrayLike, Counts]]:
+    """Pass the tiles on, and keep what they have to say."""
+    while True:
+        try:
+            tile = next(tiles)
+        except StopIteration as end:
+            result: tuple[ArrayLike, Counts] = end.value
+            return result
+        if tile.notice:
+            notices.append(tile.notice)
+        yield tile
+
+
+def _segment_in_memory(
+    segmenter: Segmenter,
+    header: AdapterHeader,
+    image: ImageFile,
+    outputs: Mapping[str, Path],
+    config: PredictConfig,
+    *,
+    overwrite: bool,
+) -> Generator[TileProgress, None, tuple[ArrayLike, Counts]]:
+    from napari_sam2_adapters.inference.predict import allocate_outputs, predict_tiles
+
     arrays = allocate_outputs(segmenter, image.array.shape, image.axes, config)
-    for tile in predict_tiles(
+    yield from predict_tiles(
         segmenter,
         image.array,
         image.axes,
@@ -90,21 +137,20 @@ def segment_file(
         config=config,
         outputs=arrays,
         rgb=image.rgb,
-    ):
-        if tile.notice:
-            notices.append(tile.notice)
-        yield tile
+    )
     for path in outputs.values():
         path.parent.mkdir(parents=True, exist_ok=True)
-    _write(image, arrays, outputs, overwrite=overwrite)
-    if extras:
-        notices += write_extras(image, arrays.labels, header.classes, extras, overwrite=overwrite)
-    pixels = _count(arrays.labels, label_axes(image.axes), header.classes)
-    return SegmentedFile(pixels, image.pixel_size, image.unit, tuple(notices))
+    _write(image, arrays, outputs, header.classes, overwrite=overwrite)
+    return arrays.labels, count_values(arrays.labels, label_axes(image.axes))
 
 
 def _write(
-    image: ImageFile, arrays: Prediction, outputs: Mapping[str, Path], *, overwrite: bool
+    image: ImageFile,
+    arrays: Prediction,
+    outputs: Mapping[str, Path],
+    classes: tuple[ClassInfo, ...],
+    *,
+    overwrite: bool,
 ) -> None:
     axes = label_axes(image.axes)
     place: dict[str, Any] = {"geometry": image.geometry, "overwrite": overwrite}
@@ -114,6 +160,7 @@ def _write(
         write_array(outputs["uncertainty"], arrays.uncertainty, axes=axes, **place)
     # The labels come last: where they lie, the image is done.
     if "labels" in outputs:
+        place |= {"classes": classes, "source": image.path}
         write_labels(outputs["labels"], arrays.labels, axes=axes, **place)
 
 
@@ -128,15 +175,3 @@ def _scale_note(image: ImageFile, header: AdapterHeader) -> str:
         f"Its pixels are {here:g} {image.unit or 'pixel'} wide, but the adapter was trained on {there:g}. "
         "Resize the image if the mask looks wrong."
     )
-
-
-def _count(labels: NDArray[Any], axes: str, classes: tuple[ClassInfo, ...]) -> dict[str, int]:
-    """Pixels of each class by name, counted plane by plane; classes of one name are counted together."""
-    total = np.zeros(max(info.value for info in classes) + 1, np.int64)
-    for index in plane_indices(labels.shape, axes):
-        plane = read_plane(labels, axes, index)
-        total += np.bincount(plane.ravel(), minlength=len(total))
-    counts: dict[str, int] = {}
-    for info in classes:
-        counts[info.name] = counts.get(info.name, 0) + int(total[info.value])
-    return counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ def segment_item(network: Network, task: Task) -> Generator[Progress, None, Entr
             task.predict,
             overwrite=task.replace,
             extras=task.extra_files,
+            key=hashlib.sha256(f"{task.settings_sha256} {stamp.sha256}".encode()).hexdigest(),
         )
         notices: tuple[str, ...] = ()
         while True:
@@ -205,7 +207,7 @@ def _success(task: Task, source: FileStamp, result: SegmentedFile, seconds: floa
 
 def _stamps(item: Item) -> dict[str, FileStamp]:
     """What lies in the place of the results."""
-    return {what: FileStamp.of(path) for what, path in item.outputs.items() if path.is_file()}
+    return {what: FileStamp.of(path) for what, path in item.outputs.items() if path.exists()}
 
 
 def _now() -> str:

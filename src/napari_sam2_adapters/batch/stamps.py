@@ -14,7 +14,7 @@ _BLOCK_BYTES = 2**22
 
 
 class FileStamp(Settings):
-    """Size, time and checksum of a file's content."""
+    """Size, time and checksum of a file's content; of a folder, of the names, sizes and times of all that is in it."""
 
     size: int
     mtime_ns: int
@@ -22,12 +22,30 @@ class FileStamp(Settings):
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Stamp a file; all of it is read."""
+        """Stamp a file, all of which is read, or a folder."""
+        if path.is_dir():
+            return cls._of_folder(path)
         state = path.stat()
         return cls(size=state.st_size, mtime_ns=state.st_mtime_ns, sha256=file_sha256(path))
 
+    @classmethod
+    def _of_folder(cls, folder: Path) -> Self:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        states = [path.stat() for path in files]
+        digest = hashlib.sha256()
+        for path, state in zip(files, states, strict=True):
+            name = path.relative_to(folder).as_posix()
+            digest.update(f"{name} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return cls(
+            size=sum(state.st_size for state in states),
+            mtime_ns=max((state.st_mtime_ns for state in states), default=0),
+            sha256=digest.hexdigest(),
+        )
+
     def untouched(self, path: Path) -> bool:
         """Whether size and time are the same, without reading the file."""
+        if path.is_dir():
+            return self == FileStamp.of(path)
         try:
             state = path.stat()
         except FileNotFoundError:

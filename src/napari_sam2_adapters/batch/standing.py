@@ -65,7 +65,7 @@ def _still_holds(item: Item, last: Entry, options: BatchOptions) -> bool:
     if last.status == "running" or not wanted:
         return False
     if last.source is None:  # it could not even be read, or was refused
-        return last.status == "failed" and not item.source.is_file()
+        return last.status == "failed" and not item.source.exists()
     if not last.source.matches(item.source):
         return False
     return last.status == "failed" or all(

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from napari_sam2_adapters.atomic import write_atomically
+from napari_sam2_adapters.batch.pixel_counts import Counts, count_values
 from napari_sam2_adapters.config import PredictConfig, Settings
 from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_indices, plane_shape
 from napari_sam2_adapters.data.image_file import ImageFile
+from napari_sam2_adapters.data.io import read_labels
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.inference.tiled_run import TileProgress
@@ -73,7 +75,7 @@ def stream_labels(
     *,
     key: str,
     overwrite: bool,
-) -> Generator[TileProgress, None, dict[int, int]]:
+) -> Generator[TileProgress, None, tuple[ArrayLike, Counts]]:
     """Segment an image into OME-Zarr, yielding after each tile; memory holds a row of tiles and a row of chunks.
 
     Left at a yield, or killed, it has kept the rows that are final, and goes on with the others when it is called again.
@@ -95,8 +97,8 @@ def stream_labels(
 
     Returns
     -------
-    dict
-        Pixels of each label value.
+    array, counts
+        The labels, read by region, and the pixels of each value.
 
     Raises
     ------
@@ -150,10 +152,10 @@ def stream_labels(
             to_come = len(later) * tile.total if number + 1 < len(regions) else 0
             yield replace(tile, done=before + tile.done, total=before + tile.total + to_come)
         before += tile.total if tile is not None else 0
-    counts = _count(draft.level0)
+    counts = count_values(draft.level0, label_axes(image.axes))
     finish_labels(draft.level0, target, overwrite=overwrite)
     draft.file.unlink()
-    return counts
+    return read_labels(target).array, counts
 
 
 def _open(
@@ -227,19 +229,6 @@ class _ChunkRows:
                 self._level0[place] = self._buffer[: end - self._first]
                 self._note(tuple(plane), end, last=end == self._height)
                 self._first = 0 if end == self._height else end
-
-
-def _count(level0: ArrayLike) -> dict[int, int]:
-    """Pixels of each value, read by rows of chunks."""
-    total = np.zeros(0, np.int64)
-    *outer, height, _ = level0.shape
-    for index in np.ndindex(*outer):
-        for row in range(0, height, CHUNK_PX):
-            found = np.bincount(np.asarray(level0[(*index, slice(row, row + CHUNK_PX))]).ravel())
-            longest = max(len(total), len(found))
-            total = np.pad(total, (0, longest - len(total)))
-            total[: len(found)] += found
-    return {value: int(count) for value, count in enumerate(total) if count}
 
 
 def _note(file: Path, progress: _Progress) -> None:

@@ -51,7 +51,10 @@ def batch(
             help="Which images of the folder, for example '*_raw.tif'; '**/*.tif' also those of subfolders."
         ),
     ] = "*",
-    masks_as: Annotated[str, typer.Option(help="tif, ome.tif or png.")] = "tif",
+    masks_as: Annotated[
+        str,
+        typer.Option(help="tif, ome.tif, ome.zarr (images of any size), png, npz, nii.gz or nrrd."),
+    ] = "tif",
     settings: SettingsFile = None,
     device: Device = "auto",
     again: Annotated[

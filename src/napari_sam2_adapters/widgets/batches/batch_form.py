@@ -31,7 +31,11 @@ __all__ = ["BatchForm"]
 _FORMATS: dict[LabelFormat, str] = {
     "tif": "TIFF (ImageJ)",
     "ome.tif": "OME-TIFF",
+    "ome.zarr": "OME-Zarr, for images of any size",
     "png": "PNG, single planes only",
+    "npz": "NPZ, for NumPy",
+    "nii.gz": "NIfTI",
+    "nrrd": "NRRD",
 }
 
 
