@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 
 __all__ = ["BIOIMAGEIO", "ONNX", "MissingExtraError", "require"]
 
@@ -21,13 +22,19 @@ class MissingExtraError(RuntimeError):
     """A package of an extra is not installed; the message names the extra."""
 
 
+# bioimageio.spec hands pydantic's serialisers a wrong argument until 0.5.14, and pydantic refuses it from 2.14 on. Every bioimageio.core up
+# to 0.11 is bound to such a bioimageio.spec.
+_STRICT_PYDANTIC = (2, 14)
+_FIRST_MENDED_SPEC = (0, 5, 14)
+
+
 def require(*extras: str) -> None:
     """Find out whether the packages of these extras are here.
 
     Raises
     ------
     MissingExtraError
-        When one is not, with the command that installs it.
+        When one is not, or is there in a version that cannot work, with the command that installs it.
     """
     for extra in extras:
         for package in _PACKAGES[extra]:
@@ -38,3 +45,17 @@ def require(*extras: str) -> None:
                     f"This export needs the package {package}, which cannot be imported here. "
                     f'Install it with: pip install "napari-sam2-adapters[{extra}]"'
                 ) from error
+    if BIOIMAGEIO in extras:
+        _check_pydantic()
+
+
+def _check_pydantic() -> None:
+    import pydantic
+
+    major, minor = (int(part) for part in pydantic.VERSION.split(".")[:2])
+    spec = tuple(int(part) for part in version("bioimageio.spec").split(".")[:3])
+    if (major, minor) >= _STRICT_PYDANTIC and spec < _FIRST_MENDED_SPEC:
+        raise MissingExtraError(
+            f"bioimageio.spec {version('bioimageio.spec')} does not work with pydantic {pydantic.VERSION}. "
+            f'Install one that it works with: pip install "napari-sam2-adapters[{BIOIMAGEIO}]"'
+        )

@@ -42,6 +42,12 @@ class Exported:
 
     path: Path
     agreement: Agreement
+    test: str = ""
+    """What else it passed, in a sentence."""
+
+    def words(self) -> str:
+        """What was checked, in sentences."""
+        return f"{self.agreement.words()} {self.test}".rstrip()
 
 
 @dataclass(frozen=True)

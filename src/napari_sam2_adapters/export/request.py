@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_sam2_adapters.config import Settings
+from napari_sam2_adapters.export.package_info import PackageInfo
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.export.onnx import Exported
 
 __all__ = ["ENDINGS", "ExportRequest", "Format", "run_export", "settle_format"]
 
-Format = Literal["onnx"]
-ENDINGS: dict[Format, str] = {"onnx": ".onnx"}
+Format = Literal["onnx", "bioimageio"]
+ENDINGS: dict[Format, str] = {"onnx": ".onnx", "bioimageio": ".zip"}
 
 
 class ExportRequest(Settings):
@@ -25,10 +26,22 @@ class ExportRequest(Settings):
     format: Format
     tile_size_px: int | None = None
     overwrite: bool = False
+    package: PackageInfo | None = None
+    """What a bioimage.io package says; no author is named when None."""
 
 
 def run_export(request: ExportRequest) -> Generator[str, None, Exported]:
     """Do what is asked for, yielding in words what comes next; errors as those of the format's own function."""
+    if request.format == "bioimageio":
+        from napari_sam2_adapters.export.bioimageio import export_bioimageio
+
+        return export_bioimageio(
+            request.model,
+            request.output,
+            request.package or PackageInfo(authors=()),
+            tile_size_px=request.tile_size_px,
+            overwrite=request.overwrite,
+        )
     from napari_sam2_adapters.export.onnx import export_onnx
 
     return export_onnx(
