@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
+from napari_sam2_adapters.export.request import ExportRequest
 from napari_sam2_adapters.models import download
 from napari_sam2_adapters.widgets.docks.log import log_path
 from napari_sam2_adapters.widgets.docks.store import SUFFIX, list_adapters
@@ -133,6 +136,61 @@ class TestAdapters:
         dock.adapters.buttons["export"].click()
         qtbot.waitUntil(lambda: "exists already" in dock.status.text(), timeout=WAIT_MS)
         assert (tmp_path / f"mine{SUFFIX}").read_bytes() == b"theirs"
+
+    def test_an_export_for_other_programs_runs_beside_the_window_and_can_be_cancelled(
+        self, dock: Models, qtbot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        offered: list[str] = []
+
+        def choose(*arguments: Any) -> tuple[str, str]:
+            offered.extend(arguments[-1].split(";;"))
+            return str(tmp_path / "cells"), offered[1]
+
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+        dock.adapters.buttons["export"].click()
+        assert [kind.rpartition("(")[2] for kind in offered] == [
+            f"*{SUFFIX})",
+            "*.onnx)",
+            "*.bioimageio.zip)",
+        ]
+        qtbot.waitUntil(lambda: dock.status.text().startswith("Reading"), timeout=WAIT_MS)
+        assert dock.cancel_button.isEnabled()
+        with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+            dock.cancel_button.click()
+        assert dock.status.text() == "Stopped; nothing was exported."
+        assert not list(tmp_path.glob("cells*"))
+
+    def test_an_export_says_what_was_checked(
+        self, dock: Models, qtbot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        target = tmp_path / "cells.onnx"
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), ""))
+        with qtbot.waitSignal(dock.job.ended, timeout=10 * WAIT_MS):
+            dock.adapters.buttons["export"].click()
+        said = dock.status.text()
+        assert said.startswith(f"Exported to {target}. Compared with PyTorch on ")
+        session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
+        (probabilities,) = session.run(None, {"image": np.zeros((1, 1, 64, 64), np.float32)})
+        assert probabilities.shape == (1, 2, 64, 64)
+
+    def test_a_package_asks_for_its_authors(
+        self, dock: Models, qtbot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        asked: list[ExportRequest] = []
+        dock.adapters.export_wanted.disconnect()
+        dock.adapters.export_wanted.connect(asked.append)
+        kind = "bioimage.io package (*.bioimageio.zip)"
+        target = tmp_path / f"cells{SUFFIX}"
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), kind))
+        monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("", False))
+        dock.adapters.buttons["export"].click()
+        assert asked == []
+        monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("A. Nobody; B. Noone", True))
+        dock.adapters.buttons["export"].click()
+        assert asked[0].output == tmp_path / "cells.bioimageio.zip"
+        assert not asked[0].overwrite  # the dialog has asked about another name
+        assert asked[0].package is not None
+        assert asked[0].package.authors == ("A. Nobody", "B. Noone")
 
     def test_deleting_asks_and_uses_the_bin(
         self, dock: Models, qtbot, answers: list[str], monkeypatch: pytest.MonkeyPatch

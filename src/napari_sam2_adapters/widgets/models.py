@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from napari.utils.notifications import show_info
+from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout
 
+from napari_sam2_adapters.export.request import ExportRequest
 from napari_sam2_adapters.widgets.docks.dock import Dock, button, section, sentence, show_dock
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch
@@ -23,6 +24,7 @@ from napari_sam2_adapters.widgets.docks.preferences import (
 from napari_sam2_adapters.widgets.docks.words import duration, file_size
 from napari_sam2_adapters.widgets.shelf.adapter_list import AdapterList
 from napari_sam2_adapters.widgets.shelf.backbone_list import BackboneList, Fetched, Fetching
+from napari_sam2_adapters.widgets.shelf.exporting import ExportEnded, Exporting, export_beside
 
 __all__ = ["Models"]
 
@@ -36,8 +38,8 @@ class Models(Dock):
         The napari viewer.
     """
 
-    closing_title = "A backbone is being fetched"
-    closing_question = "A backbone is being fetched. Stop it, keep what has come, and close napari?"
+    closing_title = "Models is at work"
+    closing_question = "A backbone is being fetched or an adapter exported. Stop it, keep what has come of a backbone, and close napari?"
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
@@ -53,7 +55,7 @@ class Models(Dock):
         self.change_button = button("Change …", "", self.change_folder, "edit")
         self.cancel_button = button(
             "Cancel",
-            "Stop; what has come stays, and the download can go on later.",
+            "Stop. What has come of a download stays, and it can go on later; an export leaves nothing.",
             self.job.stop,
             "stop",
         )
@@ -113,6 +115,7 @@ class Models(Dock):
 
     def _connect(self) -> None:
         self.adapters.segment_wanted.connect(self._segment)
+        self.adapters.export_wanted.connect(self._export)
         self.adapters.said.connect(self.status.setText)
         self.adapters.failed.connect(show_failure)
         self.adapters.failed.connect(self.status.setText)
@@ -129,6 +132,12 @@ class Models(Dock):
     def _segment(self, path: Path) -> None:
         show_dock(self.viewer, "Segment").open_model(path)
 
+    def _export(self, request: ExportRequest) -> None:
+        if self.job.running:
+            show_warning("This dock is still at work. Export the adapter when that has ended.")
+        else:
+            self.job.start(export_beside, request)
+
     def _take_cache(self, described: tuple[Path, str]) -> None:
         self.folder = described[0]
         self.place.setText(described[1])
@@ -137,7 +146,11 @@ class Models(Dock):
         self.backbones.show_offers(machine.backbones)
         self.measure()
 
-    def _take_progress(self, fetching: Fetching) -> None:
+    def _take_progress(self, fetching: Fetching | Exporting) -> None:
+        if isinstance(fetching, Exporting):
+            self.progress.setRange(0, 0)
+            self.status.setText(fetching.sentence)
+            return
         if not fetching.total:
             self.progress.setRange(0, 0)
             self.status.setText(f"Working on {fetching.name} …")
@@ -150,8 +163,10 @@ class Models(Dock):
             f"{fetching.name}: {file_size(fetching.done)} of {file_size(fetching.total)}{more}."
         )
 
-    def _take_result(self, fetched: Fetched) -> None:
+    def _take_result(self, fetched: Fetched | ExportEnded) -> None:
         self.status.setText(fetched.sentence)
+        if isinstance(fetched, ExportEnded):
+            return
         self._look_again()
         self.adapters.read()  # some may need the weights that came or went
 

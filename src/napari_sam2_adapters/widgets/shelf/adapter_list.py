@@ -38,6 +38,7 @@ from napari_sam2_adapters.widgets.docks.store import (
 )
 from napari_sam2_adapters.widgets.shelf.adapter_card import adapter_card
 from napari_sam2_adapters.widgets.shelf.adapter_rows import AdapterRow, adapter_tree
+from napari_sam2_adapters.widgets.shelf.exporting import CopyWish, ask_where
 
 __all__ = ["AdapterList"]
 
@@ -55,6 +56,7 @@ class AdapterList(QWidget):
     """
 
     segment_wanted = Signal(object)
+    export_wanted = Signal(object)
     said = Signal(str)
     failed = Signal(str)
 
@@ -127,16 +129,17 @@ class AdapterList(QWidget):
             self._file(f"Copied to {adapter_title(target)}.", copy_adapter, adapter.path, target)
 
     def export(self) -> None:
-        """Ask for a place and copy the chosen adapter there."""
+        """Ask for a place and a kind of file; copy the chosen adapter there, or ask for it as a file for other programs."""
         adapter = self.chosen
         if adapter is None:
             return
-        suggestion = str(Path.home() / adapter.path.name)
-        chosen, _ = QFileDialog.getSaveFileName(self, "Export adapter", suggestion, _KIND)
-        if chosen:
+        wish = ask_where(self, adapter.path)
+        if isinstance(wish, CopyWish):
             self._select = adapter.path
-            said = chosen.removesuffix(SUFFIX) + SUFFIX
-            self._file(f"Exported to {said}.", _export, adapter.path, Path(chosen))
+            said = str(wish.target).removesuffix(SUFFIX) + SUFFIX
+            self._file(f"Exported to {said}.", _export, adapter.path, wish.target)
+        elif wish is not None:
+            self.export_wanted.emit(wish)
 
     def add(self) -> None:
         """Ask for model files and copy them into the folder."""
@@ -214,7 +217,10 @@ class AdapterList(QWidget):
                 "Copy", "Keep a second copy of it in this list.", self.duplicate, "copy"
             ),
             "export": button(
-                "Export …", "Copy the file to a place of your choice.", self.export, "export"
+                "Export …",
+                "Save it elsewhere: as it is, or as ONNX or a bioimage.io package for other programs.",
+                self.export,
+                "export",
             ),
             "delete": button(
                 "Delete …", "Move the file to the bin (Delete).", self.delete, "delete"

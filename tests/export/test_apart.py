@@ -1,0 +1,41 @@
+"""An export in a second process: it can be stopped and can fail; that it succeeds is seen in the tests of the Models dock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from napari_sam2_adapters.export import apart
+from napari_sam2_adapters.export.apart import ExportFailedError, export_apart
+from napari_sam2_adapters.export.request import ExportRequest
+
+
+def request(model: Path, folder: Path) -> ExportRequest:
+    return ExportRequest(model=model, output=folder / "a.onnx", format="onnx", tile_size_px=64)
+
+
+def test_a_stop_ends_it_at_once_and_leaves_nothing(adapter_file, finish, tmp_path):
+    stop = threading.Event()
+    steps = export_apart(stop, request(adapter_file("lora"), tmp_path))
+    assert next(steps) == "Reading the adapter"
+    started = time.monotonic()
+    stop.set()
+    assert finish(steps) is None
+    assert time.monotonic() - started < 10  # the export alone takes as long on an idle machine
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_arrives_as_its_sentence(finish, tmp_path):
+    steps = export_apart(threading.Event(), request(tmp_path / "no.safetensors", tmp_path))
+    with pytest.raises(ExportFailedError, match=r"There is no adapter|There is no model file"):
+        finish(steps)
+
+
+def test_a_process_that_dies_is_told(finish, monkeypatch, tmp_path):
+    monkeypatch.setattr(apart.sys, "executable", "/bin/false")
+    steps = export_apart(threading.Event(), request(tmp_path / "no.safetensors", tmp_path))
+    with pytest.raises(ExportFailedError, match="ended without a result"):
+        finish(steps)
