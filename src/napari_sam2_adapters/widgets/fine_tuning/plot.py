@@ -44,6 +44,8 @@ class LearningPlot(QWidget):
         self.loss_plot.getAxis("bottom").setStyle(showValues=False)
         self.dice_plot.setXLink(self.loss_plot)
         self.dice_plot.setLabel("bottom", "step")
+        # pyqtgraph lets the label stand out of the axis by 5 px
+        self.dice_plot.getPlotItem().layout.setContentsMargins(1, 1, 1, 6)
         self._loss_curve = self.loss_plot.plot([], [])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
