@@ -51,7 +51,7 @@ def main() -> None:
         return
     torch.set_num_threads(options.threads)
     for name in options.only or CASES:
-        row = _measure(name, CASES[name], options.repeats) | _machine(options.threads)
+        row = _measure(name, CASES[name], options.repeats) | machine(options.threads)
         print(json.dumps(row), flush=True)
         if options.json:
             options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,8 @@ CASES: dict[str, Case] = {
 }
 
 
-def _machine(threads: int) -> dict[str, Any]:
+def machine(threads: int) -> dict[str, Any]:
+    """What a row says of the machine."""
     return {
         "threads": threads,
         "machine": f"{platform.machine()}, {platform.system()}",
