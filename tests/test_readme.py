@@ -23,6 +23,7 @@ from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.model_file import save_adapter
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+CLUSTERS = (Path(__file__).parents[1] / "docs" / "clusters.md").read_text(encoding="utf-8")
 
 
 def snippets(language: str) -> list[str]:
@@ -46,7 +47,11 @@ def test_python_snippets_run(tmp_path, monkeypatch):
 
 
 COMMANDS = sorted(
-    set(re.findall(r"^sam2-adapters (.+)$|`sam2-adapters ([^`]+)`", README, re.MULTILINE))
+    set(
+        re.findall(
+            r"^sam2-adapters (.+)$|`sam2-adapters ([^`]+)`", f"{README}\n{CLUSTERS}", re.MULTILINE
+        )
+    )
 )
 
 

@@ -31,7 +31,7 @@ MOST_PICTURES = 400
 _PICTURE_PX = 240
 _JPEG_QUALITY = 82
 _MARK = '<meta name="generator" content="napari-sam2-adapters batch">'
-_SENSIBLE_NAMES = {"lw": "LW", "hp": "HP", "lora": "LoRA"}
+_ADAPTER_NAMES = {"lw": "LW", "hp": "HP", "lora": "LoRA"}
 
 
 def write_html_report(scheme: Scheme, entries: Sequence[Entry]) -> None:
@@ -224,7 +224,7 @@ def _model_card(header: AdapterHeader, path: Path, sha256: str) -> str:
     rows = {
         "File": path.name,
         "Backbone": header.model.backbone,
-        "Adapter": _SENSIBLE_NAMES.get(header.model.adapter, header.model.adapter),
+        "Adapter": _ADAPTER_NAMES.get(header.model.adapter, header.model.adapter),
         "Channels": str(header.model.input_channels),
         "Pixel size": f"{size} {header.unit or 'px'}" if size else "",
         "Grey values": f"{header.normalization.mode} {header.normalization.low:g} to {header.normalization.high:g}",
@@ -263,7 +263,8 @@ def _value(value: object) -> str:
 
 def _percent(part: int, pixels: Mapping[str, int]) -> str:
     share = 100 * part / (sum(pixels.values()) or 1)
-    return "0 %" if share == 0 else "<1 %".replace("<", "&lt;") if share < 1 else f"{share:.0f} %"
+    number = "0" if share == 0 else "&lt;1" if share < 1 else f"{share:.0f}"
+    return f"{number}&nbsp;%"
 
 
 def _duration(seconds: float) -> str:
