@@ -135,6 +135,7 @@ FORMATS = (
     Format("NIfTI", (".nii", ".nii.gz"), "nifti", extra="medical", writes=True),
     Format("NRRD", (".seg.nrrd", ".nrrd", ".nhdr"), "itk", extra="medical", writes=True),
     Format("MetaImage", (".mha", ".mhd"), "itk", extra="medical", writes=True),
+    Format("MRC", (".mrc", ".mrcs", ".rec", ".map"), "mrc", extra="em", writes=True),
     Format("DICOM", DICOM_ENDINGS, "dicom", extra="medical"),
 )
 _DICOM_SERIES = Format("DICOM series", (), "dicom", extra="medical", folder=True)
