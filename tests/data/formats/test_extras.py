@@ -12,7 +12,13 @@ import pytest
 from napari_sam2_adapters.data.formats.registry import FORMATS
 from napari_sam2_adapters.data.io import read_image, write_labels
 
-LIBRARY = {"nifti": "nibabel", "itk": "SimpleITK", "dicom": "SimpleITK", "mrc": "mrcfile"}
+LIBRARY = {
+    "nifti": "nibabel",
+    "itk": "SimpleITK",
+    "dicom": "SimpleITK",
+    "mrc": "mrcfile",
+    "microscope": "bioio",
+}
 NEEDY = [entry for entry in FORMATS if entry.module in LIBRARY]
 
 

@@ -136,6 +136,9 @@ FORMATS = (
     Format("NRRD", (".seg.nrrd", ".nrrd", ".nhdr"), "itk", extra="medical", writes=True),
     Format("MetaImage", (".mha", ".mhd"), "itk", extra="medical", writes=True),
     Format("MRC", (".mrc", ".mrcs", ".rec", ".map"), "mrc", extra="em", writes=True),
+    Format(
+        "Microscope", (".czi", ".nd2", ".lif", ".oir", ".oib", ".vsi"), "microscope", extra="bioio"
+    ),
     Format("DICOM", DICOM_ENDINGS, "dicom", extra="medical"),
 )
 _DICOM_SERIES = Format("DICOM series", (), "dicom", extra="medical", folder=True)
