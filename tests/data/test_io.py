@@ -237,7 +237,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path, labels):
         read_image(tmp_path / "none.tif")
     (tmp_path / "a.xyz").touch()
     with pytest.raises(ValueError, match=r"kind '.xyz'; images end in"):
-        read_image(tmp_path / "a.czi")
+        read_image(tmp_path / "a.xyz")
     with pytest.raises(ValueError, match="whole numbers without channels, got float64"):
         write_labels(tmp_path / "a.tif", labels / 2, axes="ZYX")
     with pytest.raises(ValueError, match="between 0 and 4294967295, got -1"):
