@@ -19,7 +19,7 @@ from napari_sam2_adapters.batch.run import ItemRecord, run_batch
 from napari_sam2_adapters.batch.scheme import survey_batch
 from napari_sam2_adapters.batch.stamps import file_sha256
 from napari_sam2_adapters.config import PredictConfig
-from napari_sam2_adapters.data.io import read_image, read_labels
+from napari_sam2_adapters.data.io import read_image, read_labels, write_array
 from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.model_file import load_adapter
 
@@ -384,3 +384,31 @@ def test_another_pixel_size_is_told(job: BatchJob, images: Path) -> None:
     tifffile.imwrite(images / "coarse.tif", np.eye(40, dtype=np.uint8), **coarse)
     (note,) = run(job)["coarse"].notices
     assert "pixels are 2 micrometer wide" in note
+
+
+@pytest.mark.parametrize("label_format", ["ome.zarr", "npz"])
+def test_results_with_classes_are_known_again(job: BatchJob, label_format: str) -> None:
+    """Also those that are folders: left alone while they stay, made again when they were changed and may be replaced."""
+    job = job.model_copy(update={"label_format": label_format})
+    assert statuses(run(job)) == {"done": 4}
+    path = job.output / f"cell 0.{label_format}"
+    labels = read_labels(path)
+    assert [info.name for info in labels.classes] == ["class 1", "class 2"]
+    assert labels.pixel_size == pytest.approx((0.5, 0.5))
+    values = np.asarray(labels.array[:])
+    assert all(record.earlier for record in run(job).values())
+    changed = path / "0" / "0" / "0" if path.is_dir() else path
+    changed.write_bytes(b"")
+    assert not run(job, overwrite=True)["cell 0"].earlier
+    np.testing.assert_array_equal(np.asarray(read_labels(path).array[:]), values)
+
+
+def test_an_ome_zarr_is_an_image_of_a_batch(job: BatchJob, images: Path) -> None:
+    cell = read_image(images / "cell 0.tif")
+    write_array(images / "zarr.ome.zarr", cell.array, axes="YX", geometry=cell.geometry)
+    last = run(job)
+    assert statuses(last) == {"done": 5}
+    one, other = (read_labels(job.output / f"{name}.tif") for name in ("cell 0", "zarr"))
+    np.testing.assert_array_equal(one.array, other.array)
+    assert one.geometry == other.geometry
+    assert all(record.earlier for record in run(job).values())

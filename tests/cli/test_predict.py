@@ -133,6 +133,17 @@ def test_png_masks(blobs: Path, trained: Path, tmp_path: Path) -> None:
     assert read_labels(tmp_path / "masks" / "cell0.png").array.shape == (96, 96)
 
 
+def test_masks_in_ome_zarr(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    image, masks = blobs / "images" / "cell0.tif", tmp_path / "masks"
+    assert predict(trained, image, masks, "--masks-as", "ome.zarr").exit_code == 0
+    found = read_labels(masks / "cell0.ome.zarr")
+    assert found.array.shape == (96, 96)
+    assert found.classes
+    refused = predict(trained, image, masks, "--masks-as", "bmp")
+    assert refused.exit_code != 0
+    assert "written as tif, ome.tif, ome.zarr" in refused.output
+
+
 def test_png_images_and_settings_from_a_file(blobs: Path, trained: Path, tmp_path: Path) -> None:
     image = tifffile.imread(blobs / "images" / "cell0.tif")
     folder = tmp_path / "Bilder mit Leerzeichen é 图"

@@ -117,10 +117,11 @@ def batch(
 
 def _inputs(images: Path) -> dict[str, object]:
     from napari_sam2_adapters.batch.plan import read_file_list
+    from napari_sam2_adapters.data.formats.registry import image_folder
 
-    if images.is_dir():
+    if images.is_dir() and image_folder(images / "inside") is None:
         return {"folder": images}
-    if not images.is_file():
+    if not images.exists():
         raise FileNotFoundError(f"There is no folder or file {images}. Check the path.")
     return {"files": read_file_list(images) if images.suffix.lower() in _LISTS else [images]}
 

@@ -77,10 +77,12 @@ def list_images(images: Path, pattern: str) -> list[Path]:
     ValueError
         When there is no image in the folder.
     """
+    from napari_sam2_adapters.data.formats.registry import image_folder
     from napari_sam2_adapters.data.matching import find_images
 
     _check_there(images, "--images")
-    return [images] if images.is_file() else find_images(images, pattern)
+    whole = images.is_file() or image_folder(images / "inside") is not None
+    return [images] if whole else find_images(images, pattern)
 
 
 def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFiles:

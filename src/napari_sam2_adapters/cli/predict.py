@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -54,8 +54,11 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     pattern: Pattern = "*",
     settings: SettingsFile = None,
     device: Device = "auto",
+    masks_as: Annotated[
+        str, typer.Option(help="tif, ome.tif, ome.zarr, png, npz, nii.gz or nrrd.")
+    ] = "tif",
     png: Annotated[
-        bool, typer.Option("--png", help="Write PNG instead of TIFF; it keeps no pixel size.")
+        bool, typer.Option("--png", help="The same as --masks-as png; it keeps no pixel size.")
     ] = False,
     min_size: Annotated[
         list[str] | None,
@@ -99,7 +102,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Segment a folder of images; each mask is a TIFF with the name and pixel size of its image.
+    """Segment a folder of images; each mask has the name of its image and, but for PNG, its pixel size and place.
 
     Files that are there already are left alone. An image that fails does not stop the others.
     """
@@ -120,7 +123,9 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
         volumes=volumes,
         measured=measure,
     )
-    outputs = _plan_outputs(paths, output, ".png" if png else ".tif", asked, finishing)
+    outputs = _plan_outputs(
+        paths, output, f".{'png' if png else _known(masks_as)}", asked, finishing
+    )
     check_output_folder(output)
     segmenter, header = load_adapter(model, device=chosen)
     console().print(f"{model.name} on {describe_device(chosen)}")
@@ -142,6 +147,15 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     _report(job.counts, len(paths), output)
     if job.counts["failed"]:
         raise typer.Exit(FAILED)
+
+
+def _known(masks_as: str) -> str:
+    from napari_sam2_adapters.batch.job import LabelFormat
+
+    formats = get_args(LabelFormat)
+    if masks_as not in formats:
+        raise ValueError(f"Masks are written as {', '.join(formats)}, got {masks_as!r}.")
+    return masks_as
 
 
 def prediction_settings(sections: dict[str, Any], header: AdapterHeader) -> PredictConfig:

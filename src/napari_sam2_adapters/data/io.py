@@ -5,6 +5,7 @@ The formats are in `data.formats`; large files stay on the disk and are read by 
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from napari_sam2_adapters.data.formats.registry import (
     FormatModule,
     format_of,
 )
+from napari_sam2_adapters.data.formats.signatures import true_kind
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.image_file import ImageFile
 
@@ -228,10 +230,27 @@ def _read(path: Path, *, as_labels: bool) -> ImageFile:
     module = found.load()
     try:
         return module.read(path, as_labels=as_labels)
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, struct.error) as error:
         # tifffile, imagecodecs and other libraries raise kinds of their own below these three
+        if note := _misnamed(path, found.name):
+            raise ValueError(note) from error
         if str(path) in str(error):
             raise
         raise ValueError(
             f"{path} cannot be read ({error}). It may be damaged or of another kind; save it again."
         ) from error
+
+
+def _misnamed(path: Path, name: str) -> str:
+    """A sentence about a file that is empty, or another thing than its name says; nothing for the others."""
+    if not path.is_file():
+        return ""
+    if not path.stat().st_size:
+        return f"{path} cannot be read (it is empty). It may be damaged or of another kind; save it again."
+    kind = true_kind(path)
+    archives = {"NPZ": "zip archive", "NIfTI": "gzip archive", "NRRD": "NRRD"}
+    if kind is None or kind[0] in (name, archives.get(name)):
+        return ""
+    return (
+        f"{path} is called {name}, but what is in it is {kind[0]}. Let its name end in {kind[1]}."
+    )

@@ -89,8 +89,8 @@ def test_what_is_no_image_is_a_sentence(tmp_path: Path) -> None:
         ("none.npy", "has no pixels"),
         ("odd.npz", "need Y and then X"),
         ("size.npz", "Correct the pixel size"),
-        ("empty.npy", "not complete"),
-        ("empty.npz", "not complete"),
+        ("empty.npy", "it is empty"),
+        ("empty.npz", "it is empty"),
         ("cut.npz", "not complete"),
         ("words.npz", "Python objects"),
     ):
