@@ -36,3 +36,6 @@ def test_the_ten_lines_give_the_labels_of_predict(exported, monkeypatch, tmp_pat
     ).labels
     assert len(np.unique(wanted)) > 1
     assert (names["labels"] == wanted).mean() >= 0.999
+    Image.fromarray(image[:100, :90]).save("cells.png")
+    exec(snippet, names)  # noqa: S102
+    assert names["labels"].shape == (100, 90)
