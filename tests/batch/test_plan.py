@@ -47,6 +47,16 @@ def test_subfolders_are_mirrored_and_results_are_no_images(make: Make, tmp_path:
     assert list(names(make(output=output))) == ["y"]
 
 
+def test_a_folder_of_dicom_slices_is_one_image(make: Make, tmp_path: Path) -> None:
+    job = make("a/1.dcm", "a/2.dcm", "b.1/1.dcm", label_format="nii.gz")
+    items = plan_items(job, PredictConfig())
+    assert [item.source.name for item in items] == ["a", "b.1"]
+    assert [item.outputs["labels"].name for item in items] == ["a.nii.gz", "b.1.nii.gz"]
+    (item,) = plan_items(make(folder=tmp_path / "images" / "a"), PredictConfig())
+    assert (item.name, item.source) == ("a", tmp_path / "images" / "a")
+    assert item.outputs["labels"] == tmp_path / "results" / "a.tif"
+
+
 def test_results_among_the_images_are_refused(make: Make, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="among the images"):
         find_inputs(make("a.tif", output=tmp_path / "images" / ".." / "images"))

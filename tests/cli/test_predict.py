@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import imagecodecs
+import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 import tifffile
 from typer.testing import CliRunner, Result
 
@@ -142,6 +144,55 @@ def test_masks_in_ome_zarr(blobs: Path, trained: Path, tmp_path: Path) -> None:
     refused = predict(trained, image, masks, "--masks-as", "bmp")
     assert refused.exit_code != 0
     assert "written as tif, ome.tif, ome.zarr" in refused.output
+
+
+@pytest.mark.parametrize("more", [(), ("--fill-holes", "50")])
+def test_masks_of_nifti_lie_where_their_images_lie(
+    blobs: Path, trained: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    values = tifffile.imread(blobs / "images" / "cell0.tif")
+    affine = np.array([[-0.4, 0.1, 0, 9], [0.1, 0.5, 0, -8], [0, 0, 2, 7], [0, 0, 0, 1.0]])
+    (tmp_path / "scans").mkdir()
+    image = nibabel.Nifti1Image(np.stack([values, values]).T, affine)
+    image.set_qform(affine, 2)
+    image.set_sform(affine, 3)
+    nibabel.save(image, tmp_path / "scans" / "head.nii.gz")
+    result = predict(trained, tmp_path / "scans", tmp_path / "masks", "--masks-as", "nii.gz", *more)
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["head.nii.gz"]
+    mask = nibabel.load(tmp_path / "masks" / "head.nii.gz")
+    np.testing.assert_array_equal(mask.affine, nibabel.load(tmp_path / "scans/head.nii.gz").affine)
+    assert (int(mask.header["qform_code"]), int(mask.header["sform_code"])) == (2, 3)
+    assert mask.shape == image.shape
+
+
+def test_a_folder_of_slices_is_one_image_and_what_is_odd_is_said(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    values = tifffile.imread(blobs / "images" / "cell0.tif").astype(np.int16)
+    scan = tmp_path / "scan"
+    scan.mkdir()
+    writer = SimpleITK.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for number, place in enumerate((0, 2, 4.4, 6)):
+        image = SimpleITK.JoinSeries(SimpleITK.GetImageFromArray(values))
+        for key, text in {
+            "0008|0018": f"1.2.826.{number + 1}",
+            "0008|0060": "CT",
+            "0020|000d": "1.2.826.8",
+            "0020|000e": "1.2.826.9",
+            "0020|0032": "\\".join(("0", "0", str(place))),
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+        }.items():
+            image.SetMetaData(key, text)
+        writer.SetFileName(str(scan / f"slice{number}.dcm"))
+        writer.Execute(image)
+    result = predict(trained, scan, tmp_path / "masks", "--masks-as", "nrrd")
+    assert result.exit_code == 0, result.output
+    assert "The slices lie 1.6 to 2.4 mm apart" in " ".join(result.stderr.split())
+    mask = read_labels(tmp_path / "masks" / "scan.nrrd")
+    assert (mask.axes, mask.array.shape) == ("ZYX", (4, 96, 96))
+    assert mask.pixel_size == (2.0, 1.0, 1.0)
 
 
 def test_png_images_and_settings_from_a_file(blobs: Path, trained: Path, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.io import write_labels
 from napari_sam2_adapters.data.matching import find_images
 from napari_sam2_adapters.data.stacks import open_stack, stack_axis
 
@@ -68,6 +70,20 @@ def test_colours_and_volumes_can_be_stacked(tmp_path: Path) -> None:
     assert (volumes.axes, volumes.array.shape) == ("TZYX", (3, 4, 20, 30))
     with pytest.raises(ValueError, match="no axis left"):
         stack_axis("TZYX")
+
+
+def test_planes_of_other_formats_can_be_stacked(tmp_path: Path) -> None:
+    planes = np.random.default_rng(0).integers(0, 99, (3, 20, 30), dtype=np.uint8)
+    place = Geometry((2.0, 3.0), "angstrom")
+    for number, plane in enumerate(planes):
+        path = tmp_path / f"p{number}.mrc"
+        write_labels(path, plane, axes="YX", geometry=place)
+    stack = open_stack(find_images(tmp_path), spacing=7.0)
+    assert (stack.axes, stack.pixel_size) == ("ZYX", (7.0, 2.0, 3.0))
+    np.testing.assert_array_equal(np.asarray(stack.array), planes)
+    write_labels(path, planes[0, 1:], axes="YX", overwrite=True)
+    with pytest.raises(ValueError, match=r"20 × 30 px, int8.*p2.mrc \(19 × 30"):
+        open_stack(find_images(tmp_path))
 
 
 def test_files_of_another_kind_are_named(tmp_path: Path) -> None:

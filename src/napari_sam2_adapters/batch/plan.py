@@ -153,7 +153,9 @@ def read_file_list(path: Path) -> list[Path]:
 
 
 def _item(job: BatchJob, predict: PredictConfig, index: int, source: Path, above: Path) -> Item:
-    parents = source.parent.relative_to(above).parts if source.is_relative_to(above) else ()
+    # The folder itself is the image where it holds the slices of one.
+    below = source.parent.is_relative_to(above)
+    parents = source.parent.relative_to(above).parts if below else ()
     stem = image_stem(source)
     folder = job.output.joinpath(*parents)
     outputs = {

@@ -79,7 +79,7 @@ def segment_file(
         When a result cannot be written.
     """
     image = read_image(source)
-    notices = [note for note in [_scale_note(image, header)] if note]
+    notices = [note for note in [*image.notices, _scale_note(image, header)] if note]
     if "labels" in outputs:  # refuse before the work what could not be written after it
         check_label_format(outputs["labels"], label_axes(image.axes))
     target = outputs.get("labels")

@@ -95,7 +95,7 @@ class Finishing:
             measured = cleaned if objects is None else objects
             write_csv(files["table"], self._measure(measured, axes, image, found), overwrite=overwrite)  # fmt: skip
         if "labels" in files:  # where the mask lies, the image is done
-            write_labels(files["labels"], cleaned, **place)
+            write_labels(files["labels"], cleaned, classes=self.classes, source=source, **place)
 
     def _measure(
         self, labels: Any, axes: str, image: ImageFile, found: Sequence[int]

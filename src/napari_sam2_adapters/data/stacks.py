@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_sam2_adapters.data.formats.registry import format_of
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import read_image
@@ -159,6 +160,9 @@ def _kind(path: Path) -> str:
             with tifffile.TiffFile(path) as file:
                 page = file.pages.first
                 return f"{' × '.join(map(str, page.shape))} px, {page.dtype}"
+        if (found := format_of(path)) is not None and found.module != "picture":
+            array = read_image(path).array
+            return f"{' × '.join(map(str, array.shape))} px, {array.dtype}"
         from PIL import Image
 
         with Image.open(path) as picture:
