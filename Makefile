@@ -23,7 +23,8 @@ test: $(VENV)/.with-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate napari-sam2-adapters
-	bash scripts/on_virtual_screen.sh $(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/widgets --ignore tests/scripts
+	bash scripts/on_virtual_screen.sh $(BIN)/pytest tests/widgets tests/scripts
 
 bench: $(VENV)/.with-bench
 	$(BIN)/python benchmarks/performance.py

@@ -40,7 +40,11 @@ def test_the_targets_do_what_the_readme_says(tmp_path: Path) -> None:
     checks = ["ruff check .", "ruff format --check .", "mypy", "lint-imports"]
     tests = plan("test", tmp_path)
     assert [line for line in tests if line in checks] == checks
-    assert tests[-1].endswith("on_virtual_screen.sh pytest")
+    # one screen has room for one window at a time, the rest of the tests runs side by side
+    *_, apart, on_screen = tests
+    shown = on_screen.split("on_virtual_screen.sh pytest ")[1].split()
+    assert apart.split("--ignore ")[1:] == [f"{name} " for name in shown[:-1]] + shown[-1:]
+    assert all((ROOT / name).is_dir() for name in shown)
 
 
 def test_a_clean_checkout_is_tested_in_a_fresh_environment() -> None:
