@@ -146,7 +146,7 @@ def test_what_no_plug_in_reads_names_the_plug_in(tmp_path, plugin):
         ("a.nd2", "It needs bioio-nd2"),
         ("a.oir", r"It needs bioio-bioformats \(under the GPL, needs Java\)"),
     ):
-        (tmp_path / name).write_bytes(b"no image")
+        (tmp_path / name).write_bytes(b"II*\0, as some of them begin")
         with pytest.raises(ValueError, match=words):
             read_image(tmp_path / name)
 
