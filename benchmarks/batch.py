@@ -25,7 +25,7 @@ import numpy as np
 import tifffile
 import torch
 from distributed import Client, Scheduler, SpecCluster
-from performance import _machine
+from performance import machine
 from PIL import Image, ImageDraw, ImageFont
 
 from napari_sam2_adapters.batch.cluster import local_workers
@@ -52,7 +52,7 @@ def main() -> None:
             row = CASES[name](Path(folder), options)
         threads = 1 if name != "overhead" else options.threads
         load = round(os.getloadavg()[1], 1)  # of five minutes: says whether the machine was idle
-        row = {"name": f"batch_{name}", **row, "load": load, **_machine(threads)}
+        row = {"name": f"batch_{name}", **row, "load": load, **machine(threads)}
         print(json.dumps(row), flush=True)
         if options.json:
             with options.json.open("a") as stream:
@@ -158,7 +158,8 @@ def _plot(path: Path, counts: list[int], costs: list[float], busy: list[float]) 
     sheet = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=17)
-    most_s = 0.02 * counts[-1]
+    bar_s = 0.02 * counts[-1]
+    most_s = max(bar_s, costs[-1] * counts[-1] / 1000) * 1.1
 
     def place(images: float, seconds: float) -> tuple[float, float]:
         return (
@@ -173,18 +174,17 @@ def _plot(path: Path, counts: list[int], costs: list[float], busy: list[float]) 
     for count in counts:
         x, y = place(count, 0)
         pen.text((x, y + 10), f"{count:,}", "#333333", font, anchor="mt")
-    pen.line((*place(0, 0), *place(counts[-1], most_s)), "#d55e00", 3)
-    pen.text((right - 150, top + 6), "bar: 20 ms each", "#d55e00", font, anchor="rt")
-    for values, colour, what in (
-        (costs, "#0072b2", "all in all"),
-        (busy, "#009e73", "computing here"),
+    pen.line((*place(0, 0), *place(counts[-1], bar_s)), "#d55e00", 3)
+    pen.text((left + 16, top + 10), "bar: 20 ms each", "#d55e00", font)
+    for line, (values, colour, what) in enumerate(
+        ((costs, "#0072b2", "all in all"), (busy, "#009e73", "computing here")), 1
     ):
+        text = f"{values[-1]:.1f} ms each {what}"
+        pen.text((left + 16, top + 10 + 26 * line), text, colour, font)
         points = [place(n, n * value / 1000) for n, value in zip(counts, values, strict=True)]
         pen.line([place(0, 0), *points], colour, 3)
         for x, y in points:
             pen.ellipse((x - 5, y - 5, x + 5, y + 5), colour)
-        x, y = points[-1]
-        pen.text((x, y + 14), f"{values[-1]:.1f} ms each {what}", colour, font, anchor="rt")
     pen.text((left, 14), "Seconds besides segmentation", "#111111", font)
     pen.text((right, height - 26), "images", "#111111", font, anchor="rt")
     path.parent.mkdir(parents=True, exist_ok=True)
