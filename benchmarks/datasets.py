@@ -1,6 +1,7 @@
 """Readers of the annotated data sets that accuracy is measured on, with the protocol of each.
 
-Nothing here is shipped or copied: ``--data DIR`` names a folder with ``isbi2012``, ``drive``, ``kvasir_seg``, ``acdc`` and ``dsb2018``.
+Nothing here is shipped or copied: ``--data DIR`` names a folder with ``isbi2012``, ``drive``, ``kvasir_seg``, ``acdc`` and ``dsb2018``; only
+``sample`` comes with the package.
 Splits go by image, slice or patient. Only training images are ever used to choose something.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import imagecodecs
@@ -17,8 +18,13 @@ from numpy.typing import NDArray
 from skimage.transform import resize
 
 from napari_sam2_adapters.config import ClassInfo, default_classes
+from napari_sam2_adapters.data.pairs import Pair
+from napari_sam2_adapters.data.samples import load_sample
 
-__all__ = ["DATASETS", "LabelledImage", "Split", "read_dataset"]
+__all__ = ["DATASETS", "SAMPLE", "LabelledImage", "Split", "read_dataset"]
+
+SAMPLE = "sample"
+"""Name of the package's own sample of nuclei in fluorescence, which needs no folder."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class Split:
     classes: tuple[ClassInfo, ...]
     crop_size_px: int
     """Side of a training crop, by the protocol."""
+    also: frozenset[str] = frozenset()
+    """Measures of this data set alone: ``regions`` (V_rand, V_info; class 1 is the membrane), ``auc`` (of class 1)."""
 
     def without_test(self) -> Split:
         """The training images alone, every fifth image (or patient) of them as test: for choosing settings."""
@@ -51,7 +59,7 @@ class Split:
         apart = set(groups[::5])
         train = [item for item in self.train if item.name.split("_")[0] not in apart]
         test = [item for item in self.train if item.name.split("_")[0] in apart]
-        return Split(train, test, self.classes, self.crop_size_px)
+        return replace(self, train=train, test=test)
 
     def choose(self, count: int | None, seed: int) -> list[LabelledImage]:
         """All training images, or ``count`` of them drawn by ``seed`` until every class is there."""
@@ -69,10 +77,14 @@ class Split:
                 return chosen
 
 
-def read_dataset(name: str, folder: Path) -> Split:
-    """Read one data set from ``folder / name``; see `DATASETS` for the names."""
+def read_dataset(name: str, folder: Path | None) -> Split:
+    """Read one data set from ``folder / name``, or the sample; see `DATASETS` for the names."""
+    if name == SAMPLE:
+        return _sample()
     if name not in DATASETS:
         raise SystemExit(f"There is no data set {name!r}. Choose one of {', '.join(DATASETS)}.")
+    if folder is None:
+        raise SystemExit("Give the folder of the data sets with --data.")
     place = folder / name.removesuffix("_fluorescence")
     if not place.is_dir():
         raise SystemExit(
@@ -86,7 +98,7 @@ def _isbi2012(folder: Path) -> Split:
     slices = [_resized(item, 256, 256) for item in _read(sorted((folder / "images").glob("*.png")))]
     test = [item for i, item in enumerate(slices) if i % 3 == 0]
     train = [item for i, item in enumerate(slices) if i % 3 != 0]
-    return Split(train, test, _named(["background", "membrane"]), 128)
+    return Split(train, test, _named(["background", "membrane"]), 128, frozenset({"regions"}))
 
 
 def _kvasir_seg(folder: Path) -> Split:
@@ -114,7 +126,7 @@ def _drive(folder: Path) -> Split:
                 )
             )
         parts.append(items)
-    return Split(parts[0], parts[1], _named(["background", "vessel"]), 224)
+    return Split(parts[0], parts[1], _named(["background", "vessel"]), 224, frozenset({"auc"}))
 
 
 def _acdc(folder: Path) -> Split:
@@ -146,6 +158,21 @@ def _dsb2018_fluorescence(folder: Path) -> Split:
         if item.image.ndim == 2 and np.median(item.image) < 64
     ]
     return _by_hash(items)
+
+
+def _sample() -> Split:
+    """Nuclei in fluorescence from the package: background, nucleus and border, labelled from 0 here."""
+    sample = load_sample("fluorescence")
+    first = sample.classes[0].value
+
+    def read(pair: Pair) -> LabelledImage:
+        labels = np.asarray(pair.labels).astype(np.int16) - first
+        return LabelledImage(pair.name, np.asarray(pair.image), labels.astype(np.int16))
+
+    train, test = (
+        [read(pair) for pair in pairs] for pairs in (sample.train_pairs(), sample.held_out_pairs())
+    )
+    return Split(train, test, _named([c.name for c in sample.classes]), 128)
 
 
 DATASETS: dict[str, Callable[[Path], Split]] = {

@@ -1,0 +1,104 @@
+"""The table of accuracies from rows of this version and of earlier ones."""
+
+import json
+
+import accuracy_table
+import pytest
+
+OLD = {
+    "backbone": "mobile",
+    "steps": 300,
+    "batch": 8,
+    "crop": None,
+    "loss": "ce_dice",
+    "recipe": "interactive",
+    "decoder": "heads",
+    "position": "hybrid",
+    "input_scale": 1.0,
+    "score_on": "test",
+}
+
+
+def row(method="hp", regime="10", seed=0, dataset="kvasir_seg", settings=None, **measures):
+    return {
+        "dataset": dataset,
+        "method": method,
+        "regime": regime,
+        "seed": seed,
+        "settings": OLD | (settings or {}),
+        "lab_miou": 0.7,
+        "foreground_dice": 0.8,
+    } | measures
+
+
+def line_of(text, start):
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {start} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_seeds_become_mean_and_deviation_and_what_was_not_measured_a_dash():
+    text = accuracy_table.table([row(lab_miou=0.6), row(seed=1, lab_miou=0.7, boundary_f=0.5)])
+    cells = line_of(text, "hp")
+    assert cells[1:4] == ["10", "0, 1", "65.00 ± 7.07"]
+    assert cells[4:6] == ["0.800", "–"]
+    assert "0.500 (1 of 2 seeds)" in cells
+
+
+def test_other_settings_are_other_rows_and_named():
+    text = accuracy_table.table(
+        [row(), row(settings={"decoder": "full", "score_on": "validation"})]
+    )
+    assert line_of(text, "hp")[2] == "0"
+    assert line_of(text, "hp (decoder full, score_on validation)")[2] == "0"
+
+
+def test_a_row_that_is_there_twice_counts_once_the_last_one():
+    text = accuracy_table.table([row(lab_miou=0.1), row(lab_miou=0.7)])
+    assert line_of(text, "hp")[2:4] == ["0", "70.00"]
+
+
+def test_measures_of_one_data_set_stand_in_its_table_alone():
+    text = accuracy_table.table(
+        [row(), row(dataset="isbi2012", v_rand=0.9), row(dataset="drive", auc=0.97)]
+    )
+    kvasir, isbi, drive = (
+        text.partition(f"## {name}\n")[2].partition("## ")[0]
+        for name in ("kvasir_seg", "isbi2012", "drive")
+    )
+    assert "V_rand" in isbi
+    assert "V_rand" not in kvasir + drive
+    assert "AUC" in drive
+    assert "AUC" not in kvasir + isbi
+    assert "85.84" in kvasir
+    assert "not the same experiment" in kvasir
+
+
+def test_what_is_missing_is_said():
+    text = accuracy_table.table([row(seed=seed) for seed in (0, 2)])
+    section = text.partition("## kvasir_seg\n")[2].partition("## ")[0]
+    assert "10: hp (seed 1), lw, lora" in section
+    assert "strokes: hp, lw" in section
+    whole = accuracy_table.table(
+        [
+            row(method, regime, seed)
+            for method in accuracy_table.METHODS
+            for regime in accuracy_table.REGIMES
+            for seed in accuracy_table.SEEDS
+        ]
+    )
+    assert "Missing" not in whole.partition("## kvasir_seg\n")[2].partition("## ")[0]
+
+
+def test_rows_on_validation_images_fill_no_gap():
+    text = accuracy_table.table([row(settings={"score_on": "validation"})])
+    assert "10: hp, lw" in text.partition("## kvasir_seg\n")[2].partition("## ")[0]
+
+
+def test_the_command_writes_the_file_anew(tmp_path):
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "table.md"
+    with pytest.raises(SystemExit, match=r"accuracy\.py first"):
+        accuracy_table.main(["--json", str(rows), "--output", str(out)])
+    rows.write_text(json.dumps(row()) + "\n", encoding="utf-8")
+    for _ in range(2):
+        accuracy_table.main(["--json", str(rows), "--output", str(out)])
+    assert out.read_text(encoding="utf-8") == accuracy_table.table([row()])
