@@ -13,7 +13,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import deform_conv2d
 
 __all__ = ["deformable_convolution", "deformable_convolution_portable"]
 
@@ -42,6 +41,9 @@ def deformable_convolution(
         (B, O, H, W).
     """
     if x.is_cuda:
+        # importing torchvision takes seconds (its operators load PyTorch's compiler)
+        from torchvision.ops import deform_conv2d
+
         result: Tensor = deform_conv2d(x, offsets, weight, bias, padding=1, mask=mask)
         return result
     return deformable_convolution_portable(
