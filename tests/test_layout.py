@@ -72,7 +72,10 @@ def test_the_floors_hold() -> None:
         cwd=ROOT,
         capture_output=True,
         encoding="utf-8",
-        env={**os.environ, "PYTHONUTF8": "1"},  # it draws its table with lines that C's locale lacks
+        env={
+            **os.environ,
+            "PYTHONUTF8": "1",
+        },  # it draws its table with lines that C's locale lacks
         timeout=120,
     )
     assert done.returncode == 0, done.stdout
