@@ -181,6 +181,7 @@ def test_a_model_that_the_workers_cannot_read_travels_as_bytes(
 
 def test_a_model_that_no_worker_can_use_is_said(client: Client, job: BatchJob) -> None:
     job = job.model_copy(update={"device": "cuda:77"})
+    client.wait_for_workers(2, timeout=60)  # an earlier test may have killed one
     with (
         pytest.warns(UserWarning, match="is left out: The device 'cuda:77'"),
         pytest.raises(ValueError, match="No worker of the cluster can use the model"),

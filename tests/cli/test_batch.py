@@ -163,9 +163,11 @@ def test_ctrl_c_of_a_terminal_ends_a_run_with_workers_well(
             time.sleep(0.01)
         os.killpg(run.pid, signal.SIGINT)  # a terminal sends it to the workers as well
         said, complaint = run.communicate()
-    done = len(list(results.glob("*.tif")))
-    assert 0 < done < 60
-    assert f"{done} of 60 images are segmented" in said
+    written_masks = len(list(results.glob("*.tif")))
+    assert 0 < written_masks < 60
+    # the workers may have written the two masks in their hands without being able to say so any more
+    done = int(said.split(" of 60 images are segmented")[0].split()[-1])
+    assert written_masks - 2 <= done <= written_masks
     assert complaint.strip() == "Stopped; the same command goes on where this one ended."
     assert run.returncode == 130
     from napari_sam2_adapters.batch.job import read_job_file
