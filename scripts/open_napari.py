@@ -5,6 +5,8 @@ from __future__ import annotations
 import napari
 from qtpy.QtCore import QTimer
 
+from napari_sam2_adapters.widgets.docks.dock import show_dock
+
 PLUGIN = "napari-sam2-adapters"
 WINDOW_SIZE_PX = 1400, 900
 
@@ -14,8 +16,8 @@ def open_app() -> napari.Viewer:
     viewer = napari.Viewer()
     viewer.window.resize(*WINDOW_SIZE_PX)
     viewer.open_sample(PLUGIN, "fluorescence")
-    viewer.window.add_plugin_dock_widget(PLUGIN, "Segment")
-    viewer.window.add_plugin_dock_widget(PLUGIN, "Fine-tune")
+    for name in ("Segment", "Fine-tune"):
+        show_dock(viewer, name)
     # The docks have made the canvas narrower than the image was fitted to; it knows its size when events have run.
     QTimer.singleShot(0, viewer.reset_view)
     return viewer

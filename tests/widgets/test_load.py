@@ -16,6 +16,7 @@ from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import write_array, write_labels
 from napari_sam2_adapters.widgets.load import Load
+from napari_sam2_adapters.widgets.loading.label_guess import look_like_labels
 
 WAIT_MS = 60_000
 
@@ -237,7 +238,8 @@ def test_labels_given_as_an_image_are_offered_as_labels(dock, viewer, qtbot, tmp
     for place in ("cell_mask.tif", "masks/cell.tif", "raw/cell.tif", "raw/unmasked.tif"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         size = {"resolution": (2.0, 2.0), "metadata": {"unit": "um"}}
-        tifffile.imwrite(tmp_path / place, labels, imagej=True, **size)
+        content = labels * 50 if "raw" in place else labels
+        tifffile.imwrite(tmp_path / place, content, imagej=True, **size)
         dock.form.folder.path = tmp_path / place
         settled(dock, qtbot)
         assert dock.form.as_labels.isVisibleTo(dock) == ("raw" not in place)
@@ -340,3 +342,19 @@ def test_an_ome_zarr_offers_its_labels_and_keeps_its_pyramid(dock, viewer, qtbot
     dock.form.inside.setCurrentIndex(2)
     dock.form.inside.activated.emit(2)
     assert dock.form.labels.path == path / "labels" / "more"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (np.pad(np.full((4, 4), 2, np.uint8), 9), True),
+        (np.zeros((22, 22), np.uint8), False),
+        (np.pad(np.full((4, 4), 200, np.uint8), 9), False),
+        (np.arange(484, dtype=np.uint16).reshape(22, 22), False),
+    ],
+)
+def test_small_whole_numbers_look_like_labels_whatever_they_are_called(
+    tmp_path: Path, content: np.ndarray, expected: bool
+) -> None:
+    tifffile.imwrite(tmp_path / "cells.tif", content)
+    assert look_like_labels([tmp_path / "cells.tif"]) is expected

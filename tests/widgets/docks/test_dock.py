@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from qtpy.QtWidgets import QMainWindow
 
-from napari_sam2_adapters.widgets.docks.dock import frame_of
+from napari_sam2_adapters.widgets.docks.dock import frame_of, show_dock
 
 PLUGIN = "napari-sam2-adapters"
 
@@ -39,3 +39,11 @@ def test_a_dock_that_was_put_elsewhere_is_left_there(
     second, _ = viewer.window.add_plugin_dock_widget(PLUGIN, "Models")
     qtbot.wait(300)
     assert second.parent().tabifiedDockWidgets(second) == []
+
+
+def test_a_dock_opened_by_us_is_the_one_of_the_menu(make_napari_viewer_proxy) -> None:
+    viewer = make_napari_viewer_proxy()
+    dock = show_dock(viewer, "Models")
+    assert list(viewer.window.dock_widgets) == ["Models (SAM2 adapters)"]
+    assert frame_of(show_dock(viewer, "Models")) is frame_of(dock)
+    assert list(viewer.window.dock_widgets) == ["Models (SAM2 adapters)"]

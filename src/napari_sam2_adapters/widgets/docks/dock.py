@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from npe2 import PluginManager
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
@@ -208,10 +209,21 @@ def show_dock(viewer: Any, name: str) -> Any:
             widget = open_docks[f"{name} ({title})"]
             break
     else:
-        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+        widget = _open_as_menu(viewer, name)
     frame = frame_of(widget)
     frame.show()
     frame.raise_()
+    return widget
+
+
+def _open_as_menu(viewer: Any, name: str) -> Any:
+    """Open a dock under the title that napari's menu gives it, so that the menu finds it open; gives its widget."""
+    manager = PluginManager.instance()
+    manifest = manager.get_manifest(PLUGIN)
+    contributed = next(w for w in manifest.contributions.widgets or () if w.display_name == name)
+    widget = manager.commands.execute(contributed.command, args=(viewer,))
+    title = f"{name} ({manifest.display_name})"
+    viewer.window.add_dock_widget(widget, name=title, area="right", add_vertical_stretch=False)
     return widget
 
 

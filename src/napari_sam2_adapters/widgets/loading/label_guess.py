@@ -15,10 +15,12 @@ __all__ = ["look_like_labels"]
 _WORD = re.compile(
     r"(?<![a-z])(labels?|masks?|seg|segmentations?|annotations?|strokes|groundtruth|gt)(?![a-z])"
 )
+_LARGEST = 8
+"""Class values are counted from 1; hardly an image is so dark."""
 
 
 def look_like_labels(paths: Sequence[Path]) -> bool:
-    """Whether the first file holds whole numbers and is called like labels, or has few of them and its folder is.
+    """Whether the first file holds whole numbers, and names their classes, is called like labels, or has few values and small ones.
 
     Parameters
     ----------
@@ -31,10 +33,12 @@ def look_like_labels(paths: Sequence[Path]) -> bool:
     named, folder_named = (
         bool(_WORD.search(name.lower())) for name in (path.name, path.parent.name)
     )
-    if not (named or folder_named):
-        return False
     try:
         labels = read_labels(path)
     except ValueError:  # in colour, in fractions or lossy: no labels, whatever it is called
         return False
-    return named or len(nameless_values(coarsest(labels), labels.axes, set())) <= MOST_CLASSES
+    if named or labels.classes:
+        return True
+    values = nameless_values(coarsest(labels), labels.axes, set())
+    # an image has more grey values than that, or larger ones
+    return len(values) <= MOST_CLASSES if folder_named else 0 < max(values, default=0) <= _LARGEST
