@@ -127,6 +127,18 @@ def test_a_layer_that_lies_askew_comes_back(
     assert all("other programs show it straight" in message for message in said)
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_files_of_medicine_keep_the_place_and_the_turn(tmp_path: Path, ending: str) -> None:
+    place = {"rotate": 30, "scale": (2, 0.5, 0.25), "translate": (1, 2, 3)}
+    layer = labels(units=["mm"] * 3, axis_labels=("z", "y", "x"), **place)
+    (path,) = layer.save(str(tmp_path / f"a{ending}"), plugin=PLUGIN)
+    found = read_labels(path)
+    np.testing.assert_array_equal(np.asarray(found.array), layer.data)
+    assert found.geometry is not None
+    np.testing.assert_allclose(found.geometry.affine(), world_matrix(layer), atol=1e-4)
+    assert found.unit == "millimeter"
+
+
 def test_a_png_says_that_it_keeps_no_place(tmp_path: Path) -> None:
     (path,) = labels((16, 20), scale=(2, 2), units=["um"] * 2).save(
         str(tmp_path / "a.png"), plugin=PLUGIN
