@@ -14,8 +14,10 @@ from qtpy.QtGui import QDropEvent
 from napari_sam2_adapters.batch.job import BatchJob, JobFile, write_job_file
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import write_array, write_labels
 from napari_sam2_adapters.widgets.load import Load
+from napari_sam2_adapters.widgets.loading.axes_form import AxesForm
 from napari_sam2_adapters.widgets.loading.label_guess import look_like_labels
 
 WAIT_MS = 60_000
@@ -358,3 +360,11 @@ def test_small_whole_numbers_look_like_labels_whatever_they_are_called(
 ) -> None:
     tifffile.imwrite(tmp_path / "cells.tif", content)
     assert look_like_labels([tmp_path / "cells.tif"]) is expected
+
+
+def test_what_is_odd_about_a_file_is_said(qtbot, tmp_path: Path) -> None:
+    form = AxesForm()
+    qtbot.addWidget(form)
+    plane = np.zeros((8, 9), np.uint8)
+    form.show_file(ImageFile(plane, "YX", tmp_path / "a.dcm", notices=("Slices lie unevenly.",)))
+    assert form.about.text().endswith("pixel size. Slices lie unevenly.")

@@ -227,4 +227,4 @@ def _about(file: ImageFile) -> str:
         n_bytes *= int(length)
     size = "" if file.pixel_size else " The file does not say its pixel size."
     lazy = "" if type(array).__module__ == "numpy" else ", read when it is looked at"
-    return f"{array.dtype}, {file_size(n_bytes)}{lazy}.{size}"
+    return " ".join((f"{array.dtype}, {file_size(n_bytes)}{lazy}.{size}", *file.notices))
