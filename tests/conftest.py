@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, default_classes
 from napari_sam2_adapters.models import backbone_files
@@ -18,6 +19,10 @@ from napari_sam2_adapters.models.backbone import HieraBackbone, HieraShape
 from napari_sam2_adapters.models.backbone_files import BACKBONES
 from napari_sam2_adapters.models.decoder import SamHeads
 from napari_sam2_adapters.models.segmenter import Segmenter, assemble
+
+# The same examples each time and on any machine; `pytest --hypothesis-profile default` looks for others.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 TINY_SHAPE = HieraShape(
     embed_dim=16,

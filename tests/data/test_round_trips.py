@@ -77,7 +77,7 @@ def same_geometry(found: Geometry | None, wanted: Geometry | None) -> None:
     np.testing.assert_allclose(found.rotation(), wanted.rotation(), atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(case=cases(), ending=st.sampled_from([".tif", ".ome.tif", ".ome.zarr", ".npz"]))
 def test_labels_come_back_with_all_that_belongs_to_them(case: dict[str, Any], ending: str) -> None:
     labels, axes = case["labels"], case["axes"]
@@ -112,7 +112,7 @@ def _level_0(path: Path) -> Any:
     return zarr.open_array(str(path / "0"), mode="r")[:]
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20)
 @given(
     axes=st.sampled_from(["YX", "CYX", "ZYX", "ZCYX", "TZCYX"]),
     dtype=st.sampled_from(["float16", "float32", "uint8", "uint16"]),

@@ -121,7 +121,7 @@ def test_the_seed_decides():
     assert len({tuple(d) for d in draws}) > 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 3),
     st.integers(1, 3),

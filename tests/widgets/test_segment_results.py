@@ -78,8 +78,7 @@ def test_channels_between_the_slices_and_the_rows_line_up_with_the_sliders(
     segment_dock, press, qtbot, saved_adapter, monkeypatch
 ) -> None:
     dock, viewer = segment_dock, segment_dock.viewer
-    saved_adapter("two", input_channels=2)
-    qtbot.waitUntil(lambda: dock.adapter.models.currentText() == "two", timeout=WAIT_MS)
+    dock.open_model(saved_adapter("two", input_channels=2))
     image = np.random.default_rng(0).integers(0, 255, (2, 2, 3, 64, 64), dtype=np.uint8)
     viewer.add_image(image, scale=(1, 1, 3, 0.5, 0.5), name="cells")
     for check_box in dock.wanted.boxes.values():

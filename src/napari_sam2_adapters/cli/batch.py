@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,6 +79,7 @@ def batch(
 
     from napari_sam2_adapters.batch.job import BatchOptions
     from napari_sam2_adapters.batch.run import run_batch
+    from napari_sam2_adapters.batch.scheme import survey_batch
     from napari_sam2_adapters.models.model_file import read_header
 
     job = _job(
@@ -108,6 +111,8 @@ def batch(
             raise JobFailedError(str(error)) from error
         finally:
             records.close()
+    if requests and options.skip_done:
+        shown.take_last(survey_batch(job, options).records)
     failed = shown.sum_up(output)
     if requests:
         raise KeyboardInterrupt("Stopped; the same command goes on where this one ended.")
@@ -167,6 +172,13 @@ class _Shown:
                 errors().print(f"{record.item.name} failed: {record.reason}")
         if known is None or record.status in ("done", "failed"):
             self._count()
+
+    def take_last(self, records: Iterable[ItemRecord]) -> None:
+        """Note the images that were in the hands of workers at the stop and came to their end all the same."""
+        for record in records:
+            index = record.item.index
+            if self._last[index].status == "running" and record.status in ("done", "failed"):
+                self._last[index] = replace(record, earlier=False)
 
     def _count(self) -> None:
         """Only what this run has to do counts, so that the time left is right."""

@@ -48,7 +48,7 @@ def places(draw):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     place=places(),
     known=st.booleans(),
@@ -87,7 +87,7 @@ def test_labels_come_back_with_their_place(place, known, lengths, time, highest,
     np.testing.assert_allclose(by_itk[: len(corner)], expected, rtol=1e-6, atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(sizes=st.tuples(SIZES, SIZES, SIZES), origin=st.tuples(NUMBERS, NUMBERS, NUMBERS))
 def test_a_voxel_lies_where_nifti_and_nrrd_of_other_programs_say(sizes, origin):
     """An image that SimpleITK wrote as NRRD, with labels that nibabel reads from NIfTI."""

@@ -43,7 +43,7 @@ def patch(path, where, value):
     path.write_bytes(content)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.tuples(SIZES, SIZES, SIZES),
     origin=st.none() | st.tuples(NUMBERS, NUMBERS, NUMBERS),

@@ -49,7 +49,7 @@ def directions(draw):
     return turned[:, draw(st.permutations(range(3)))] * signs
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     shape=st.tuples(*[st.integers(1, 6)] * 3),
     frames=st.integers(0, 3).filter(lambda n: n != 1),
@@ -101,7 +101,7 @@ def test_labels_come_back_with_their_place(
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     entries=st.lists(NUMBERS, min_size=12, max_size=12),
     codes=st.sampled_from([(1, 1), (2, 0), (0, 1), (4, 3), (0, 0)]),

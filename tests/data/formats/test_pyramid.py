@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,19 +32,27 @@ def test_each_pixel_is_taken_from_where_it_lies(
         levels.append(Level("n", (scale * total,), (origin + shift,)))
         shapes.append((max(1, int(length / total)),))
     kept = np.arange(length)
-    for level, step, indices in zip(
-        levels[1:],
-        np.cumprod([1, *factors])[:-1],
-        sampled_indices(levels, shapes, 0),
-        strict=True,
+    for level, shape, indices in zip(
+        levels[1:], shapes[1:], sampled_indices(levels, shapes, 0), strict=True
     ):
+        wanted = level.translation[0] + level.scale[0] * np.arange(shape[0])
+        away = np.abs(origin + scale * kept[None] - wanted[:, None])  # of all that may be taken
         kept = kept[indices]
-        there = origin + scale * kept
-        wanted = level.translation[0] + level.scale[0] * np.arange(len(kept))
-        wanted = np.clip(wanted, origin, origin + scale * (length - 1))
-        # at most a pixel of the level before away, and on the image
-        assert (np.abs(there - wanted) <= scale * step * 1.01).all()
+        np.testing.assert_allclose(
+            np.abs(origin + scale * kept - wanted), away.min(axis=1), atol=scale * 1e-5
+        )
         assert (np.diff(kept) >= 0).all()
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_levels_of_whole_factors_stay_in_place(factor: int) -> None:
+    levels = [Level("n", (1.0 * factor**n,), ((factor**n - 1) / 2,)) for n in range(4)]
+    shapes = [(300 // factor**n,) for n in range(4)]
+    kept = np.arange(300)
+    for n, indices in enumerate(sampled_indices(levels, shapes, 0), start=1):
+        kept = kept[indices]
+        centres = (factor**n - 1) / 2 + factor**n * np.arange(len(kept))
+        assert (np.abs(kept - centres) <= factor ** (n - 1)).all()
 
 
 @given(
