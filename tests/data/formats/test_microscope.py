@@ -142,9 +142,12 @@ def test_the_first_of_several_scenes_is_read_and_said(tmp_path, plugin):
 
 def test_what_no_plug_in_reads_names_the_plug_in(tmp_path, plugin):
     for name, words in (
-        ("a.czi", r"It needs bioio-czi \(under the GPL\)"),
-        ("a.nd2", "It needs bioio-nd2"),
-        ("a.oir", r"It needs bioio-bioformats \(under the GPL, needs Java\)"),
+        ("a.czi", r"It needs bioio-czi \(under the GPL; pip install bioio-czi\)"),
+        ("a.nd2", r"It needs bioio-nd2 \(pip install 'napari-sam2-adapters\[bioio\]'\)"),
+        (
+            "a.oir",
+            r"It needs bioio-bioformats \(under the GPL, needs Java; pip install bioio-bioformats\)",
+        ),
     ):
         (tmp_path / name).write_bytes(b"II*\0, as some of them begin")
         with pytest.raises(ValueError, match=words):

@@ -21,12 +21,13 @@ from napari_sam2_adapters.data.units import unit_name
 
 __all__ = ["read"]
 
+_EXTRA = "pip install 'napari-sam2-adapters[bioio]'"
 _PLUGINS = {
-    ".czi": "bioio-czi (under the GPL)",
-    ".nd2": "bioio-nd2",
-    ".lif": "bioio-lif",
+    ".czi": "bioio-czi (under the GPL; pip install bioio-czi)",
+    ".nd2": f"bioio-nd2 ({_EXTRA})",
+    ".lif": f"bioio-lif ({_EXTRA})",
 }
-_OTHERS = "bioio-bioformats (under the GPL, needs Java)"
+_OTHERS = "bioio-bioformats (under the GPL, needs Java; pip install bioio-bioformats)"
 _NAMED_SCENES = 5
 
 
@@ -92,13 +93,15 @@ def _without_single_axes(array: Any, axes: str, path: Path) -> tuple[Any, str, b
 def _geometry(image: Any, axes: str) -> Geometry | None:
     sizes = image.physical_pixel_sizes
     across, down, deep = sizes.X, sizes.Y, sizes.Z
-    if not (_is_length(across) and _is_length(down)):
+    if not (_is_length(across) and _is_length(down)) or _never_calibrated(image):
         return None
     named = image.dimension_properties.X.unit
     plane = (float(down), float(across))
     volume = (float(deep) if _is_length(deep) else float(across), *plane)
     interval = image.time_interval
     seconds = interval.total_seconds() if hasattr(interval, "total_seconds") else interval
+    if seconds is None and "T" in axes:
+        seconds = _seconds_between_frames(image)
     step = float(seconds) if "T" in axes and _is_length(seconds) else None
     return Geometry(
         volume if "Z" in axes else plane,
@@ -106,6 +109,22 @@ def _geometry(image: Any, axes: str) -> Geometry | None:
         time_step=step,
         time_unit=None if step is None else "second",
     )
+
+
+def _never_calibrated(image: Any) -> bool:
+    """Whether an ND2 says that nobody measured its pixels, which bioio gives as 1 µm."""
+    about = image.xarray_dask_data.attrs.get("unprocessed")
+    metadata = about.get("metadata") if isinstance(about, dict) else None
+    channels = getattr(metadata, "channels", None) or ()
+    return any(not all(channel.volume.axesCalibrated[:2]) for channel in channels)
+
+
+def _seconds_between_frames(image: Any) -> float | None:
+    """The step of the time axis where the plug-in gives places on it, as that for LIF does, but no interval."""
+    places = image.xarray_dask_data.coords.get("T")
+    if places is None or places.dtype.kind != "f":
+        return None  # whole numbers count the frames
+    return float(places[1] - places[0])
 
 
 def _is_length(value: Any) -> bool:
