@@ -38,6 +38,7 @@ def corners(layer: Layer, level: int) -> np.ndarray[Any, Any]:
         factors, shape = np.ones(layer.ndim), layer.data.shape
     else:
         factors, shape = layer.downsample_factors[level], layer.data[level].shape
+    factors, shape = factors[: layer.ndim], shape[: layer.ndim]  # without colours
     # a pixel of a level covers `factors` pixels of the finest, which begin at the same edge
     edges = [
         (place + edge) * factors - 0.5
@@ -113,6 +114,22 @@ def test_dropping_an_image_opens_it_with_its_labels(make_napari_viewer_proxy, tm
     np.testing.assert_allclose(labels.colormap.color_dict[1], (1, 0, 0, 1))
     assert labels.get_value((3, -4), world=True)[1] == values[0, 0]
     assert labels.get_value((3 + 0.74, -4 + 0.24), world=True)[1] == values[1, 1]
+
+
+def test_colours_are_one_layer(tmp_path: Path) -> None:
+    colour = np.random.default_rng(0).integers(0, 255, (3, 1100, 600), dtype=np.uint8)
+    place = Geometry((0.5, 0.25), "micrometer", (3, -4))
+    path = write_array(tmp_path / "a.ome.zarr", colour, axes="CYX", geometry=place)
+    group = zarr.open_group(str(path), mode="r+")
+    shown = [{"color": color} for color in ("FF0000", "00FF00", "0000FF")]
+    group.attrs["omero"] = {"channels": shown}
+    write_labels(path / "labels" / "bright", (colour[0] > 99).astype(int), axes="YX")
+    image, labels = layers_of(path)
+    assert isinstance(image, Image)
+    assert image.rgb
+    np.testing.assert_array_equal(np.asarray(image.data[0]), np.moveaxis(colour, 0, -1))
+    for level in range(2):
+        np.testing.assert_allclose(corners(labels, level), corners(image, level), atol=1e-9)
 
 
 def test_labels_alone_and_zarrs_of_others(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def get_zarr_reader(
 
 
 def read_ome_zarr(path: str | Sequence[str]) -> list[LayerData]:
-    """Layers of images with the labels that they hold, each channel in a layer of its own.
+    """Layers of images with the labels that they hold; each channel is a layer of its own, colours are one.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def _layers(path: Path) -> list[FileLayer]:
         return [labels_layer(read_labels(path))]
     image = read_image(path)
     inside = labels_inside(path)
-    layers = layers_of(image, "layers", None, None)
+    layers = layers_of(image, "rgb" if image.rgb else "layers", None, None)
     return layers + [_named(image, read_labels(labels)) for labels in inside]
 
 

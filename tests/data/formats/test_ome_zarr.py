@@ -126,6 +126,35 @@ def test_an_image_is_opened_lazily_with_all_it_says(
     assert found.channel_names == ("dye 0", "dye 1")
 
 
+@pytest.mark.parametrize(
+    ("names", "shown", "dtype", "rgb"),
+    [
+        (["Red", "Green", "Blue"], ["FF0000", "00FF00", "0000FF"], "uint8", True),
+        (["R", "G", "B"], ["ff0000", "00ff00", "0000ff"], "uint8", True),
+        (["Channel 0", "Channel 1", "Channel 2"], ["FF0000", "00FF00", "0000FF"], "uint8", True),
+        ([None] * 3, ["FF0000", "00FF00", "0000FF"], "uint8", True),
+        (["RFP", "GFP", "DAPI"], ["FF0000", "00FF00", "0000FF"], "uint8", False),
+        (["Red", "Green", "Blue"], ["FFFFFF"] * 3, "uint8", False),
+        (["Red", "Green", "Blue"], ["FF0000", "00FF00", "0000FF"], "uint16", False),
+    ],
+)
+def test_channels_that_are_red_green_and_blue_are_colours(
+    tmp_path: Path, names: list[str | None], shown: list[str], dtype: str, rgb: bool
+) -> None:
+    colour = np.moveaxis(load_sample("tissue").train_images[0], -1, 0)
+    path = write_array(tmp_path / "a.ome.zarr", colour.astype(dtype), axes="CYX")
+    group = zarr.open_group(str(path), mode="r+")
+    about = [
+        {"color": color, **({"label": name} if name else {})}
+        for name, color in zip(names, shown, strict=True)
+    ]
+    group.attrs["omero"] = {"channels": about}
+    found = read_image(path)
+    assert (found.axes, found.rgb) == ("CYX", rgb)
+    assert found.channel_names == (() if rgb else tuple(names))
+    np.testing.assert_array_equal(np.asarray(found.array[:]), colour)
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 @pytest.mark.parametrize("centred", [True, False])
 def test_labels_go_into_an_image_level_by_level(

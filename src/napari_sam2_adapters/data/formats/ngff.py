@@ -22,7 +22,6 @@ __all__ = [
     "Level",
     "Multiscale",
     "Version",
-    "channel_names",
     "geometry_attributes",
     "geometry_of",
     "image_label",
@@ -245,14 +244,6 @@ def geometry_attributes(geometry: Geometry | None) -> dict[str, Any]:
     if geometry is None or geometry.is_straight or geometry.direction is None:
         return {}
     return {_OWN: {"direction": [list(row) for row in geometry.direction]}}
-
-
-def channel_names(entries: Mapping[str, Any], count: int) -> tuple[str, ...]:
-    """Names of the channels, if there is one for each."""
-    omero = entries.get("omero")
-    channels = omero.get("channels") if isinstance(omero, Mapping) else None
-    names = [str(c.get("label") or "") for c in channels or [] if isinstance(c, Mapping)]
-    return tuple(names) if len(names) == count and all(names) else ()
 
 
 def image_label(

@@ -11,12 +11,12 @@ import zarr
 from napari_sam2_adapters.data.axes import ArrayLike, guess_axes
 from napari_sam2_adapters.data.formats.ngff import (
     Multiscale,
-    channel_names,
     geometry_of,
     label_classes,
     ome_attributes,
     parse_multiscale,
 )
+from napari_sam2_adapters.data.formats.ngff_channels import are_colours, channel_names
 from napari_sam2_adapters.data.formats.ome_zarr_writing import (
     create_labels,
     discard_labels,
@@ -68,13 +68,16 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         return read(path / LABELS / names[0], as_labels=True)
     multiscale = parse_multiscale(entries, path)
     arrays = [open_level(node, level.path, multiscale.axes, path) for level in multiscale.levels]
-    names_of_channels = channel_names(entries, _count(arrays[0], multiscale.axes))
+    count = _count(arrays[0], multiscale.axes)
+    rgb = count == 3 and arrays[0].dtype == np.uint8 and are_colours(entries)
+    names_of_channels = () if rgb else channel_names(entries, count)
     arrays, multiscale = _without_single_channel(arrays, multiscale)
     return ImageFile(
         arrays[0],
         multiscale.axes,
         path,
-        geometry=geometry_of(multiscale, node.attrs),
+        rgb,
+        geometry_of(multiscale, node.attrs),
         channel_names=names_of_channels,
         levels=tuple(arrays[1:]),
         classes=label_classes(entries),
