@@ -346,11 +346,28 @@ def test_all_kinds_of_results(job: BatchJob) -> None:
     last = run(wanted)
     assert statuses(last) == {"done": 4}
     names = {path.name for path in job.output.glob("cell 0*")}
-    assert names == {"cell 0.ome.tif", "cell 0_probabilities.tif", "cell 0_uncertainty.tif"}
-    assert read_image(job.output / "cell 0_probabilities.tif").array.shape == (2, 40, 40)
+    beside = {"cell 0_probabilities.ome.tif", "cell 0_uncertainty.ome.tif"}
+    assert names == {"cell 0.ome.tif", *beside}
+    assert read_image(job.output / "cell 0_probabilities.ome.tif").array.shape == (2, 40, 40)
     assert all(record.earlier for record in run(wanted).values())
-    (job.output / "cell 0_uncertainty.tif").unlink()
+    (job.output / "cell 0_uncertainty.ome.tif").unlink()
     assert not run(wanted)["cell 0"].earlier
+
+
+@pytest.mark.parametrize("ending", ["ome.zarr", "nii.gz"])
+def test_probabilities_have_the_format_of_the_masks(job: BatchJob, ending: str) -> None:
+    predict = PredictConfig(tile_size_px=64, probabilities=True)
+    wanted = job.model_copy(update={"predict": predict, "label_format": ending})
+    assert statuses(run(wanted)) == {"done": 4}
+    mask = np.squeeze(read_labels(job.output / f"cell 0.{ending}").array[:])
+    found = read_image(job.output / f"cell 0_probabilities.{ending}")
+    np.testing.assert_array_equal(np.squeeze(found.array[:]).argmax(0) + 1, mask)
+    assert found.pixel_size is not None
+    assert found.pixel_size[-2:] == pytest.approx((0.5, 0.5))
+    assert all(record.earlier for record in run(wanted).values())
+    again = run(wanted, skip_done=False, overwrite=True)
+    assert statuses(again) == {"done": 4}
+    assert not any(record.earlier for record in again.values())
 
 
 def test_png_takes_planes_and_refuses_stacks_before_the_work(job: BatchJob, images: Path) -> None:

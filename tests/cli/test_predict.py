@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from napari_sam2_adapters.cli import app
 from napari_sam2_adapters.data.io import read_image, read_labels
+from napari_sam2_adapters.data.units import convert
 from napari_sam2_adapters.inference.postprocess import clean_block
 from napari_sam2_adapters.inference.rules import ClassRule
 
@@ -144,6 +145,43 @@ def test_masks_in_ome_zarr(blobs: Path, trained: Path, tmp_path: Path) -> None:
     refused = predict(trained, image, masks, "--masks-as", "bmp")
     assert refused.exit_code != 0
     assert "written as tif, ome.tif, ome.zarr" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("masks_as", "ending", "kind"),
+    [
+        ("tif", "tif", "float16"),
+        ("ome.tif", "ome.tif", "float32"),
+        ("ome.zarr", "ome.zarr", "float16"),
+        ("png", "tif", "float16"),
+        ("npz", "npz", "float16"),
+        ("nii.gz", "nii.gz", "float32"),
+        ("nrrd", "nrrd", "float32"),
+    ],
+)
+def test_probabilities_and_objects_lie_beside_the_mask_in_its_format(
+    blobs: Path, trained: Path, tmp_path: Path, masks_as: str, ending: str, kind: str
+) -> None:
+    image, out = blobs / "images" / "cell0.tif", tmp_path / "masks"
+    flags = ("--probabilities", "--uncertainty", "--instances", "2", "--masks-as", masks_as)
+    result = predict(trained, image, out, *flags)
+    assert result.exit_code == 0, result.output
+    beside = [f"cell0_{what}.{ending}" for what in ("objects", "probabilities", "uncertainty")]
+    assert sorted(path.name for path in out.iterdir()) == [f"cell0.{masks_as}", *beside]
+    mask, objects = read_labels(out / f"cell0.{masks_as}"), read_labels(out / beside[0])
+    probabilities, uncertainty = read_image(out / beside[1]), read_image(out / beside[2])
+    assert (probabilities.array.dtype, uncertainty.array.dtype) == (kind, kind)
+    channels = np.moveaxis(np.asarray(probabilities.array[:]), probabilities.axes.index("C"), 0)
+    planes = channels.reshape(2, 96, 96)  # NIfTI and NRRD may have a Z of 1
+    np.testing.assert_array_equal(np.squeeze(mask.array[:]) - 1, planes.argmax(0))
+    np.testing.assert_allclose(planes.astype(float).sum(0), 1, atol=2e-3)
+    found = np.squeeze(objects.array[:])
+    np.testing.assert_array_equal(found > 0, np.squeeze(mask.array[:]) == 2)
+    assert 0 <= np.min(uncertainty.array) < np.max(uncertainty.array) <= 1
+    for file in (objects, probabilities, uncertainty):
+        assert file.pixel_size is not None
+        sizes_um = [convert(size, file.unit, "micrometer") for size in file.pixel_size[-2:]]
+        assert sizes_um == pytest.approx(read_image(image).pixel_size)
 
 
 @pytest.mark.parametrize("more", [(), ("--fill-holes", "50")])

@@ -123,7 +123,8 @@ def test_probabilities_round_trip(tmp_path, dtype, name):
         tmp_path / name, array, axes="ZCYX", geometry=Geometry((5.0, 0.3, 0.25), "nm")
     )
     found = read_image(path)
-    assert (found.axes, found.array.dtype, found.unit) == ("ZCYX", dtype, "nanometer")
+    kept = "float32" if (name, dtype) == ("p.ome.tif", "float16") else dtype  # OME has no float16
+    assert (found.axes, found.array.dtype, found.unit) == ("ZCYX", kept, "nanometer")
     assert found.pixel_size == pytest.approx((5.0, 0.3, 0.25))
     np.testing.assert_array_equal(found.array, array)
 

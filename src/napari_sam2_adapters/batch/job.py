@@ -19,6 +19,7 @@ __all__ = [
     "Extras",
     "JobFile",
     "LabelFormat",
+    "ending_beside",
     "read_job_file",
     "write_job_file",
 ]
@@ -27,6 +28,11 @@ JOB_FILE = "job.json"
 FORMAT_VERSION = 1
 
 LabelFormat = Literal["tif", "ome.tif", "ome.zarr", "png", "npz", "nii.gz", "nrrd"]
+
+
+def ending_beside(masks_as: str) -> str:
+    """Ending of probabilities, uncertainty and numbered objects beside masks of a format; PNG cannot hold them."""
+    return "tif" if masks_as == "png" else masks_as
 
 
 class Extras(Settings):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from napari_sam2_adapters.batch.job import JOB_FILE, BatchJob
+from napari_sam2_adapters.batch.job import JOB_FILE, BatchJob, ending_beside
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.data.formats.registry import image_stem
 from napari_sam2_adapters.data.matching import find_images
@@ -159,7 +159,7 @@ def _item(job: BatchJob, predict: PredictConfig, index: int, source: Path, above
     stem = image_stem(source)
     folder = job.output.joinpath(*parents)
     outputs = {
-        what: folder / f"{stem}_{what}.tif"
+        what: folder / f"{stem}_{what}.{ending_beside(job.label_format)}"
         for what, wanted in (
             ("probabilities", predict.probabilities),
             ("uncertainty", predict.uncertainty),

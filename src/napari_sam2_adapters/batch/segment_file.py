@@ -15,7 +15,7 @@ from napari_sam2_adapters.config import ClassInfo, PredictConfig
 from napari_sam2_adapters.data.axes import ArrayLike, label_axes
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import (
-    check_label_format,
+    check_format,
     read_image,
     write_array,
     write_labels,
@@ -80,8 +80,9 @@ def segment_file(
     """
     image = read_image(source)
     notices = [note for note in [*image.notices, _scale_note(image, header)] if note]
-    if "labels" in outputs:  # refuse before the work what could not be written after it
-        check_label_format(outputs["labels"], label_axes(image.axes))
+    for kind, path in outputs.items():  # refuse before the work what could not be written after it
+        axes = label_axes(image.axes)
+        check_format(path, f"C{axes}" if kind == "probabilities" else axes)
     target = outputs.get("labels")
     if target is not None and can_stream(target, image.axes, config):
         tiles = stream_labels(

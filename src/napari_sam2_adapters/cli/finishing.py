@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.axes import label_axes
-from napari_sam2_adapters.data.io import read_image, read_labels, write_array, write_labels
+from napari_sam2_adapters.data.io import read_image, read_labels, write_labels
 from napari_sam2_adapters.inference.rules import ClassRule, PostprocessConfig
 from napari_sam2_adapters.wording import did_you_mean
 
@@ -39,16 +39,15 @@ class Finishing:
     classes: tuple[ClassInfo, ...]
     measured: bool = False
 
-    @property
-    def files(self) -> dict[str, str]:
-        """Ending of each file that lies beside a mask, by its kind."""
-        objects = {"objects": "_objects.tif"} if self.rules.object_values else {}
+    def files(self, ending: str) -> dict[str, str]:
+        """What follows the name in that of each file beside a mask, by its kind; numbered objects have the ending."""
+        objects = {"objects": f"_objects.{ending}"} if self.rules.object_values else {}
         return objects | ({"table": "_measured.csv"} if self.measured else {})
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.rules.cleans or self.files)
+        return not (self.rules.cleans or self.rules.object_values or self.measured)
 
     def finish(
         self, raw: Path, source: Path, files: Mapping[str, Path], *, overwrite: bool
@@ -90,7 +89,7 @@ class Finishing:
             found += block.object_classes.tolist()
         place: dict[str, Any] = {"axes": axes, "geometry": image.geometry, "overwrite": overwrite}
         if "objects" in files and objects is not None:
-            write_array(files["objects"], objects, **place)
+            write_labels(files["objects"], objects, source=source, **place)
         if "table" in files:
             measured = cleaned if objects is None else objects
             write_csv(files["table"], self._measure(measured, axes, image, found), overwrite=overwrite)  # fmt: skip

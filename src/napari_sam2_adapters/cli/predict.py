@@ -80,7 +80,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
         list[str] | None,
         typer.Option(
             metavar="CLASS",
-            help="Number the objects of this class, in NAME_objects.tif. May be repeated.",
+            help="Number the objects of this class, in a file NAME_objects. May be repeated.",
             rich_help_panel=_FINISHING,
         ),
     ] = None,
@@ -123,9 +123,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
         volumes=volumes,
         measured=measure,
     )
-    outputs = _plan_outputs(
-        paths, output, f".{'png' if png else _known(masks_as)}", asked, finishing
-    )
+    outputs = _plan_outputs(paths, output, "png" if png else _known(masks_as), asked, finishing)
     check_output_folder(output)
     segmenter, header = load_adapter(model, device=chosen)
     console().print(f"{model.name} on {describe_device(chosen)}")
@@ -167,21 +165,24 @@ def prediction_settings(sections: dict[str, Any], header: AdapterHeader) -> Pred
 
 
 def _plan_outputs(
-    paths: list[Path], folder: Path, suffix: str, config: PredictConfig, finishing: Finishing
+    paths: list[Path], folder: Path, masks_as: str, config: PredictConfig, finishing: Finishing
 ) -> list[dict[str, Path]]:
     """The files to write for each image, the labels last; refused where two or an image would be one file."""
+    from napari_sam2_adapters.batch.job import ending_beside
     from napari_sam2_adapters.data.formats.registry import image_stem
 
     if any(path.resolve().parent == folder.resolve() for path in paths):
         raise ValueError(
             f"The masks would lie among the images in {folder}. Choose another folder with --output."
         )
+    ending = ending_beside(masks_as)
+    beside = {kind: f"_{kind}.{ending}" for kind in _EXTRAS if getattr(config, kind)}
+    beside |= finishing.files(ending)
     outputs = []
     for path in paths:
         stem = image_stem(path)
-        files = {kind: folder / f"{stem}_{kind}.tif" for kind in _EXTRAS if getattr(config, kind)}
-        files |= {kind: folder / f"{stem}{end}" for kind, end in finishing.files.items()}
-        outputs.append({**files, "labels": folder / f"{stem}{suffix}"})
+        files = {kind: folder / f"{stem}{end}" for kind, end in beside.items()}
+        outputs.append({**files, "labels": folder / f"{stem}.{masks_as}"})
     names = Counter(file.name for files in outputs for file in files.values())
     twice = [name for name, count in names.items() if count > 1]
     if twice:

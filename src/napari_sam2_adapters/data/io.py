@@ -27,7 +27,7 @@ from napari_sam2_adapters.data.image_file import ImageFile
 __all__ = [
     "Geometry",
     "ImageFile",
-    "check_label_format",
+    "check_format",
     "labels_inside",
     "ome_zarr_kind",
     "read_image",
@@ -119,7 +119,7 @@ def write_labels(
         raise ValueError(
             f"Labels are whole numbers without channels, got {labels.dtype} with axes {axes}."
         )
-    module = check_label_format(path, axes)
+    module = check_format(path, axes)
     if geometry is not None:
         geometry.check_axes(axes)
     dtype = _smallest_dtype(labels, axes)
@@ -138,6 +138,8 @@ def write_array(
 ) -> Path:
     """Write probabilities, uncertainty or an image in the array's own type; as :func:`write_labels`.
 
+    float16 becomes float32 in formats that have no such numbers, which are all but plain TIFF, OME-Zarr, NPZ and MRC.
+
     Raises
     ------
     FileExistsError
@@ -149,6 +151,8 @@ def write_array(
     check_axes(array.shape, axes)
     dtype = np.dtype(array.dtype)
     module = _writer(path)
+    if dtype == np.float16 and not _holds(module, path, axes, dtype):
+        dtype = np.dtype(np.float32)
     module.check(path, axes, dtype)
     if geometry is not None:
         geometry.check_axes(axes)
@@ -181,8 +185,8 @@ def labels_inside(path: Path) -> tuple[Path, ...]:
     return tuple(path / ome_zarr.LABELS / name for name in ome_zarr.label_names(path))
 
 
-def check_label_format(path: Path, axes: str) -> FormatModule:
-    """Refuse a name whose format cannot hold labels with these axes, before the work.
+def check_format(path: Path, axes: str) -> FormatModule:
+    """Refuse a name whose format cannot hold an array with these axes, before the work.
 
     Raises
     ------
@@ -202,6 +206,14 @@ def _writer(path: Path) -> FormatModule:
             f"{path} ends in {path.suffix!r}, but this is written as {endings}. Rename it."
         )
     return found.load()
+
+
+def _holds(module: FormatModule, path: Path, axes: str, dtype: np.dtype[Any]) -> bool:
+    try:
+        module.check(path, axes, dtype)
+    except ValueError:
+        return False
+    return True
 
 
 def _smallest_dtype(labels: ArrayLike, axes: str) -> np.dtype[Any]:

@@ -260,8 +260,11 @@ def test_probabilities(tmp_path):
     found = read_image(path)
     assert found.axes == "CZYX"
     np.testing.assert_array_equal(found.array, array)
-    with pytest.raises(ValueError, match=r"NIfTI holds integers.*float16. Write a TIFF"):
-        write_array(tmp_path / "h.nii", array.astype(np.float16), axes="CZYX")
+    half = read_image(write_array(tmp_path / "h.nii", array.astype(np.float16), axes="CZYX"))
+    assert half.array.dtype == np.float32  # NIfTI has no float16
+    np.testing.assert_array_equal(half.array, array.astype(np.float16))
+    with pytest.raises(ValueError, match=r"NIfTI holds integers.*uint64. Write a TIFF"):
+        write_array(tmp_path / "u.nii", array.astype(np.uint64), axes="CZYX")
 
 
 def test_a_plane_in_space_keeps_what_a_plane_can_have(tmp_path):

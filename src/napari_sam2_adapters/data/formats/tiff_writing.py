@@ -34,16 +34,22 @@ def check(path: Path, axes: str, dtype: np.dtype[np.generic] | None) -> None:
     """Refuse element types that TIFF readers do not know."""
     if dtype is not None and dtype.name not in _TYPES:
         raise ValueError(f"TIFF is written as uint8 to uint32, float16 or float32, got {dtype}.")
+    if dtype == np.float16 and _is_ome(path):
+        raise ValueError(f"OME-TIFF has no float16, as which {path.name} would be written.")
 
 
 def write(path: Path, content: Content, *, overwrite: bool) -> Path:
     """Write plane by plane, deflated, as ImageJ's TIFF where that can hold it, else as OME.
 
-    A name that ends in ``.ome.tif`` is OME in any case. float16, which neither knows, is written with tifffile's own description
+    A name that ends in ``.ome.tif`` is OME in any case. float16, which neither knows, is written in others with tifffile's own description
     of axes. The axes are stored in the order T, Z, C, Y, X.
     """
-    ome = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+    ome = _is_ome(path)
     return write_atomically(path, lambda file: _write(file, content, ome), overwrite=overwrite)
+
+
+def _is_ome(path: Path) -> bool:
+    return path.name.lower().endswith((".ome.tif", ".ome.tiff"))
 
 
 def _write(file: BinaryIO, content: Content, ome: bool) -> None:
@@ -52,9 +58,8 @@ def _write(file: BinaryIO, content: Content, ome: bool) -> None:
     shape = tuple(int(array.shape[axes.index(axis)]) for axis in order)
     n_bytes = int(np.prod(shape)) * kind.itemsize
     options: dict[str, Any]
-    if kind != np.float16 and (
-        ome or kind not in (np.uint8, np.uint16, np.float32) or n_bytes > _CLASSIC_BYTES
-    ):
+    imagej = kind in (np.uint8, np.uint16, np.float32) and n_bytes <= _CLASSIC_BYTES
+    if ome or not (imagej or kind == np.float16):
         options = {"ome": True, "metadata": _ome_metadata(content, order, shape)}
     else:
         options = _imagej_options(content, order, plain=kind == np.float16)
