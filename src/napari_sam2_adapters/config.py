@@ -260,8 +260,14 @@ class PredictConfig(Settings):
         Field(ge=0, le=0.75, title="Overlap", description="Share of a tile shared with the next."),
     ] = 0.25
     batch_size: Annotated[
-        int, Field(ge=1, le=256, title="Batch size", description="Tiles in one network pass.")
-    ] = 1
+        int | None,
+        Field(
+            ge=1,
+            le=256,
+            title="Batch size",
+            description="Tiles in one network pass; empty: by device and memory.",
+        ),
+    ] = None
     test_time_augmentation: Annotated[
         bool,
         Field(

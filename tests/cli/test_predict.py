@@ -408,3 +408,23 @@ def test_what_cannot_be_finished_so_is_said_before_the_work(
     assert result.exit_code != 0
     assert sentence in " ".join(result.stderr.split())
     assert not (tmp_path / "masks").exists()
+
+
+def test_the_memory_plan_is_told_before_the_work_and_keeps_below_the_share(
+    blobs: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAM2_ADAPTERS_MEMORY_SHARE", "0.9")  # put back after the test
+    usual = predict(trained, blobs / "images", tmp_path / "a", "--tile-size-px", "896")
+    plan = " ".join(usual.stdout.split())
+    assert "Memory plan: 1 tile of 896 px at a time, about 0." in plan
+    tight = predict(
+        *(trained, blobs / "images", tmp_path / "b", "--tile-size-px", "896"),
+        *("--memory-share", "0.0001"),
+    )
+    assert tight.exit_code == 0, tight.output
+    plan = " ".join(tight.stdout.split())
+    assert "Memory plan: 1 tile of 128 px at a time" in plan
+    assert "of the 0.0 GB that may be used on cpu" in plan
+    refused = predict(trained, blobs / "images", tmp_path / "c", "--memory-share", "1.5")
+    assert refused.exit_code == 2
+    assert "number above 0 and up to 1" in " ".join(refused.stderr.split())

@@ -284,11 +284,13 @@ def test_full_memory_shrinks_the_batch_then_the_tile_and_says_so(camera):
 
 @pytest.mark.parametrize("size", [(600, 40), (200, 200)])
 def test_tiles_shrink_also_where_the_image_is_smaller_than_a_tile(size):
-    network = OnSmallDevice()
+    network = Threshold(most_pixels=192 * 192)
     image = np.zeros(size, np.uint8)
     outputs = allocate_outputs(network, image.shape, "YX", PredictConfig())
     records = predict_tiles(network, image, "YX", outputs=outputs)
-    assert "tiles of" in next(records).notice
+    notice = next(records).notice
+    assert (notice is None) == (size == (600, 40))  # 448 × 40 px are no more
+    assert notice is None or "tiles of 128 px" in notice or "tiles of 96 px" in notice
 
 
 def test_without_any_room_on_the_device_a_copy_on_the_cpu_finishes(camera):
@@ -297,11 +299,8 @@ def test_without_any_room_on_the_device_a_copy_on_the_cpu_finishes(camera):
     outputs = allocate_outputs(network, camera.shape, "YX", config)
     records = list(predict_tiles(network, camera, "YX", config=config, outputs=outputs))
     notices = [r.notice for r in records if r.notice]
-    assert len(notices) == 2
-    assert "2 tiles at" in notices[0]
-    assert "1 tile at" in notices[0]
-    assert "tiles of 128 px" in notices[0]
-    assert "going on with the CPU" in notices[1]
+    (notice,) = notices  # smaller batches and tiles were tried before, and none of them worked
+    assert "going on with the CPU" in notice
     np.testing.assert_array_equal(
         outputs.labels, predict(Threshold(), camera, config=config).labels
     )
@@ -311,7 +310,7 @@ def test_without_any_room_on_the_device_a_copy_on_the_cpu_finishes(camera):
 def test_planes_that_are_done_are_not_done_again_when_memory_runs_out_later(camera):
     class FullLater(Threshold):
         def forward(self, x):
-            if len(self.seen) == 4:  # the four tiles of the first plane are through
+            if len(self.seen) == 5:  # the sample and the four tiles of the first plane are through
                 self.most_pixels = 128 * 128
             return super().forward(x)
 

@@ -6,11 +6,13 @@ import contextlib
 import gc
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.train import NoticeRecord, Trainer, ValidationRecord
 
@@ -148,3 +150,54 @@ def test_full_memory_is_told_once_and_training_goes_on(
     (message,) = notices(history)
     assert "batches of 8 crops now go through the network 2 at a time" in message
     assert [r.step for r in steps(history)] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("fits", [1, 0])
+def test_a_run_that_runs_out_of_memory_learns_what_an_unhindered_one_does(
+    coins, quick, tiny_segmenter, steps, checks, notices, fits: int
+) -> None:
+    """Steps and checks go on in parts, or with the CPU, and come to the same weights and scores."""
+    config = quick(batch_size=4, learning_rate=1e-4)
+    free, hindered = tiny_segmenter(n_classes=2), tiny_segmenter(n_classes=2)
+    predict = PredictConfig(batch_size=2)
+    expected = list(Trainer(free, coins(), config, predict=predict).run())
+
+    class OnSmallDevice(Segmenter):
+        moved = False
+
+        @property
+        def device(self) -> torch.device:
+            return torch.device("cpu" if self.moved else "meta")
+
+        def to(self, *args: Any, **kwargs: Any) -> Segmenter:
+            self.moved = True
+            return super().to(*args, **kwargs)
+
+        def forward(self, image: Tensor) -> Tensor:
+            if not self.moved and len(image) > fits:
+                raise torch.OutOfMemoryError("CUDA out of memory (staged)")
+            return super().forward(image)
+
+    if fits:
+        hindered.register_forward_pre_hook(
+            lambda module, inputs: _refuse(len(inputs[0]) > fits)  # on the CPU, which is full
+        )
+    else:
+        hindered.__class__ = OnSmallDevice
+    history = list(Trainer(hindered, coins(), config, predict=predict).run())
+    told = notices(history)
+    assert sum("1 at a time" in message for message in told) == fits
+    assert sum("training goes on with the CPU" in message for message in told) == 1 - fits
+    assert len(told) == (1 if fits else 2)  # at the steps, and at the check before the first
+    for one, other in zip(checks(history), checks(expected), strict=True):
+        assert one.mean_dice == pytest.approx(other.mean_dice, abs=0.01)
+    for one, other in zip(steps(history), steps(expected), strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-2)
+    if not fits:  # whole batches on the CPU
+        state = free.trained_state()
+        assert all(torch.equal(v, state[n]) for n, v in hindered.trained_state().items())
+
+
+def _refuse(full: bool) -> None:
+    if full:
+        raise torch.OutOfMemoryError("CUDA out of memory (staged)")

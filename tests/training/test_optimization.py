@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from napari_sam2_adapters.models import memory
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.losses import build_loss
 from napari_sam2_adapters.training.optimization import Stepper, reduced_precision
@@ -20,11 +21,13 @@ def batch() -> tuple[Tensor, Tensor]:
     return images, (images[:, 0] > 0.5).long()
 
 
-def stepper(segmenter: Segmenter, recipe: str = "interactive", batch_size: int = 4) -> Stepper:
+def stepper(
+    segmenter: Segmenter, recipe: str = "interactive", batch_size: int = 4, loss: str = "paper"
+) -> Stepper:
     return Stepper(
         segmenter,
         RECIPES[recipe],
-        build_loss("paper", [1, 1]),
+        build_loss(loss, [1, 1]),
         learning_rate=None,
         batch_size=batch_size,
     )
@@ -54,24 +57,51 @@ def test_a_step_moves_what_learns_and_nothing_else(tiny_segmenter, batch, adapte
     assert all(p.grad is None for p in frozen)
 
 
-def test_a_batch_in_parts_is_the_whole_batch_for_a_mean_over_dense_labels(
-    tiny_segmenter, batch
-) -> None:
+@pytest.mark.parametrize("loss", ["paper", "ce_dice", "composite"])
+def test_a_batch_in_parts_learns_what_the_whole_batch_does(tiny_segmenter, batch, loss) -> None:
+    """Also where the loss counts over the batch, as Dice does, and where few pixels are labelled."""
+    images, labels = batch
+    labels = labels.clone()
+    labels[0, 4:] = labels[1, :, :30] = -1
     results = []
     for part_size in (4, 3, 1):
         segmenter = tiny_segmenter(n_classes=2)
-        one = stepper(segmenter, "paper")
+        one = stepper(segmenter, "paper", loss=loss)
         one.part_size = part_size
-        loss, _ = one.take(*batch, progress=0.0, seed=0)
-        results.append((loss, one.slots()))
-    for loss, slots in results[1:]:
-        assert loss == pytest.approx(results[0][0], rel=1e-5)
-        for name, value in slots.items():
+        value, _ = one.take(images, labels, progress=0.0, seed=0)
+        results.append((value, one.slots()))
+    for value, slots in results[1:]:
+        assert value == pytest.approx(results[0][0], rel=1e-5)
+        for name, slot in slots.items():
             if name.startswith("exp_avg/"):
                 scale = float(results[0][1][name].abs().max())
                 torch.testing.assert_close(
-                    value, results[0][1][name], rtol=0, atol=2e-3 * scale + 1e-7
+                    slot, results[0][1][name], rtol=0, atol=2e-3 * scale + 1e-7
                 )
+
+
+def test_the_plan_learns_nothing_and_divides_the_batch(
+    tiny_segmenter, batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = tiny_segmenter(n_classes=2)
+    before, one = segmenter.trained_state(), stepper(segmenter)
+    state = torch.get_rng_state()
+    roomy = one.plan(32)
+    assert (roomy.at_once, one.part_size, roomy.side_px) == (4, 4, 32)
+    assert "4 crops of 32 px at a time" in roomy.sentence
+    monkeypatch.setattr(memory, "usable_memory", lambda device: roomy.needed_bytes * 2 // 3)
+    assert one.plan(32).at_once == one.part_size == 2
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(v, before[n]) for n, v in segmenter.trained_state().items())
+    assert all(p.grad is None for p in segmenter.parameters())
+    assert one.slots() == {}
+
+
+def test_a_crop_that_cannot_be_measured_is_tried_alone(tiny_segmenter) -> None:
+    segmenter = tiny_segmenter(n_classes=2)
+    segmenter.register_forward_pre_hook(fail_above(0))
+    one = stepper(segmenter)
+    assert (one.plan(32).at_once, one.part_size) == (1, 1)
 
 
 def test_out_of_memory_halves_the_parts_and_goes_on(tiny_segmenter, batch) -> None:
@@ -83,6 +113,8 @@ def test_out_of_memory_halves_the_parts_and_goes_on(tiny_segmenter, batch) -> No
     assert one.part_size == 1
     assert loss == pytest.approx(expected, rel=1e-5)
     assert all(p.grad is None for p in segmenter.parameters())
+    assert "batches of 4 crops now go through the network 1 at a time" in str(one.take_notice())
+    assert one.take_notice() is None
 
 
 def test_when_not_even_one_crop_fits_it_says_so(tiny_segmenter, batch) -> None:

@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from napari_sam2_adapters.batch.cluster import ClusterConfig
 from napari_sam2_adapters.batch.job import Extras
-from napari_sam2_adapters.cli.files import Device, Model, Overwrite, SettingsFile
+from napari_sam2_adapters.cli.files import Device, MemoryShare, Model, Overwrite, SettingsFile
 from napari_sam2_adapters.cli.interrupts import stop_requests
 from napari_sam2_adapters.cli.predict import prediction_settings
 from napari_sam2_adapters.cli.settings import (
@@ -37,7 +37,7 @@ _LISTS = (".txt", ".csv")
 
 
 @settings_flags(predict=PredictConfig, cluster=ClusterConfig, extras=Extras)
-def batch(
+def batch(  # noqa: PLR0913, PLR0917 (a flag each)
     flags: Sections,
     model: Model,
     images: Annotated[
@@ -59,6 +59,7 @@ def batch(
     ] = "tif",
     settings: SettingsFile = None,
     device: Device = "auto",
+    memory_share: MemoryShare = None,
     again: Annotated[
         str | None,
         typer.Option(

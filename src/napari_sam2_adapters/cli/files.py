@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ __all__ = [
     "Device",
     "Images",
     "Labels",
+    "MemoryShare",
     "Model",
     "Overwrite",
     "Pattern",
@@ -38,6 +40,26 @@ Labels = Annotated[
 Pattern = Annotated[str, typer.Option(help="Which images of the folder, for example '*_raw.tif'.")]
 Model = Annotated[Path, typer.Option(help="Adapter file, NAME.adapter.safetensors.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+
+
+def _take_memory_share(share: float | None) -> float | None:
+    """Hand the share to the floors below, and to the processes that are started, which know environment variables only."""
+    if share is not None:
+        os.environ["SAM2_ADAPTERS_MEMORY_SHARE"] = str(share)
+        from napari_sam2_adapters.models.memory import memory_share
+
+        memory_share()
+    return share
+
+
+MemoryShare = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of the main memory that may be taken, above 0 and up to 1. Default: 0.8.",
+        show_default=False,
+        callback=_take_memory_share,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
 SettingsFile = Annotated[
     Path | None,

@@ -14,6 +14,7 @@ import typer
 from napari_sam2_adapters.cli.files import (
     Device,
     Images,
+    MemoryShare,
     Model,
     Overwrite,
     Pattern,
@@ -54,6 +55,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     pattern: Pattern = "*",
     settings: SettingsFile = None,
     device: Device = "auto",
+    memory_share: MemoryShare = None,
     masks_as: Annotated[
         str, typer.Option(help="tif, ome.tif, ome.zarr, png, npz, nii.gz or nrrd.")
     ] = "tif",
@@ -110,6 +112,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     paths = list_images(images, pattern)
     asked = build_settings(PredictConfig, sections, "predict")
 
+    from napari_sam2_adapters.inference.tile_plan import plan_tiles
     from napari_sam2_adapters.models.device import choose_device, describe_device
     from napari_sam2_adapters.models.model_file import load_adapter, read_header
 
@@ -128,6 +131,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     segmenter, header = load_adapter(model, device=chosen)
     console().print(f"{model.name} on {describe_device(chosen)}")
     job = _Job(segmenter.folded(), header, config, finishing, overwrite)
+    console().print(plan_tiles(job.segmenter, config).sentence)
     with progress_bar() as bar:
         every = bar.add_task("images", total=len(paths))
         tiles = bar.add_task("tiles", total=None)

@@ -14,6 +14,7 @@ from napari_sam2_adapters.cli.files import (
     Device,
     Images,
     Labels,
+    MemoryShare,
     Overwrite,
     Pattern,
     SettingsFile,
@@ -42,7 +43,7 @@ _MOST_NAMED = 8
 
 
 @settings_flags(leave_out={"input_channels"}, model=ModelConfig, train=TrainConfig)
-def train(
+def train(  # noqa: PLR0913, PLR0917 (a flag each)
     flags: Sections,
     images: Images,
     labels: Labels,
@@ -50,6 +51,7 @@ def train(
     pattern: Pattern = "*",
     settings: SettingsFile = None,
     device: Device = "auto",
+    memory_share: MemoryShare = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on from this state of an interrupted training.")
     ] = None,
@@ -110,7 +112,7 @@ def train(
         trainer.resume(resume)
     names = ", ".join(f"{entry.name} ({entry.value})" for entry in dataset.classes)
     console().print(
-        f"{describe_device(chosen)}\nClasses: {names}\nHeld out: {dataset.split_description}"
+        f"{describe_device(chosen)}\nClasses: {names}\nHeld out: {dataset.split_description}\n{trainer.plan().sentence}"
     )
     stopped = run_training(trainer)
     verdict = judge(trainer.history)

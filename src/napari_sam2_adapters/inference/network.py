@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -13,15 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_sam2_adapters.models.device import (
-    half_precision,
-    is_out_of_memory,
-    release_memory,
-)
+from napari_sam2_adapters.models.device import half_precision
+from napari_sam2_adapters.models.memory import attempt
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.wording import counted
 
-__all__ = ["Tile", "TileTooLargeError", "copy_to_cpu", "segment_tiles"]
+__all__ = ["Tile", "TileTooLargeError", "copy_to_cpu", "run_network", "segment_tiles"]
 
 
 class TileTooLargeError(RuntimeError):
@@ -89,18 +87,21 @@ def _flush(
     augment: bool,
     notice: Callable[[str], None],
 ) -> Generator[tuple[Tile, NDArray[np.float32]], None, int]:
-    done = 0
+    done, halved = 0, False
     while done < len(tiles):
         part = tiles[done : done + batch_size]
-        logits = _attempt(segmenter, np.stack([tile.image for tile in part]), augment)
+        images = np.stack([tile.image for tile in part])
+        logits = attempt(segmenter.device, partial(run_network, segmenter, images, augment))
         if logits is not None:
+            if halved:
+                notice(
+                    f"The memory of {segmenter.device} is full: going on with {counted(batch_size, 'tile')} at a time."
+                )
+                halved = False
             yield from zip(part, logits, strict=True)
             done += len(part)
         elif len(part) > 1:
-            batch_size = len(part) // 2
-            notice(
-                f"The memory of {segmenter.device} is full: going on with {counted(batch_size, 'tile')} at a time."
-            )
+            batch_size, halved = len(part) // 2, True
         else:
             raise TileTooLargeError(
                 f"A tile of {part[0].image.shape[1]}×{part[0].image.shape[2]} px does not fit into the memory of {segmenter.device}."
@@ -108,23 +109,10 @@ def _flush(
     return batch_size
 
 
-def _attempt(
-    segmenter: Segmenter, images: NDArray[np.float32], augment: bool
-) -> NDArray[np.float32] | None:
-    """Logits (B, classes, h, w), or None when the memory is full."""
-    try:
-        return _logits(segmenter, images, augment)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-    # Only here, past the except, has the error let go of the tensors that fill the memory.
-    release_memory(segmenter.device)
-    return None
-
-
-def _logits(
+def run_network(
     segmenter: Segmenter, images: NDArray[np.float32], augment: bool
 ) -> NDArray[np.float32]:
+    """Logits (B, classes, h, w) of tiles (B, C, h, w), in inference mode; the network's own mode is put back."""
     device, training = segmenter.device, segmenter.training
     if training:  # LoRA's dropout would make every tile a throw of the dice
         segmenter.eval()

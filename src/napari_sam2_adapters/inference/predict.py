@@ -143,7 +143,7 @@ def predict_tiles(
         try:
             yield from run.tiles()
         except TileTooLargeError:
-            yield run.make_smaller()
+            run.make_smaller()
         else:
             return
 

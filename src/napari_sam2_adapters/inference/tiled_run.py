@@ -20,13 +20,13 @@ from napari_sam2_adapters.data.normalize import Limits, normalize_plane
 from napari_sam2_adapters.inference.network import Tile, copy_to_cpu, segment_tiles
 from napari_sam2_adapters.inference.outputs import Outputs, Prediction
 from napari_sam2_adapters.inference.region import Region, settle_region
+from napari_sam2_adapters.inference.tile_plan import plan_tiles, smaller_tile
 from napari_sam2_adapters.inference.tiling import BlendedRows, gaussian_window, tile_starts
 from napari_sam2_adapters.inference.uncertainty import normalized_entropy, softmax
 from napari_sam2_adapters.models.segmenter import Segmenter
 
 __all__ = ["TileProgress", "TiledRun"]
 
-SMALLEST_TILE_PX = 128
 WHOLE_PLANE_BYTES = 2**25
 """Parts of planes up to this size are read in one go: lazy stacks of files decode a whole plane for any part of it."""
 
@@ -95,10 +95,41 @@ class TiledRun:
         )
         self.plane = 0
         self.done = 0
-        self.notices: list[str] = []
-        self._plan()
+        self.notice: str | None = None
+        self.wanted_px = config.tile_size_px
+        self._fit_to_memory()
 
-    def _plan(self) -> None:
+    def _fit_to_memory(self) -> None:
+        """Lay out the tiles, smaller than wanted when not one of those would fit, and say how many go through together."""
+        self._lay_out()
+        plan = plan_tiles(
+            self.segmenter,
+            self.config,
+            longest_px=max(self.window.shape),
+            most=self.total - self.done,
+            held_bytes=self._held_bytes,
+        )
+        self.batch_size, self.notice = plan.at_once, plan.notice
+        if plan.notice is not None:
+            self._take_tiles_of(plan.side_px)
+
+    def _held_bytes(self, side: int) -> int:
+        """What is in memory besides the network's tensors: sums of a row of tiles, its pixels twice, and arrays for the results."""
+        height, width = (
+            min(side, self.window.shape[0]),
+            self.read_columns.stop - self.read_columns.start,
+        )
+        pixels = height * width * channel_count(self.image.shape, self.axes)
+        sums = 2 * height * width * (self.segmenter.n_classes + 1) * 4
+        outputs = (self.outputs.labels, self.outputs.probabilities, self.outputs.uncertainty)
+        results = sum(array.nbytes for array in outputs if isinstance(array, np.ndarray))
+        return int(2 * pixels * self.image.dtype.itemsize + sums + results)
+
+    def _take_tiles_of(self, side: int) -> None:
+        self.config = self.config.model_copy(update={"tile_size_px": side})
+        self._lay_out()
+
+    def _lay_out(self) -> None:
         """Take those tiles of the whole image that touch the region, so that a part comes out as it would in a run over all."""
         height, width = plane_shape(self.image.shape, self.axes)
         side, overlap = self.config.tile_size_px, self.config.overlap
@@ -112,30 +143,31 @@ class TiledRun:
         self.done = self.plane * self.per_plane
         self.total = len(self.planes) * self.per_plane
 
-    def make_smaller(self) -> TileProgress:
-        """Halve the tiles or, when they are smallest, go on with a copy of the network on the CPU; says which.
+    def make_smaller(self) -> None:
+        """Halve the tiles or, when they are smallest, go on with a copy of the network on the CPU.
+
+        The next record says which; of several changes in a row it says the last.
 
         Raises
         ------
         MemoryError
             When neither is left.
         """
-        device, longest = self.segmenter.device, max(self.window.shape)
-        half = max(SMALLEST_TILE_PX, longest // 64 * 32)
-        if half < longest:
-            self.config = self.config.model_copy(update={"tile_size_px": half, "batch_size": 1})
-            message = f"The memory of {device} is full: going on with tiles of {half} px."
+        device = self.segmenter.device
+        half = smaller_tile(max(self.window.shape))
+        if half is not None:
+            self.batch_size = 1
+            self._take_tiles_of(half)
+            self.notice = f"The memory of {device} is full: going on with tiles of {half} px."
         elif device.type != "cpu":
-            self.config = self.config.model_copy(update={"batch_size": 1})
             self.segmenter = copy_to_cpu(self.segmenter)
-            message = f"The memory of {device} is full even for the smallest tile: going on with the CPU, which is slower."
+            self._take_tiles_of(self.wanted_px)  # there is more room there
+            self._fit_to_memory()
+            self.notice = f"The memory of {device} is full even for the smallest tile: going on with the CPU, which is slower."
         else:
             raise MemoryError(
                 "The memory is too small even for the smallest tile. Close other programs, or choose a smaller backbone."
             )
-        self._plan()
-        self.notices.append(message)
-        return self._progress(self.plane, _NOTHING, (_NOTHING, _NOTHING))
 
     def tiles(self) -> Iterator[TileProgress]:
         """Segment from the current plane on."""
@@ -144,9 +176,9 @@ class TiledRun:
         results = segment_tiles(
             self.segmenter,
             self._read(self.plane),
-            batch_size=self.config.batch_size,
+            batch_size=self.batch_size,
             test_time_augmentation=self.config.test_time_augmentation,
-            notice=self.notices.append,
+            notice=self._tell,
         )
         for tile, logits in results:
             if tile.row == self.rows[0] and tile.column == self.columns[0]:
@@ -167,6 +199,9 @@ class TiledRun:
             self.done += 1
             yield self._progress(tile.plane, final, changed)
 
+    def _tell(self, notice: str) -> None:
+        self.notice = notice
+
     def _new_band(self) -> BlendedRows:
         width = self.read_columns.stop - self.read_columns.start
         return BlendedRows(
@@ -179,8 +214,7 @@ class TiledRun:
         rows: slice,
         changed: tuple[slice, slice],
     ) -> TileProgress:
-        notice = " ".join(self.notices) or None
-        self.notices.clear()
+        notice, self.notice = self.notice, None
         return TileProgress(self.done, self.total, self.planes[plane], rows, changed, notice)
 
     def _read(self, first_plane: int) -> Iterator[Tile]:

@@ -1,4 +1,4 @@
-"""Which device computes, in which precision, with which random numbers, and how much memory it has left."""
+"""Which device computes, in which precision and with which random numbers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,8 @@ __all__ = [
     "choose_device",
     "describe_device",
     "half_precision",
-    "is_out_of_memory",
-    "release_memory",
     "seeded",
 ]
-
-_FULL_MEMORY = (
-    "MPS backend out of memory",
-    "DefaultCPUAllocator",
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
-"""What a full memory sounds like where PyTorch has no exception of its own for it."""
 
 
 def choose_device(preference: str = "auto") -> torch.device:
@@ -75,20 +65,6 @@ def describe_device(device: torch.device) -> str:
         free, total = memory.available, memory.total
         name = "Apple GPU" if device.type == "mps" else f"CPU, {os.cpu_count()} cores"
     return f"{name}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of PyTorch says that the memory of a device is full."""
-    said = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or any(part in said for part in _FULL_MEMORY)
-
-
-def release_memory(device: torch.device) -> None:
-    """Give memory that PyTorch keeps for later back to the device."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
 
 
 def half_precision(device: torch.device) -> AbstractContextManager[object]:

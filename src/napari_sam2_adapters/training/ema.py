@@ -19,7 +19,7 @@ def ema_decay(step: int, highest: float = 0.999) -> float:
 
 
 class MovingAverage:
-    """Exponential moving average of named parameters, on their device and in their dtype.
+    """Exponential moving average of named parameters, on their device, also after they moved to another one, and in their dtype.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class MovingAverage:
         """Take in the weights after optimiser step number ``step``, counted from 1."""
         share = 1 - ema_decay(step) if self._averaged else 1.0
         for name, parameter in self._parameters.items():
-            self._shadow[name].lerp_(parameter, share)
+            self._shadow[name] = self._shadow[name].to(parameter.device).lerp_(parameter, share)
 
     def state(self) -> dict[str, Tensor]:
         """Copies of the averages on the CPU, by parameter name."""

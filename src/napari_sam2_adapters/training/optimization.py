@@ -1,25 +1,27 @@
-"""One optimiser step that fits into memory: smaller parts of the batch when the device runs out of it."""
+"""One optimiser step that fits into memory: smaller parts of the batch, then the CPU, when the device runs out of it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from napari_sam2_adapters.models.device import (
-    half_precision,
-    is_out_of_memory,
-    release_memory,
-    seeded,
-)
+from napari_sam2_adapters.models.device import half_precision, seeded
+from napari_sam2_adapters.models.memory import MemoryPlan, attempt, peak_bytes, plan_memory
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.losses import Loss
 from napari_sam2_adapters.training.recipes import Recipe, build_optimizer, rate_factor, set_rates
 
 __all__ = ["Stepper", "reduced_precision"]
+
+_SAMPLE_PX = 224
+"""Side of the crop that is measured at most; memory grows with the area."""
+_COPIES = 4
+"""Of what learns: gradient, two moments of Adam and the moving average."""
 
 
 def reduced_precision(device: torch.device, recipe: Recipe) -> AbstractContextManager[object]:
@@ -46,9 +48,8 @@ class Stepper:
     Attributes
     ----------
     part_size
-        Crops that now go through the network at once; it halves when memory runs out. The gradients of the parts are
-        averaged, each weighing as much as its crops: that of the batch where the loss is a mean over crops that are
-        labelled alike, and near it where few pixels are labelled or the loss counts over the batch, as Dice does.
+        Crops that now go through the network at once; it halves when memory runs out. Whatever it is, the gradient is that of the batch:
+        of a batch in parts the logits are computed first, which the loss sees together, and then the parts go through once more.
     """
 
     def __init__(
@@ -62,9 +63,34 @@ class Stepper:
     ) -> None:
         self.optimizer = build_optimizer(segmenter, recipe, learning_rate)
         self.part_size = batch_size
+        self._batch_size, self._learning_rate = batch_size, learning_rate
         self._segmenter = segmenter
         self._recipe = recipe
         self._loss = loss
+        self._notice: str | None = None
+
+    def plan(self, crop_size_px: int) -> MemoryPlan:
+        """Measure what one crop takes, and divide the batches into parts that should fit; nothing is learnt by it."""
+        segmenter, device = self._segmenter, self._segmenter.device
+        side = min(crop_size_px, _SAMPLE_PX)
+        images = torch.zeros(1, segmenter.config.input_channels, side, side)
+        labels = torch.zeros(1, side, side, dtype=torch.int64)
+        work = partial(self._accumulate, images, labels, 0.0, 0)
+        try:
+            peak = attempt(device, partial(peak_bytes, device, work))
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
+        learning = sum(p.nbytes for p in segmenter.trained_parameters().values())
+        plan = plan_memory(
+            "crop",
+            device,
+            sides=[crop_size_px],
+            most=self._batch_size,
+            bytes_per_pixel=None if peak is None else peak / side**2,
+            held_bytes=lambda _: _COPIES * learning,
+        )
+        self.part_size = min(self.part_size, plan.at_once)
+        return plan
 
     def take(
         self, images: Tensor, labels: Tensor, *, progress: float, seed: int
@@ -85,11 +111,12 @@ class Stepper:
         Raises
         ------
         MemoryError
-            When not even one crop fits.
+            When not even one crop fits into the main memory.
         """
-        rate = set_rates(self.optimizer, rate_factor(progress, self._recipe.warm_up))
         try:
             loss = self._accumulate_within_memory(images, labels, progress, seed)
+            # only now, since a full memory may have put another optimiser in the place of this one
+            rate = set_rates(self.optimizer, rate_factor(progress, self._recipe.warm_up))
             if self._gradient_is_finite() and math.isfinite(loss):
                 self.optimizer.step()
             else:
@@ -97,6 +124,11 @@ class Stepper:
         finally:  # also after an error: half a gradient must not add to that of the next step
             self.optimizer.zero_grad(set_to_none=True)
         return loss, rate
+
+    def take_notice(self) -> str | None:
+        """How the steps go on since a memory was full, in a sentence that is said once; None when there is nothing to say."""
+        notice, self._notice = self._notice, None
+        return notice
 
     def slots(self) -> dict[str, Tensor]:
         """CPU copies of the optimiser's running values as ``slot/parameter name``."""
@@ -128,34 +160,59 @@ class Stepper:
     def _accumulate_within_memory(
         self, images: Tensor, labels: Tensor, progress: float, seed: int
     ) -> float:
+        device = self._segmenter.device
         while True:
-            try:
-                return self._accumulate(images, labels, progress, seed)
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                if self.part_size == 1:
-                    height, width = images.shape[-2:]
-                    raise MemoryError(
-                        f"Not even one crop of {height}×{width} px fits into the memory of {self._segmenter.device}. "
-                        "Choose a smaller crop or backbone, close other programs, or train on the CPU."
-                    ) from error
-            # Outside of the handler, so that the failed pass is no longer referenced.
-            self.part_size = min(self.part_size, len(images)) // 2 or 1
+            work = partial(self._accumulate, images, labels, progress, seed)
+            loss = attempt(self._segmenter.device, work)
+            if loss is not None:
+                return loss
             self.optimizer.zero_grad(set_to_none=True)
-            release_memory(self._segmenter.device)
+            if self.part_size > 1:
+                self.part_size = min(self.part_size, len(images)) // 2 or 1
+                self._notice = (
+                    f"The memory of {device} was full, so batches of {len(images)} crops now go through the network "
+                    f"{self.part_size} at a time; that is slower, and learns the same."
+                )
+            elif self._segmenter.device.type != "cpu":
+                self._move_to_cpu()
+                self._notice = (
+                    f"The memory of {device} was full even for one crop, so the training goes on with the CPU; "
+                    "that is much slower, and learns the same."
+                )
+            else:
+                height, width = images.shape[-2:]
+                raise MemoryError(
+                    f"Not even one crop of {height}×{width} px fits into the memory. Choose a smaller crop or backbone, or close other programs."
+                )
+
+    def _move_to_cpu(self) -> None:
+        """Go on there with whole batches: crops are not cut smaller, since something else would be learnt from them."""
+        slots = self.slots()
+        self._segmenter.to("cpu")
+        self.optimizer = build_optimizer(self._segmenter, self._recipe, self._learning_rate)
+        self.restore(slots, self._batch_size)
 
     def _accumulate(self, images: Tensor, labels: Tensor, progress: float, seed: int) -> float:
         device = self._segmenter.device
-        total = torch.zeros((), device=device)
-        # Dropout draws from torch's global state: seeded per step, and given back to others as it was.
-        with seeded(device, seed):
-            for start in range(0, len(images), self.part_size):
-                part = slice(start, start + self.part_size)
-                with reduced_precision(device, self._recipe):
-                    logits = self._segmenter(images[part].to(device))
-                loss = self._loss(logits, labels[part].to(device), progress)
-                loss = loss * (len(logits) / len(images))
-                loss.backward()  # type: ignore[no-untyped-call]
-                total += loss.detach()
-        return float(total)
+        labels = labels.to(device)
+        if len(images) <= self.part_size:
+            loss = self._loss(self._pass(images, seed), labels, progress)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return float(loss.detach())
+        parts = [slice(i, i + self.part_size) for i in range(0, len(images), self.part_size)]
+        with torch.no_grad():
+            logits = torch.cat([self._pass(images[part], seed + part.start) for part in parts])
+        logits.requires_grad_()
+        loss = self._loss(logits, labels, progress)
+        (gradient,) = torch.autograd.grad(loss, logits)
+        for part in parts:
+            self._pass(images[part], seed + part.start).backward(gradient[part])  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    def _pass(self, images: Tensor, seed: int) -> Tensor:
+        """Logits of some crops, with dropout by the seed."""
+        device = self._segmenter.device
+        # Dropout draws from torch's global state: seeded per pass, and given back to others as it was.
+        with seeded(device, seed), reduced_precision(device, self._recipe):
+            logits: Tensor = self._segmenter(images.to(device))
+        return logits

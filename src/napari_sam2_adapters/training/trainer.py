@@ -10,6 +10,7 @@ from pathlib import Path
 
 from napari_sam2_adapters.config import PredictConfig, TrainConfig
 from napari_sam2_adapters.data.dataset import Dataset
+from napari_sam2_adapters.models.memory import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.batches import BatchSource
 from napari_sam2_adapters.training.checkpoint import (
@@ -104,6 +105,7 @@ class Trainer:
         self._seconds = 0.0
         self._diverged = False
         self._running = False
+        self._plan: MemoryPlan | None = None
 
     @property
     def baseline(self) -> ValidationRecord | None:
@@ -114,6 +116,13 @@ class Trainer:
     def best(self) -> ValidationRecord | None:
         """The check of the weights that are kept; None without held-out pixels."""
         return best_check(self.history)[0]
+
+    def plan(self) -> MemoryPlan:
+        """Measure what one crop takes, and say how the batches go through the network; :meth:`run` does so unless it was done."""
+        if self._plan is None:
+            with self._weights.learning():
+                self._plan = self._stepper.plan(self._config.crop_size_px)
+        return self._plan
 
     def run(self) -> Generator[Record, None, None]:
         """Train, yielding a record after each step and each check.
@@ -126,10 +135,11 @@ class Trainer:
         ValueError
             When a run of this trainer is still going.
         MemoryError
-            When not even one crop fits into the device.
+            When not even one crop fits into the main memory.
         """
         if self._running:
             raise ValueError("This trainer is already running; close that run before a new one.")
+        self.plan()
         self._running = True
         try:
             self._weights.show_latest()
@@ -223,7 +233,6 @@ class Trainer:
 
     def _take_step(self) -> Iterator[Record]:
         started = time.perf_counter()
-        part_size = self._stepper.part_size
         images, labels = self._source.draw()
         loss, rate = self._stepper.take(
             images,
@@ -248,11 +257,9 @@ class Trainer:
         )
         self.history.append(record)
         yield record
-        if self._stepper.part_size < part_size:
-            yield self._note(
-                f"The memory of {self._segmenter.device} was full, so batches of {len(images)} crops now go through "
-                f"the network {self._stepper.part_size} at a time; that is slower, and learns nearly the same."
-            )
+        notice = self._stepper.take_notice()
+        if notice is not None:
+            yield self._note(notice)
 
     def _mark(self) -> Iterator[Record]:
         """Check where there are held-out pixels, and write the checkpoint."""
@@ -261,6 +268,9 @@ class Trainer:
         self._write_checkpoint()
         if record is not None:
             yield record
+        notice = self._held_out.take_notice()
+        if notice is not None:
+            yield self._note(notice)
 
     def _check(self) -> ValidationRecord:
         best = self.best

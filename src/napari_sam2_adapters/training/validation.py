@@ -14,6 +14,8 @@ from torch import Tensor
 
 from napari_sam2_adapters.config import PredictConfig, TrainConfig
 from napari_sam2_adapters.data.dataset import Dataset
+from napari_sam2_adapters.inference.network import copy_to_cpu
+from napari_sam2_adapters.inference.tile_plan import plan_tiles
 from napari_sam2_adapters.metrics import (
     UNLABELLED,
     confusion_matrix,
@@ -21,7 +23,7 @@ from napari_sam2_adapters.metrics import (
     iou_per_class,
     mean_score,
 )
-from napari_sam2_adapters.models.device import is_out_of_memory, release_memory
+from napari_sam2_adapters.models.memory import attempt
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.checks import LONGEST_INTERVAL
 from napari_sam2_adapters.training.losses import Loss
@@ -45,10 +47,13 @@ class Scored:
         Counts ``(C, C)``, true classes in rows.
     loss
         Mean over the batches of windows, each weighing as much as it has labelled pixels.
+    on_cpu
+        Whether a copy of the network on the CPU took over, because the device's memory was full.
     """
 
     confusion: NDArray[np.int64]
     loss: float
+    on_cpu: bool = False
 
     @property
     def dice(self) -> NDArray[np.float64]:
@@ -88,8 +93,8 @@ class HeldOut:
         # Not by the length of the run: one that is resumed for longer has to score the same pixels.
         between = config.validate_every or LONGEST_INTERVAL
         crops = max(between * config.batch_size * _CHECK_SHARE, _FEWEST_CHECK_CROPS)
-        self._dataset = dataset
-        self._batch_size = predict.batch_size
+        self._dataset, self._predict = dataset, predict
+        self._told: bool | None = None
         self.windows, self._there = plan_windows(
             dataset,
             window_px=predict.tile_size_px,
@@ -105,6 +110,16 @@ class HeldOut:
         return (
             f"Each check scores {len(self.windows)} of {self._there} held-out windows, always the same ones, so "
             "that checks stay short; check less often to score more."
+        )
+
+    def take_notice(self) -> str | None:
+        """A sentence, once, after a check for which the device's memory was too small; else None."""
+        if self._told is not False:
+            return None
+        self._told = True
+        return (
+            f"The memory of the device was full even for one held-out window of {self._predict.tile_size_px} px: "
+            "such checks are computed by the CPU, which is slower."
         )
 
     def check(
@@ -129,9 +144,11 @@ class HeldOut:
             self._dataset,
             self.windows,
             loss,
-            batch_size=self._batch_size,
+            batch_size=self._windows_at_once(segmenter),
             precision=precision,
         )
+        if scored.on_cpu and self._told is None:
+            self._told = False
         names = [info.name for info in segmenter.classes]
         return ValidationRecord(
             step=step,
@@ -143,6 +160,11 @@ class HeldOut:
             seconds=time.perf_counter() - started,
             pixels=scored.pixels,
         )
+
+    def _windows_at_once(self, segmenter: Segmenter) -> int:
+        if self._predict.batch_size is not None or segmenter.device.type == "cpu":
+            return self._predict.batch_size or 1
+        return plan_tiles(segmenter, self._predict).at_once
 
 
 def score_windows(
@@ -159,50 +181,53 @@ def score_windows(
     Raises
     ------
     MemoryError
-        When not even one window fits into the device.
+        When not even one window fits into the main memory.
     """
     n_classes = segmenter.n_classes
     confusion = np.zeros((n_classes, n_classes), dtype=np.int64)
     loss_sum = 0.0
-    was_training = segmenter.training
+    was_training, network = segmenter.training, segmenter
     segmenter.eval()
     try:
         with torch.no_grad():
             for images, truth in _batches(dataset, windows, batch_size):
-                logits = _logits(segmenter, images, precision)
-                target = truth.to(segmenter.device)
+                logits = _logits(network, images, precision)
+                if logits is None and network.device.type != "cpu":
+                    network = copy_to_cpu(segmenter)
+                    logits = _logits(network, images, precision)
+                if logits is None:
+                    height, width = images.shape[-2:]
+                    raise MemoryError(
+                        f"A held-out window of {height}×{width} px does not fit into the memory. "
+                        "Choose a smaller tile or backbone, or close other programs."
+                    )
                 labelled = int((truth >= 0).sum())
-                loss_sum += float(loss(logits, target, 1.0)) * labelled
+                loss_sum += float(loss(logits, truth.to(logits.device), 1.0)) * labelled
                 predicted = logits.argmax(dim=1).cpu().numpy()
                 confusion += confusion_matrix(truth.numpy(), predicted, n_classes)
     finally:
         segmenter.train(was_training)
-    return Scored(confusion, loss_sum / max(int(confusion.sum()), 1))
+    mean_loss = loss_sum / max(int(confusion.sum()), 1)
+    return Scored(confusion, mean_loss, on_cpu=network is not segmenter)
 
 
 def _logits(
     segmenter: Segmenter, images: Tensor, precision: AbstractContextManager[object]
-) -> Tensor:
-    """Logits ``(B, C, H, W)`` of images on the CPU, in halves when they do not fit into the device together."""
-    try:
+) -> Tensor | None:
+    """Logits ``(B, C, H, W)`` of images on the CPU, in halves when they do not fit into the device together; None if not even one does."""
+
+    def run() -> Tensor:
         with precision:
             logits: Tensor = segmenter(images.to(segmenter.device)).float()
             return logits
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(images) == 1:
-            height, width = images.shape[-2:]
-            raise MemoryError(
-                f"A held-out window of {height}×{width} px does not fit into the memory of {segmenter.device}. "
-                "Choose a smaller tile or backbone, close other programs, or train on the CPU."
-            ) from error
-    # Outside of the handler, so that the failed pass is no longer referenced.
-    release_memory(segmenter.device)
+
+    logits = attempt(segmenter.device, run)
+    if logits is not None or len(images) == 1:
+        return logits
     half = len(images) // 2
-    return torch.cat(
-        [_logits(segmenter, part, precision) for part in (images[:half], images[half:])]
-    )
+    halves = [_logits(segmenter, part, precision) for part in (images[:half], images[half:])]
+    parts = [part for part in halves if part is not None]
+    return torch.cat(parts) if len(parts) == len(halves) else None
 
 
 def _batches(

@@ -52,6 +52,15 @@ class RunWeights:
             self._segmenter.load_trained_state(before)
             self._segmenter.train(was_training)
 
+    @contextmanager
+    def learning(self) -> Iterator[Segmenter]:
+        """The segmenter in training mode, with the weights that it holds; its mode is put back after."""
+        was_training = self._segmenter.training
+        try:
+            yield self._segmenter.train()
+        finally:
+            self._segmenter.train(was_training)
+
     def show_latest(self) -> None:
         """Put the latest weights into the segmenter, in training mode."""
         if self._latest is not None:

@@ -49,6 +49,15 @@ class Preferences(Settings):
             description="Threads that a training or segmentation may use; 0 leaves one core to the viewer and takes the rest.",
         ),
     ] = 0
+    memory_percent: Annotated[
+        int,
+        Field(
+            ge=5,
+            le=100,
+            title="Memory that may be taken (%)",
+            description="Share of the main memory below which trainings and segmentations choose their batches and tiles.",
+        ),
+    ] = 80
     cache_folder: Annotated[
         str,
         Field(
@@ -80,7 +89,7 @@ def preferences() -> Preferences:
 
 
 def apply_preferences(*_: object) -> None:
-    """Hand device and cache folder to the floors below, which know environment variables only.
+    """Hand device, share of the memory and cache folder to the floors below, which know environment variables only.
 
     A variable that the user has set wins over the page.
     """
@@ -88,6 +97,11 @@ def apply_preferences(*_: object) -> None:
     folder = str(wanted.cache_folder).strip()
     _give("SAM2_ADAPTERS_CACHE", os.path.expanduser(folder) if folder else "")  # noqa: PTH111 (text in, text out)
     _give("SAM2_ADAPTERS_DEVICE", "" if wanted.device == "auto" else wanted.device)
+    share = wanted.memory_percent
+    _give(
+        "SAM2_ADAPTERS_MEMORY_SHARE",
+        "" if share == Preferences().memory_percent else str(share / 100),
+    )
 
 
 def watch_preferences(callback: Callable[..., None]) -> None:

@@ -121,6 +121,7 @@ def plan_sentence(outlook: Outlook, model: ModelConfig, train: TrainConfig) -> s
         f"{check_interval(train)} on what is held out."
     )
     speeds, device = outlook.speeds, outlook.device
+    plan = f"{device}. {plan}"
     exact = speeds.get(_key(device, model, train))
     alike = exact or speeds.get(_kind(device, model))
     if alike is None:

@@ -208,7 +208,7 @@ def _train(
             report.take(record)
         report.first_step = report.last_step
         yield report.send()
-    yield Said(f"Learning; {dataset.split_description}.")
+    yield Said(f"{trainer.plan().sentence} Learning; {dataset.split_description}.")
     with closing(trainer.run()) as records:
         yield from follow(stop, trainer, records, dataset, wish, report)
     yield report.send()

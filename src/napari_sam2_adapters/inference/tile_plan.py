@@ -1,0 +1,89 @@
+"""The tiles of a run, and how many of them go through the network together, by what one of them takes and what the device has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.inference.network import run_network
+from napari_sam2_adapters.models.memory import MemoryPlan, attempt, peak_bytes, plan_memory
+from napari_sam2_adapters.models.segmenter import Segmenter
+
+__all__ = ["SMALLEST_TILE_PX", "plan_tiles", "smaller_tile"]
+
+SMALLEST_TILE_PX = 128
+_SAMPLE_PX = 224
+"""Side of the sample that is measured; memory grows with the area, and the windows of all backbones fill it."""
+_MOST_ON_GPU = 16
+"""More tiles of 448 px at once keep a GPU no busier."""
+_MEASURED: WeakKeyDictionary[Segmenter, dict[tuple[str, bool, int], float | None]] = (
+    WeakKeyDictionary()
+)
+
+
+def plan_tiles(
+    segmenter: Segmenter,
+    config: PredictConfig,
+    *,
+    longest_px: int | None = None,
+    most: int | None = None,
+    held_bytes: Callable[[int], int] = lambda side: 0,
+) -> MemoryPlan:
+    """Choose side and number of the tiles that go through a network together.
+
+    The wanted tile is taken if one fits, else half of it and so on. On a GPU as many go together as fit, up to 16, unless the settings
+    say how many; on the CPU one does, since more are not faster there.
+
+    Parameters
+    ----------
+    segmenter
+        The network; what a tile takes is measured once for it and its device.
+    config
+        Wanted tile and number.
+    longest_px
+        Longer side of the image; None: at least that of a tile.
+    most
+        Tiles that there are; None: many.
+    held_bytes
+        Gives what a run holds besides for a side of its tiles.
+    """
+    side = min(config.tile_size_px, longest_px or config.tile_size_px)
+    sides = [side]
+    while (smaller := smaller_tile(sides[-1])) is not None:
+        sides.append(smaller)
+    wanted = config.batch_size or (1 if segmenter.device.type == "cpu" else _MOST_ON_GPU)
+    alone = side <= _SAMPLE_PX and most == 1
+    return plan_memory(
+        "tile",
+        segmenter.device,
+        sides=sides,
+        most=min(wanted, most or wanted),
+        # one tile no larger than the sample would cost the same again, with nothing to choose
+        bytes_per_pixel=None
+        if alone
+        else _bytes_per_pixel(segmenter, config.test_time_augmentation),
+        held_bytes=held_bytes,
+    )
+
+
+def smaller_tile(side: int) -> int | None:
+    """Half of a side (px) as a multiple of 32, not below 128; None when there is none."""
+    half = max(SMALLEST_TILE_PX, side // 64 * 32)
+    return half if half < side else None
+
+
+def _bytes_per_pixel(segmenter: Segmenter, augment: bool) -> float | None:
+    """Bytes of tensors that a tile takes per pixel; None when not even the sample fits."""
+    known = _MEASURED.setdefault(segmenter, {})
+    key = str(segmenter.device), augment, segmenter.config.input_channels
+    if key not in known:
+        side, channels = _SAMPLE_PX, segmenter.config.input_channels
+        sample = np.zeros((1, channels, side, side), np.float32)
+        work = partial(run_network, segmenter, sample, augment)
+        peak = attempt(segmenter.device, partial(peak_bytes, segmenter.device, work))
+        known[key] = None if peak is None else peak / side**2
+    return known[key]

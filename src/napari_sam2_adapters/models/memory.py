@@ -1,0 +1,263 @@
+"""How much memory the work may take and takes, the plan made from both before it starts, and the way out when a memory is full all the same.
+
+On a GPU, PyTorch's allocator says how much a pass takes at most. On the CPU nobody does, so the tensors that a pass makes are counted.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from napari_sam2_adapters.wording import counted
+
+__all__ = [
+    "MemoryPlan",
+    "attempt",
+    "is_out_of_memory",
+    "memory_share",
+    "peak_bytes",
+    "plan_memory",
+    "usable_memory",
+]
+
+SHARE_VARIABLE = "SAM2_ADAPTERS_MEMORY_SHARE"
+_DEFAULT_SHARE = 0.8
+_GPU_SHARE = 0.9
+"""The rest of a GPU's free memory is lost between blocks, and in workspaces of its libraries."""
+_MARGIN = 1.5
+"""What a pass really takes, relative to its tensors: by measurement 1.1 (training) to 1.5 (448² tiles, batch 1)."""
+_LIMIT_OF_CONTAINER = Path("/sys/fs/cgroup/memory.max")
+
+_FULL_MEMORY = (
+    "MPS backend out of memory",
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+"""What a full memory sounds like where PyTorch has no exception of its own for it."""
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How large the parts are in which work goes through the network.
+
+    Attributes
+    ----------
+    what
+        What a part is made of: ``tile`` or ``crop``.
+    device
+        Where it is computed.
+    side_px, at_once
+        Side of one of them, and how many go through together.
+    wanted_px
+        Side that was asked for.
+    needed_bytes
+        What they are expected to take at once; 0 when it could not be measured.
+    usable_bytes
+        What they may take.
+    """
+
+    what: str
+    device: torch.device
+    side_px: int
+    at_once: int
+    wanted_px: int
+    needed_bytes: int
+    usable_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether it should not take more than it may."""
+        return self.needed_bytes <= self.usable_bytes
+
+    @property
+    def sentence(self) -> str:
+        """The plan in words."""
+        parts = f"{counted(self.at_once, self.what)} of {self.side_px} px at a time"
+        usable = f"{self.usable_bytes / 1e9:.1f} GB"
+        if not self.needed_bytes:
+            return f"Memory plan: {parts}; {usable} of the memory of {self.device} may be used."
+        needed = f"{max(self.needed_bytes / 1e9, 0.01):.2f} GB"
+        return f"Memory plan: {parts}, about {needed} of the {usable} that may be used on {self.device}."
+
+    @property
+    def notice(self) -> str | None:
+        """A sentence when the parts are smaller than was asked for; else None."""
+        if self.side_px == self.wanted_px:
+            return None
+        return (
+            f"A {self.what} of {self.wanted_px} px would take more than the {self.usable_bytes / 1e9:.1f} GB that may be used on "
+            f"{self.device}: {self.what}s of {self.side_px} px are taken."
+        )
+
+
+def plan_memory(
+    what: str,
+    device: torch.device,
+    *,
+    sides: list[int],
+    most: int,
+    bytes_per_pixel: float | None,
+    held_bytes: Callable[[int], int],
+) -> MemoryPlan:
+    """Choose the largest side of which at least one fits, and how many of them go through at once.
+
+    Parameters
+    ----------
+    what
+        ``tile`` or ``crop``.
+    device
+        Where it is computed.
+    sides
+        Sides (px) to choose from, the wanted one first; the last is taken when none fits.
+    most
+        Most that may go through at once.
+    bytes_per_pixel
+        Of tensors in a pass over one of them; None: not known, and then one of the wanted side goes through at a time.
+    held_bytes
+        Gives what is in memory besides for a side.
+    """
+    usable = usable_memory(device)
+    if bytes_per_pixel is None:
+        return MemoryPlan(what, device, sides[0], 1, sides[0], 0, usable)
+    plans = []
+    for side in sides:
+        one = max(1, round(bytes_per_pixel * side**2 * _MARGIN))
+        held = held_bytes(side)
+        at_once = min(most, max(1, (usable - held) // one))
+        plans.append(
+            MemoryPlan(what, device, side, at_once, sides[0], held + at_once * one, usable)
+        )
+    return next((plan for plan in plans if plan.fits), plans[-1])
+
+
+def memory_share() -> float:
+    """Share of the main memory that this program may take: what ``SAM2_ADAPTERS_MEMORY_SHARE`` says, else 0.8.
+
+    Raises
+    ------
+    ValueError
+        When it is no number above 0 and up to 1.
+    """
+    text = os.environ.get(SHARE_VARIABLE, "")
+    try:
+        share = float(text) if text else _DEFAULT_SHARE
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ValueError(
+            f"The share of the memory should be a number above 0 and up to 1, such as 0.8, got {text!r}. Correct {SHARE_VARIABLE}."
+        )
+    return share
+
+
+def usable_memory(device: torch.device) -> int:
+    """Bytes that further work may take on a device.
+
+    On the CPU this program as a whole stays below its share of the main memory (see `memory_share`), or of what its container may have,
+    and takes no more than is free.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int((free + kept) * _GPU_SHARE)
+    memory = psutil.virtual_memory()
+    total = memory.total
+    if _LIMIT_OF_CONTAINER.is_file():
+        limit = _LIMIT_OF_CONTAINER.read_text().strip()
+        total = min(total, int(limit)) if limit.isdigit() else total
+    below_share = total * memory_share() - psutil.Process().memory_info().rss
+    usable = int(max(0, min(below_share, memory.available)))
+    if device.type == "mps":  # its memory is a part of the main memory
+        on_gpu = torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+        return int(max(0, min(usable, on_gpu)))
+    return usable
+
+
+def peak_bytes(device: torch.device, work: Callable[[], object]) -> int:
+    """Most memory that tensors of some work take at a time, over what is there before it."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        return int(torch.cuda.max_memory_allocated(device) - before)
+    with _CountedTensors() as tensors:
+        work()
+    return int(tensors.peak)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of PyTorch or NumPy says that the memory of a device is full."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        part in said for part in _FULL_MEMORY
+    )
+
+
+def attempt(device: torch.device, work: Callable[[], _Result]) -> _Result | None:
+    """Do some work and give its result, or None when the memory is full; then what PyTorch keeps for later is given back to the device.
+
+    Other errors are passed on.
+    """
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # Only here, past the except, has the error let go of the tensors that fill the memory.
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+    return None
+
+
+class _CountedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the memory of tensors that are made while it is on, and takes off what is let go of."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = 0
+        self._now = 0
+        self._alive: dict[int, weakref.ref[Any]] = {}
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        for value in tree_leaves((args, kwargs)):
+            self._see(value, counts=False)
+        result = function(*args, **kwargs)
+        for value in tree_leaves(result):
+            self._see(value, counts=True)
+        return result
+
+    def _see(self, value: object, *, counts: bool) -> None:
+        """Count the memory of a tensor unless it is known; that of one which was there before is known and counts nothing."""
+        if not isinstance(value, Tensor):
+            return
+        storage = value.untyped_storage()
+        key = storage._cdata
+        if key in self._alive:
+            return
+        size = storage.nbytes() if counts else 0
+
+        def gone(_: object) -> None:
+            del self._alive[key]
+            self._now -= size
+
+        self._alive[key] = weakref.ref(storage, gone)
+        self._now += size
+        self.peak = max(self.peak, self._now)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.inference import tile_plan
+from napari_sam2_adapters.inference.predict import allocate_outputs, predict, predict_tiles
+from napari_sam2_adapters.inference.tile_plan import plan_tiles, smaller_tile
+from napari_sam2_adapters.models import memory
+
+
+@pytest.fixture
+def usable(monkeypatch):
+    """Say how many bytes may be used."""
+    return lambda n: monkeypatch.setattr(memory, "usable_memory", lambda device: n)
+
+
+def test_a_tile_is_measured_once_for_a_network(tiny_segmenter, monkeypatch):
+    segmenter, passes = tiny_segmenter(), []
+    segmenter.register_forward_pre_hook(lambda module, inputs: passes.append(inputs[0].shape))
+    first = plan_tiles(segmenter, PredictConfig())
+    assert plan_tiles(segmenter, PredictConfig(tile_size_px=896)).needed_bytes == pytest.approx(
+        4 * first.needed_bytes, rel=0.01
+    )
+    assert passes == [(1, 1, 224, 224)]
+
+
+def test_an_image_no_larger_than_the_sample_is_not_measured(tiny_segmenter):
+    segmenter, passes = tiny_segmenter(), []
+    segmenter.register_forward_pre_hook(lambda module, inputs: passes.append(inputs[0].shape))
+    predict(segmenter, data.camera()[:200, :224])
+    assert passes == [(1, 1, 200, 224)]
+
+
+def test_the_plan_tells_what_a_pass_takes(tiny_segmenter):
+    """Estimated from a sample of 224², against what the tensors of a tile of 448² take."""
+    segmenter = tiny_segmenter("hp").folded()
+    tile = np.zeros((1, 1, 448, 448), np.float32)
+    peak = memory.peak_bytes(
+        segmenter.device, lambda: tile_plan.run_network(segmenter, tile, augment=False)
+    )
+    assert peak < plan_tiles(segmenter, PredictConfig()).needed_bytes < 2 * peak
+
+
+def test_the_number_of_tiles_is_as_asked_or_chosen(tiny_segmenter, usable):
+    segmenter = tiny_segmenter()
+    usable(10**12)
+    assert plan_tiles(segmenter, PredictConfig()).at_once == 1  # on the CPU
+    assert plan_tiles(segmenter, PredictConfig(batch_size=6)).at_once == 6
+    one = plan_tiles(segmenter, PredictConfig()).needed_bytes
+    usable(int(2.5 * one))
+    assert plan_tiles(segmenter, PredictConfig(batch_size=6)).at_once == 2
+    assert plan_tiles(segmenter, PredictConfig(batch_size=6), most=1).at_once == 1
+
+
+def test_a_gpu_takes_as_many_as_fit(tiny_segmenter, usable, monkeypatch):
+    segmenter = tiny_segmenter()
+    one = plan_tiles(segmenter, PredictConfig()).needed_bytes
+    monkeypatch.setattr(type(segmenter), "device", torch.device("meta"))
+    usable(10**12)
+    monkeypatch.setitem(tile_plan._MEASURED, segmenter, {("meta", False, 1): one / 448**2 / 1.5})
+    assert plan_tiles(segmenter, PredictConfig()).at_once == 16
+    usable(int(5.5 * one))
+    assert plan_tiles(segmenter, PredictConfig()).at_once == 5
+
+
+def test_smaller_tiles_are_taken_and_told_before_anything_fails(tiny_segmenter, usable):
+    segmenter, sides = tiny_segmenter(), []
+    one = plan_tiles(segmenter, PredictConfig()).needed_bytes
+    usable(one // 2)
+    segmenter.register_forward_pre_hook(lambda module, inputs: sides.append(inputs[0].shape[-1]))
+    image = np.tile(data.camera(), (1, 2))
+    outputs = allocate_outputs(segmenter, image.shape, "YX", PredictConfig())
+    records = list(predict_tiles(segmenter, image, "YX", outputs=outputs))
+    assert set(sides) == {224}
+    notices = [record.notice for record in records if record.notice]
+    assert len(notices) == 1
+    assert "tiles of 224 px are taken" in notices[0]
+    assert records[-1].done == records[-1].total == len(records)
+    expected = predict(segmenter, image, config=PredictConfig(tile_size_px=224)).labels
+    np.testing.assert_array_equal(outputs.labels, expected)
+
+
+@pytest.mark.parametrize(
+    ("side", "half"), [(448, 224), (224, 128), (128, None), (96, None), (1024, 512), (160, 128)]
+)
+def test_tiles_are_halved_down_to_the_smallest(side, half):
+    assert smaller_tile(side) == half
+
+
+@pytest.mark.parametrize("fits", [2, 1, 0])
+def test_a_run_that_runs_out_of_memory_gives_what_an_unhindered_one_gives(tiny_segmenter, fits):
+    """Half the batches, and at last a copy of the network on the CPU, segment as if nothing had been in the way."""
+    image = np.tile(data.camera()[:256], (1, 2))
+    config = PredictConfig(tile_size_px=128, batch_size=4, probabilities=True)
+    segmenter = tiny_segmenter("hp").folded()
+    expected = predict(segmenter, image, config=config)
+
+    class OnSmallDevice(type(segmenter)):
+        moved = False
+
+        @property
+        def device(self):
+            return torch.device("cpu" if self.moved else "meta")
+
+        def to(self, *args, **kwargs):
+            self.moved = True
+            return super().to(*args, **kwargs)
+
+        def forward(self, image):
+            if image.device.type == "meta" and len(image) > fits:
+                raise torch.OutOfMemoryError("CUDA out of memory (staged)")
+            real = torch.from_numpy(waiting.pop()) if image.device.type == "meta" else image
+            return super().forward(real)
+
+    waiting = []
+    run_network = tile_plan.run_network
+
+    def remember(network, images, augment):
+        waiting[:] = [images]  # the device of this test holds no values
+        return run_network(network, images, augment)
+
+    segmenter.__class__ = OnSmallDevice
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari_sam2_adapters.inference.network.run_network", remember)
+        patch.setattr(tile_plan, "run_network", remember)
+        outputs = allocate_outputs(segmenter, image.shape, "YX", config)
+        records = list(predict_tiles(segmenter, image, "YX", config=config, outputs=outputs))
+    (notice,) = [record.notice for record in records if record.notice]
+    assert ("with the CPU" if fits == 0 else f"{fits} tile") in notice
+    np.testing.assert_allclose(outputs.probabilities, expected.probabilities, atol=2e-3)
+    assert (outputs.labels == expected.labels).mean() > 0.999
+    assert records[-1].done == records[-1].total
