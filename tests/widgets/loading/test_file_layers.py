@@ -1,0 +1,160 @@
+"""Labels as they are written for an image, opened beside it: both lie on the same place in the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+import tifffile
+from napari.layers import Image, Labels, Layer
+
+from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.io import read_image, read_labels, write_array, write_labels
+from napari_sam2_adapters.data.samples import load_sample
+from napari_sam2_adapters.widgets.docks.layers import placement
+from napari_sam2_adapters.widgets.loading.file_layers import image_layer, labels_layer
+
+# shear and oblique slices: napari says that it cuts them across its axes
+pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
+
+VALUES = load_sample("fluorescence").train_images[:3, :40, :50]
+OBLIQUE = np.array([[-0.4, 0.1, 0.3, 9], [0.1, 0.5, -0.2, -8], [0.2, 0.05, 2, 7], [0, 0, 0, 1.0]])
+"""From (i, j, k) to right, front, head, with shear."""
+
+
+def _nifti(path: Path) -> Path:
+    image = nibabel.Nifti1Image(VALUES.T, OBLIQUE)
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path / "i.nii.gz")
+    return path / "i.nii.gz"
+
+
+def _nrrd(path: Path) -> Path:
+    image = SimpleITK.GetImageFromArray(VALUES)
+    image.SetSpacing((0.25, 0.5, 2))
+    image.SetOrigin((5, -6, 7))
+    image.SetDirection((0.8, 0, 0.6, 0, 1, 0, -0.6, 0, 0.8))
+    SimpleITK.WriteImage(image, str(path / "i.nrrd"))
+    return path / "i.nrrd"
+
+
+def _ome(path: Path) -> Path:
+    about = {
+        "axes": "ZYX",
+        "PhysicalSizeX": 250.0,
+        "PhysicalSizeXUnit": "nm",
+        "PhysicalSizeY": 0.5,
+        "PhysicalSizeYUnit": "µm",
+        "PhysicalSizeZ": 2.0,
+        "PhysicalSizeZUnit": "µm",
+    }
+    tifffile.imwrite(path / "i.ome.tif", VALUES, metadata=about)
+    return path / "i.ome.tif"
+
+
+def _imagej(path: Path) -> Path:
+    tifffile.imwrite(
+        path / "i.tif",
+        VALUES,
+        imagej=True,
+        resolution=(4, 2),
+        metadata={"axes": "ZYX", "spacing": 2.0, "unit": "um"},
+    )
+    return path / "i.tif"
+
+
+def _turned_zarr(path: Path) -> Path:
+    turned = ((1, 0, 0), (0, 0.8, -0.6), (0, 0.6, 0.8))
+    place = Geometry((2, 0.5, 0.25), "micrometer", (1, 2, 3), turned)
+    return write_array(path / "i.ome.zarr", VALUES, axes="ZYX", geometry=place)
+
+
+def _times(path: Path) -> Path:
+    place = Geometry((0.5, 0.25), "micrometer", (3, -4), None, 30, "second")
+    return write_array(path / "i.ome.tif", VALUES, axes="TYX", geometry=place)
+
+
+def _plane(path: Path) -> Path:
+    place = Geometry((0.5, 0.25), "nanometer", (3, -4), ((0.8, -0.6), (0.6, 0.8)))
+    return write_array(path / "i.npz", VALUES[0], axes="YX", geometry=place)
+
+
+def corners(layer: Layer) -> np.ndarray[Any, Any]:
+    """World coordinates of the outer corners of the first and the last pixel, in micrometres and seconds."""
+    last = np.array((layer.data[0] if layer.multiscale else layer.data).shape[: layer.ndim]) - 1.0
+    edges = [place + edge for place in (np.zeros(layer.ndim), last) for edge in (-0.5, 0.5)]
+    factors = [
+        1.0 if str(unit) == "pixel" else (1 * unit).to_base_units().magnitude * 1e6
+        for unit in layer.units
+    ]
+    return np.array([layer.data_to_world(edge) for edge in edges]) * factors
+
+
+@pytest.mark.parametrize("masks_as", ["tif", "ome.tif", "ome.zarr", "npz", "nii.gz", "nrrd", "mha"])
+@pytest.mark.parametrize("make", [_nifti, _nrrd, _ome, _imagej, _turned_zarr, _times, _plane])
+def test_labels_of_a_file_lie_on_it(
+    tmp_path: Path, make: Callable[[Path], Path], masks_as: str
+) -> None:
+    source = make(tmp_path)
+    image = read_image(source)
+    mask = np.asarray(image.array[:]) > 60
+    written = write_labels(
+        tmp_path / f"m.{masks_as}", mask, axes=image.axes, geometry=image.geometry, source=source
+    )
+    labels = read_labels(written)
+    image_shown, labels_shown = image_layer(image), labels_layer(labels)
+    there = Image(image_shown.data, **image_shown.keywords)
+    here = Labels(labels_shown.data, **labels_shown.keywords)
+    assert image.geometry is not None
+    np.testing.assert_array_equal(np.asarray(labels.array[:]).reshape(mask.shape), mask)
+    found, wanted = corners(here), corners(there)
+    kept = found.shape[1] == wanted.shape[1]
+    if masks_as in ("nrrd", "mha", "nii.gz"):
+        lengths = slice(-2, None) if not kept else slice(None)  # a plane has become a volume
+        if "T" in image.axes and masks_as != "nii.gz":
+            lengths = slice(-2, None)  # NRRD and MetaImage say nothing of time
+        np.testing.assert_allclose(found[:, lengths], wanted[:, lengths], rtol=1e-5, atol=1e-4)
+    else:
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+        assert here.units == there.units
+    # what a dock makes on the image lies there, too
+    np.testing.assert_allclose(corners(Labels(mask, **placement(there))), wanted, atol=1e-9)
+
+
+def test_the_world_of_a_turned_nifti_is_nibabel_s(tmp_path: Path) -> None:
+    """In the order Z, Y, X, and with X and Y pointing the other way: left and back."""
+    shown = image_layer(read_image(_nifti(tmp_path)))
+    layer = Image(shown.data, **shown.keywords)
+    for k, j, i in ((0, 0, 0), (2, 7, 11), (1, 39, 49)):
+        right, front, head, _ = OBLIQUE @ (i, j, k, 1)
+        np.testing.assert_allclose(
+            layer.data_to_world((k, j, i)), (head, -front, -right), atol=1e-4
+        )
+    assert [str(unit) for unit in layer.units] == ["millimeter"] * 3
+
+
+def test_labels_of_a_tiff_pyramid_lie_on_each_of_its_levels(tmp_path: Path) -> None:
+    fine = np.random.default_rng(0).integers(0, 255, (401, 602), dtype=np.uint8)
+    about = {"axes": "YX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5}
+    with tifffile.TiffWriter(tmp_path / "i.ome.tif") as file:
+        file.write(fine, subifds=2, tile=(64, 64), metadata=about)
+        for step in (2, 4):
+            file.write(fine[::step, ::step], subfiletype=1, tile=(64, 64))
+    image = read_image(tmp_path / "i.ome.tif")
+    path = write_labels(tmp_path / "m.ome.tif", fine > 99, axes="YX", geometry=image.geometry)
+    shown, drawn = image_layer(image), labels_layer(read_labels(path))
+    there = Image(shown.data, **shown.keywords)
+    here = Labels(drawn.data, **drawn.keywords)
+    assert len(there.data) == 3
+    np.testing.assert_array_equal(corners(here), corners(there))
+    for level, coarse in enumerate(there.data):
+        whole = there.downsample_factors[level] * coarse.shape
+        np.testing.assert_allclose(whole, fine.shape)
+        overlay = Labels(np.asarray(coarse) > 99, **placement(there, level=level))
+        outer = [overlay.data_to_world(np.array(edge) - 0.5) for edge in ((0, 0), coarse.shape)]
+        np.testing.assert_allclose(outer, [[-0.25, -0.125], [200.25, 150.375]], atol=1e-9)
