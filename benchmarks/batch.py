@@ -30,10 +30,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from napari_sam2_adapters.batch.cluster import local_workers
 from napari_sam2_adapters.batch.dask_workers import DaskWorkers
+from napari_sam2_adapters.batch.draft import Draft
 from napari_sam2_adapters.batch.job import BatchJob
 from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.batch.run import run_batch
-from napari_sam2_adapters.batch.segment_item import Network, Progress, Task
+from napari_sam2_adapters.batch.segment_item import Network, Progress
+from napari_sam2_adapters.batch.shared_item import Opened, Part, Steps
+from napari_sam2_adapters.batch.stamps import FileStamp
 from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig, default_classes
 from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.checkpoints import build_segmenter
@@ -108,20 +111,15 @@ def scaling(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 def scheduling(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """What an image costs besides its segmentation, on two workers that do nothing."""
 
-    def nothing(network: Network, task: Task) -> Generator[Progress, None, Entry]:
-        yield Progress(task.item.index, 0.0, 1, 1)
-        return Entry(
-            name=task.item.name,
-            image=task.item.image,
-            status="done",
-            settings_sha256=task.settings_sha256,
-        )
+    def nothing(network: Network, part: Part) -> Generator[Progress, None, Entry]:
+        yield Progress(part.task.item.index, 0.0, 1, 1)
+        return _done(part)
 
     counts = [n for n in SCHEDULED if n <= (options.images or SCHEDULED[-1])]
     job = _job(folder, 1)
     costs, busy = [], []
     with _cluster(2, folder) as client:
-        workers = DaskWorkers(client, attempt=nothing)
+        workers = DaskWorkers(client, steps=Steps(open=nothing))
         for _ in run_batch(job, cluster=workers):  # the workers get ready
             pass
         for count in counts:
@@ -145,6 +143,65 @@ def scheduling(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "milliseconds_by_images": _points(counts, costs),
         "computing_milliseconds_by_images": _points(counts, busy),
     }
+
+
+def chunks(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """What a row of chunks of one shared image costs besides its segmentation, on two workers that do nothing."""
+
+    def begin(network: Network, part: Part) -> Generator[Progress, None, Opened]:
+        yield Progress(part.task.item.index, 0.0, 0, 0)
+        return Opened(
+            draft=Draft(key="", folder="", array=""),
+            shape=(int(part.task.item.source.stem), SIDE_PX, SIDE_PX),
+            axes="ZYX",
+            band_px=SIDE_PX,
+            low=(0.0,),
+            high=(1.0,),
+            source=FileStamp.of(part.task.item.source),
+        )
+
+    def nothing(network: Network, part: Part) -> Generator[Progress, None, None]:
+        first, stop = part.run or (0, 0)
+        for band in range(first, stop):
+            yield Progress(part.task.item.index, 0.0, band - first, stop - first, (), (band,))
+
+    def end(network: Network, part: Part) -> Generator[Progress, None, Entry]:
+        yield Progress(part.task.item.index, 0.0, 0, 0)
+        return _done(part)
+
+    counts = [n for n in SCHEDULED if n <= (options.images or SCHEDULED[-1])]
+    job = _job(folder, 1)
+    costs = []
+    with _cluster(2, folder) as client:
+        workers = DaskWorkers(client, steps=Steps(open=begin, segment=nothing, finish=end))
+        for count in (1, *counts):  # with the first, the workers get ready
+            image = folder / f"one {count}" / f"{count}.tif"
+            image.parent.mkdir()
+            image.touch()
+            wanted = job.model_copy(
+                update={"folder": image.parent, "output": folder / f"results {count}"}
+            )
+            seconds = _timed(lambda wanted=wanted: _exhaust(run_batch(wanted, cluster=workers)))
+            costs.append(1000 * seconds / count)
+            print(f"{count} rows of chunks: {costs[-1]:.2f} ms each")
+    del costs[0]
+    total = costs[-1] * counts[-1] / 1000
+    row = _row("20 ms for each row of chunks", total, 0.02 * counts[-1])
+    return row | {
+        "bar": 1.0,
+        "ok": costs[-1] <= 20,
+        "milliseconds_by_chunks": _points(counts, costs),
+    }
+
+
+def _done(part: Part) -> Entry:
+    item = part.task.item
+    return Entry(
+        name=item.name,
+        image=item.image,
+        status="done",
+        settings_sha256=part.task.settings_sha256,
+    )
 
 
 def _points(counts: list[int], values: list[float]) -> dict[str, float]:
@@ -256,6 +313,7 @@ CASES: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
     "overhead": overhead,
     "scaling": scaling,
     "scheduling": scheduling,
+    "chunks": chunks,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from distributed import Client, Scheduler, SpecCluster
 
+from napari_sam2_adapters.batch.cluster import local_workers
 from napari_sam2_adapters.batch.job import BatchJob
 from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
 
@@ -79,6 +82,21 @@ def images(tmp_path: Path, write_image: Callable[..., Path]) -> Path:
 def job(images: Path, tmp_path: Path, saved_model: Callable[..., Path]) -> BatchJob:
     """Segment these four images."""
     return BatchJob(model=saved_model(), folder=images, output=tmp_path / "results", device="cpu")
+
+
+@pytest.fixture(scope="package")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A cluster of two workers; one of them may be dead for a while after a test that killed it."""
+    options = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": ":0"}
+    with (
+        SpecCluster(
+            scheduler={"cls": Scheduler, "options": options},
+            workers=local_workers(2, "cpu", str(tmp_path_factory.mktemp("dask"))),
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as connected,
+    ):
+        yield connected
 
 
 @pytest.fixture

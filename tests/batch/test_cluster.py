@@ -4,49 +4,36 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import os
 import signal
 import stat
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
-from distributed import Client, Scheduler, SpecCluster
+from distributed import Client
 from pydantic import ValidationError
 
 from napari_sam2_adapters.batch import cluster as cluster_module
+from napari_sam2_adapters.batch import remote
 from napari_sam2_adapters.batch.cluster import (
     ClusterConfig,
     local_workers,
     slurm_arguments,
 )
 from napari_sam2_adapters.batch.dask_workers import DaskWorkers
+from napari_sam2_adapters.batch.hand import Hand, free_card
 from napari_sam2_adapters.batch.job import BatchJob, BatchOptions
 from napari_sam2_adapters.batch.lock import LOCK_FILE
 from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.batch.run import ItemRecord, run_batch
-from napari_sam2_adapters.batch.segment_item import Network, Progress, Task, segment_item
+from napari_sam2_adapters.batch.segment_item import Network, Progress, segment_item
+from napari_sam2_adapters.batch.shared_item import Part, Steps
 
 N_LARGE = 6
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A cluster of two workers; one of them may be dead for a while after a test that killed it."""
-    options = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": ":0"}
-    with (
-        SpecCluster(
-            scheduler={"cls": Scheduler, "options": options},
-            workers=local_workers(2, "cpu", str(tmp_path_factory.mktemp("dask"))),
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as connected,
-    ):
-        yield connected
 
 
 @pytest.fixture
@@ -125,12 +112,12 @@ def test_a_worker_killed_at_work_is_replaced_and_nothing_is_lost(
 def test_an_image_that_kills_its_worker_twice_is_given_up_and_the_others_are_done(
     client: Client, job: BatchJob
 ) -> None:
-    def deadly(network: Network, task: Task) -> Generator[Progress, None, Entry]:
-        if task.item.name == "cell 1":
+    def deadly(network: Network, part: Part) -> Generator[Progress, None, Entry]:
+        if part.task.item.name == "cell 1":
             os.kill(os.getpid(), signal.SIGKILL)
-        return (yield from segment_item(network, task))
+        return (yield from segment_item(network, part.task))
 
-    last = run(job, DaskWorkers(client, attempt=deadly))
+    last = run(job, DaskWorkers(client, steps=Steps(open=deadly)))
     assert {name: record.status for name, record in last.items()} == {
         **dict.fromkeys(("cell 0", "cell 2", "cell 3"), "done"),
         "cell 1": "failed",
@@ -255,6 +242,34 @@ def test_local_workers_share_the_cores_and_take_a_card_each(
     assert cards("auto") == [None, None, None]
     (one,) = local_workers(1, "cpu", "x").values()
     assert one["options"]["nthreads"] == len(os.sched_getaffinity(0))
+
+
+def test_each_worker_takes_a_card_of_those_that_it_sees() -> None:
+    """Two jobs on one machine may number their cards alike; the card of a dead worker is taken first."""
+    hands: list[Hand] = []
+    for cards in ("node1 4711 0,1", "node1 4712 0,1", "node1 4711 0,1", "node1 4712 0,1"):
+        hand = Hand("tcp://node1:1", cards=cards)
+        hand.card = free_card(hand, hands)
+        hands.append(hand)
+    assert [hand.card for hand in hands] == [0, 0, 1, 1]
+    new = Hand("tcp://node1:2", cards="node1 4711 0,1")
+    assert free_card(new, hands[1:]) == 0
+
+
+def test_the_network_is_loaded_once_per_worker(client: Client, job: BatchJob) -> None:
+    client.wait_for_workers(1, timeout=60)
+    run(job, DaskWorkers(client))
+
+    def identities() -> dict[str, int]:
+        return {name: id(network) for name, network in remote._networks.items()}
+
+    before = client.run(identities)
+    assert any(before.values())  # the other worker may not have been needed
+    again = job.model_copy(update={"output": job.output.with_name("again")})
+    run(again, DaskWorkers(client))
+    after = client.run(identities)
+    for worker in set(before) & set(after):
+        assert before[worker].items() <= after[worker].items()  # the same object, not loaded anew
 
 
 def test_slurm_gets_a_worker_for_each_card(tmp_path: Path) -> None:

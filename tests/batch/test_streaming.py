@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from napari_sam2_adapters.atomic import remove_partial_files
-from napari_sam2_adapters.batch import streaming
+from napari_sam2_adapters.batch import draft
+from napari_sam2_adapters.batch.draft import kept_drafts
 from napari_sam2_adapters.batch.job import BatchJob
 from napari_sam2_adapters.batch.run import run_batch
-from napari_sam2_adapters.batch.streaming import can_stream, kept_drafts, stream_labels
+from napari_sam2_adapters.batch.streaming import can_stream, stream_labels
 from napari_sam2_adapters.config import Normalization, PredictConfig
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.image_file import ImageFile
@@ -39,7 +40,7 @@ def volume() -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "CHUNK_PX", 128)
+    monkeypatch.setattr(draft, "CHUNK_PX", 128)
 
 
 @pytest.fixture

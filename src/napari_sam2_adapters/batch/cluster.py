@@ -98,7 +98,7 @@ class ClusterConfig(Settings):
 
 
 @contextmanager
-def open_cluster(config: ClusterConfig, device: str, n_images: int) -> Iterator[Workers]:
+def open_cluster(config: ClusterConfig, device: str, most_workers: int | None) -> Iterator[Workers]:
     """Start or join a cluster; what was started here ends with the block.
 
     Parameters
@@ -107,8 +107,8 @@ def open_cluster(config: ClusterConfig, device: str, n_images: int) -> Iterator[
         Which one.
     device
         Device of the job, for workers on this machine.
-    n_images
-        Images to segment; more workers than that are not started.
+    most_workers
+        More workers than that are not started; None when images may be shared by any number.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def open_cluster(config: ClusterConfig, device: str, n_images: int) -> Iterator[
     from napari_sam2_adapters.batch.dask_workers import DaskWorkers
 
     with ExitStack() as stack:
-        wanted = min(config.workers or 1, n_images)
+        wanted = min(config.workers or 1, most_workers or config.workers or 1)
         if config.slurm:
             where = {"address": stack.enter_context(_slurm(config, wanted))}
         elif config.workers is not None:

@@ -1,7 +1,7 @@
-"""Workers of a Dask cluster, one image each at a time.
+"""Workers of a Dask cluster, one image, or a part of a huge one, each at a time.
 
-Each image is given to a worker by name, and only this process gives it to another one when that worker dies: so the image that was in
-work is known, and no other one is blamed for what it did.
+Each part is given to a worker by name, and only this process gives it to another one when that worker dies: so what was in work is
+known, and no other image is blamed for what it did.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ import secrets
 import time
 import warnings
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from napari_sam2_adapters.batch import remote
-from napari_sam2_adapters.batch.reasons import reason_of
+from napari_sam2_adapters.batch.hand import Hand, Mail, free_card, lost_image, tell_error
 from napari_sam2_adapters.batch.report import Entry
-from napari_sam2_adapters.batch.segment_item import Progress, Task, failure, segment_item
-from napari_sam2_adapters.batch.stamps import FileStamp
+from napari_sam2_adapters.batch.segment_item import Progress, Task
+from napari_sam2_adapters.batch.shared_item import Opened, Part, Steps
+from napari_sam2_adapters.batch.sharing import SharedImage
 from napari_sam2_adapters.batch.workers import Ended, Model
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client
 
 __all__ = ["DaskWorkers"]
 
@@ -32,67 +33,53 @@ _LOOK_INTERVAL_S = 1.0
 _GRACE_S = 2.0
 """How long a call that has not begun is waited for after all were stopped."""
 _MOST_DEATHS = 2
-"""An image whose worker dies so often is given up, and a run whose workers die so often each while they load the model."""
-
-
-@dataclass
-class _Hand:
-    """A worker process of the cluster, and the call that it has."""
-
-    address: str
-    card: int
-    state: Literal["preparing", "idle", "busy", "unusable"] = "idle"
-    process: str = ""
-    network: str = ""
-    version: str = ""
-    call: str = ""
-    task: Task | None = None
-    begun: bool = False
-    future: Future[None] | None = None
+"""An image whose worker dies so often at the same place is given up, and a run whose workers die so often each while they load the model."""
 
 
 class DaskWorkers:
     """The workers of a Dask cluster as `run_batch` takes them; several runs after each other may use them.
 
+    A huge image whose labels are streamed is shared out by bands; any other one is segmented by one worker.
+
     Parameters
     ----------
     client
         Connected to the cluster; it stays open.
-    attempt
-        How an image is segmented, for measuring what the rest costs.
+    steps
+        What is done with an image, for measuring what the rest costs.
     """
 
-    def __init__(self, client: Client, *, attempt: remote.Attempt = segment_item) -> None:
-        self._client, self._attempt = client, attempt
+    def __init__(self, client: Client, *, steps: Steps | None = None) -> None:
+        self._client, self._steps = client, steps or Steps()
         self._model: Model | None = None
-        self._hands: dict[str, _Hand] = {}
-        self._again: deque[Task] = deque()
+        self._hands: dict[str, Hand] = {}
+        self._again: deque[Part] = deque()
+        self._shared: dict[int, SharedImage] = {}
         self._given_up: deque[Ended] = deque()
-        self._deaths: dict[int, list[str]] = {}
+        self._deaths: dict[tuple[int, int | None], list[str]] = {}
 
     def begin(self, model: Model, device: str, *, network: bool = True) -> None:
         """Begin a run; each worker loads the network, if it is needed, as soon as it is seen."""
         self._model, self._device, self._needs_network = model, device, network
         self._run = f"napari-sam2-adapters-{secrets.token_hex(8)}"
-        self._mail: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._mail: Mail = queue.SimpleQueue()
         self._hands.clear()
+        self._shared.clear()
         self._deaths.clear()
-        self._early_deaths = 0
+        self._early_deaths, self._stopping = 0, False
         self._looked = 0.0
         mail = self._mail
         self._client.subscribe_topic(self._run, lambda event: mail.put(event[1]))
 
     def room(self) -> int:
-        """Workers that are ready and have no image; raises as `news`."""
+        """Workers that are ready and have nothing to do; raises as `news`."""
         self._look()
-        idle = sum(hand.state == "idle" for hand in self._hands.values())
-        return max(0, idle - len(self._again))
+        self._give_parts()
+        return sum(hand.state == "idle" for hand in self._hands.values())
 
     def give(self, task: Task) -> None:
         """Send an image to a worker that is ready."""
-        hand = next(hand for hand in self._hands.values() if hand.state == "idle")
-        hand.state, hand.task = "busy", task
-        self._call(hand, remote.work, hand.process, hand.network, task, self._attempt)
+        self._give(self._idle()[0], Part(task))
 
     def news(self) -> Progress | Ended | None:
         """What a worker told; None when none did for a fifth of a second.
@@ -105,8 +92,7 @@ class DaskWorkers:
             When nothing more can be written, or the cluster is gone.
         """
         self._look()
-        while self._again and any(hand.state == "idle" for hand in self._hands.values()):
-            self.give(self._again.popleft())
+        self._give_parts()
         if self._given_up:
             return self._given_up.popleft()
         try:
@@ -127,9 +113,10 @@ class DaskWorkers:
         except OSError as error:
             warnings.warn(f"The workers could not be told to stop ({error}).", stacklevel=2)
         for hand in self._hands.values():
-            self._free(hand, "idle")
+            hand.free("idle")
         self._hands.clear()
         self._again.clear()
+        self._shared.clear()
         self._model = None
         return ended
 
@@ -139,8 +126,8 @@ class DaskWorkers:
             return []
         self._client.run(remote.stop, self._run, workers=busy, on_error="ignore")
         ended, asked = [], time.monotonic()
+        self._stopping = True
         while any(self._is_awaited(hand, asked) for hand in self._hands.values()):
-            self._again.clear()
             try:
                 news = self.news()
             except OSError:  # of the others, some may still end well
@@ -150,7 +137,7 @@ class DaskWorkers:
         return ended
 
     @staticmethod
-    def _is_awaited(hand: _Hand, asked: float) -> bool:
+    def _is_awaited(hand: Hand, asked: float) -> bool:
         """Whether a worker may still write; what begins after it was asked to stop leaves at once."""
         return hand.state == "busy" and (hand.begun or time.monotonic() - asked < _GRACE_S)
 
@@ -168,23 +155,39 @@ class DaskWorkers:
         for address in set(self._hands) - set(there):
             self._bury(self._hands.pop(address))
         for address in set(there) - set(self._hands):
-            hand = _Hand(address, self._free_card(address))
+            hand = Hand(address)
             self._hands[address] = hand
-            self._prepare(hand)
+            self._call(hand, remote.introduce)
 
-    def _free_card(self, address: str) -> int:
-        """Place of a new worker among those of its machine; that of a dead one is taken first."""
-        host = _host(address)
-        taken = {hand.card for hand in self._hands.values() if _host(hand.address) == host}
-        return next(card for card in range(len(taken) + 1) if card not in taken)
+    def _idle(self) -> list[Hand]:
+        return [hand for hand in self._hands.values() if hand.state == "idle"]
 
-    def _prepare(self, hand: _Hand, content: bytes | None = None) -> None:
+    def _give_parts(self) -> None:
+        """Give what dead workers left, and parts of images that are shared, to workers that are ready."""
+        for hand in self._idle() if not self._stopping else ():
+            shared = next((image for image in self._shared.values() if image.has_part), None)
+            if self._again:
+                self._give(hand, self._again.popleft())
+            elif shared is not None:
+                name = self._new_name()
+                usable = sum(other.state != "unusable" for other in self._hands.values())
+                self._give(hand, shared.take_part(name, usable), name)
+
+    def _give(self, hand: Hand, part: Part, name: str = "") -> None:
+        hand.state, hand.part = "busy", part
+        step = self._steps.of(part)
+        self._call(hand, remote.work, hand.process, hand.network, part, step, name=name)
+
+    def _prepare(self, hand: Hand, content: bytes | None = None) -> None:
         hand.state = "preparing"
         device = self._device if self._needs_network else None
         self._call(hand, remote.prepare, self._model, content, device, hand.card)
 
-    def _call(self, hand: _Hand, function: Any, *arguments: Any) -> None:
-        hand.call, hand.begun = f"{self._run}-{secrets.token_hex(4)}", False
+    def _new_name(self) -> str:
+        return f"{self._run}-{secrets.token_hex(4)}"
+
+    def _call(self, hand: Hand, function: Any, *arguments: Any, name: str = "") -> None:
+        hand.call, hand.begun = name or self._new_name(), False
         hand.future = self._client.submit(
             function,
             remote.Call(self._run, hand.call),
@@ -194,39 +197,37 @@ class DaskWorkers:
             allow_other_workers=False,
             pure=False,
         )
-        mail, name = self._mail, hand.call
-        hand.future.add_done_callback(lambda future: _tell_error(future, name, mail))
+        mail, call = self._mail, hand.call
+        hand.future.add_done_callback(lambda future: tell_error(future, call, mail))
 
-    def _hear(self, hand: _Hand, message: dict[str, Any]) -> Progress | Ended | None:
+    def _hear(self, hand: Hand, message: dict[str, Any]) -> Progress | Ended | None:
         """Take a message of a worker."""
-        kind, task = message["kind"], hand.task
-        if kind in ("ready", "wants_model", "unusable"):
+        kind, part = message["kind"], hand.part
+        if kind in ("introduced", "ready", "wants_model", "unusable"):
             self._hear_of_model(hand, message)
         elif kind == "strange":  # another process at the same address
             self._bury(hand)
             self._prepare(hand)
         elif kind == "begun":
             hand.begun = True
-        elif task is None:
+        elif part is None:
             if kind == "error":
                 self._set_aside(hand, message["reason"])
         elif kind == "tiles":
-            return Progress(
-                task.item.index,
-                message["seconds"],
-                message["tiles"],
-                message["all_tiles"],
-                tuple(message["notices"]),
-            )
+            return self._hear_of_tiles(hand, part, message)
         else:
-            return self._hear_of_end(hand, task, message)
+            return self._hear_of_end(hand, part, message)
         return None
 
-    def _hear_of_model(self, hand: _Hand, message: dict[str, Any]) -> None:
+    def _hear_of_model(self, hand: Hand, message: dict[str, Any]) -> None:
         if self._model is None:
             return
         here, there = version("napari-sam2-adapters"), message.get("version", "")
-        if message["kind"] == "wants_model":
+        if message["kind"] == "introduced":
+            hand.cards = f"{hand.host} {message['place']}"
+            hand.card = free_card(hand, list(self._hands.values()))
+            self._prepare(hand)
+        elif message["kind"] == "wants_model":
             self._prepare(hand, self._model.path.read_bytes())
         elif message["kind"] == "unusable":
             self._set_aside(hand, message["reason"])
@@ -234,74 +235,89 @@ class DaskWorkers:
             self._set_aside(hand, f"It has version {there} of this program, but here is {here}.")
         else:
             hand.process, hand.network = message["process"], message["network"]
-            self._free(hand, "idle")
+            hand.free("idle")
 
-    def _hear_of_end(self, hand: _Hand, task: Task, message: dict[str, Any]) -> Ended | None:
-        self._free(hand, "idle")
-        if message["kind"] == "done":
-            return Ended(task.item.index, Entry.model_validate_json(message["entry"]))
-        if message["kind"] == "disk":
+    def _hear_of_tiles(self, hand: Hand, part: Part, message: dict[str, Any]) -> Progress | None:
+        told = Progress(
+            part.task.item.index,
+            message["seconds"],
+            message["tiles"],
+            message["all_tiles"],
+            tuple(message["notices"]),
+            tuple(message["bands"]),
+        )
+        if part.opened is None:
+            return told
+        shared = self._shared.get(told.index)
+        return None if shared is None else shared.take_progress(hand.call, told)
+
+    def _hear_of_end(
+        self, hand: Hand, part: Part, message: dict[str, Any]
+    ) -> Progress | Ended | None:
+        index, kind, call = part.task.item.index, message["kind"], hand.call
+        hand.free("idle")
+        if kind == "disk":
             raise OSError(message["reason"])
-        if message["kind"] == "error":
-            return Ended(task.item.index, self._failure(task, message["reason"]))
+        if part.opened is not None and index not in self._shared:
+            return None  # the image has failed meanwhile
+        if kind == "opened":
+            opened = Opened.model_validate_json(message["opened"])
+            self._shared[index] = SharedImage(part.task, opened)
+            return self._shared[index].progress()
+        if kind == "segmented":
+            self._shared[index].end_part(call)
+            return self._shared[index].progress()
+        if kind == "done":
+            self._drop(index)
+            return Ended(index, Entry.model_validate_json(message["entry"]))
+        if kind == "error":
+            self._drop(index)
+            return Ended(index, lost_image(part.task, message["reason"]))
         return None
 
-    def _set_aside(self, hand: _Hand, reason: str) -> None:
+    def _drop(self, index: int) -> None:
+        """Stop those who are still at work on an image that has come to its end."""
+        if self._shared.pop(index, None) is None:
+            return
+        for hand in self._hands.values():
+            if hand.part is not None and hand.part.task.item.index == index:
+                self._client.run(remote.stop, hand.call, workers=[hand.address], on_error="ignore")
+
+    def _set_aside(self, hand: Hand, reason: str) -> None:
         """Do without a worker; the run ends when that was the last one."""
-        self._free(hand, "unusable")
+        hand.free("unusable")
         hands = self._hands.values()
         if all(other.state == "unusable" for other in hands):
             raise ValueError(f"No worker of the cluster can use the model: {reason}")
         warnings.warn(f"The worker {hand.address} is left out: {reason}", stacklevel=2)
 
-    def _bury(self, hand: _Hand) -> None:
-        """Give the image of a dead worker to another one, unless it killed one before."""
-        task, state = hand.task, hand.state
-        self._free(hand, "idle")
+    def _bury(self, hand: Hand) -> None:
+        """Give what a dead worker had in hand to another one, unless it killed one before."""
+        part, state, call = hand.part, hand.state, hand.call
+        hand.free("idle")
         if state == "preparing":
             self._early_deaths += 1
             if self._early_deaths > _MOST_DEATHS * max(2, len(self._hands)):
                 raise ConnectionError(
                     "The workers of the cluster die while they load the model. Look into their logs; perhaps their memory is too small."
                 )
-        if task is None:
+        if part is None:
             return
-        deaths = self._deaths.setdefault(task.item.index, [])
+        index = part.task.item.index
+        shared = self._shared.get(index)
+        if part.opened is not None and shared is None:
+            return  # the image has failed meanwhile
+        place = None if shared is None else shared.lose_part(call)
+        deaths = self._deaths.setdefault((index, place), [])
         deaths.append(hand.address)
         if len(deaths) < _MOST_DEATHS:
-            self._again.append(task)
+            if shared is None:
+                # what lies in the place of its results now was written by that worker
+                self._again.append(Part(replace(part.task, replace=True)))
             return
         reason = (
             f"The worker that segmented it died without a word, twice ({', '.join(deaths)}). "
             "Perhaps the memory was full: try it on a machine with more."
         )
-        self._given_up.append(Ended(task.item.index, self._failure(task, reason)))
-
-    def _failure(self, task: Task, reason: str) -> Entry:
-        """The line of an image of which no worker could tell; with the image's content, so that it is not tried again unasked."""
-        entry = failure(task.item, task.settings_sha256, reason)
-        try:
-            source = FileStamp.of(task.item.source)
-        except OSError:  # it is gone, or lies where only the workers see it
-            return entry
-        return entry.model_copy(update={"source": source})
-
-    @staticmethod
-    def _free(hand: _Hand, state: Literal["idle", "unusable"]) -> None:
-        hand.state, hand.task, hand.call = state, None, ""
-        if hand.future is not None:
-            hand.future.release()
-            hand.future = None
-
-
-def _host(address: str) -> str:
-    return address.rpartition("://")[2].rpartition(":")[0]
-
-
-def _tell_error(future: Future[None], call: str, mail: queue.SimpleQueue[dict[str, Any]]) -> None:
-    """Pass on what went wrong with a call itself, such as a worker without this program."""
-    if future.status != "error":
-        return
-    error = future.exception()
-    reason = reason_of(error) if error is not None else "It failed without a reason."
-    mail.put({"call": call, "kind": "error", "reason": reason})
+        self._drop(index)
+        self._given_up.append(Ended(index, lost_image(part.task, reason)))

@@ -6,13 +6,14 @@ stays on the worker, so that nothing has to be fetched from a worker that may ha
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import secrets
 import signal
 import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam2_adapters.batch.reasons import reason_of
 from napari_sam2_adapters.batch.report import Entry
-from napari_sam2_adapters.batch.segment_item import Network, Progress, Task
+from napari_sam2_adapters.batch.segment_item import Network
+from napari_sam2_adapters.batch.shared_item import Opened, Part, Step
 from napari_sam2_adapters.batch.stamps import file_sha256
 
 if TYPE_CHECKING:
@@ -28,15 +30,14 @@ if TYPE_CHECKING:
 
     from napari_sam2_adapters.batch.workers import Model
 
-__all__ = ["Attempt", "Call", "dask_setup", "prepare", "stop", "work"]
-
-Attempt = Callable[[Network, Task], Generator[Progress, None, Entry]]
-"""How an image is segmented: `segment_item`."""
+__all__ = ["Call", "dask_setup", "introduce", "prepare", "stop", "work"]
 
 _PROCESS = secrets.token_hex(8)
 """Tells this process from the one that had its address before."""
 _MOST_NETWORKS = 2
 _TELL_INTERVAL_S = 0.1
+_SHARED_CARDS = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
+"""Processes of one machine with the same values here see the same cards; two jobs on a machine may each number theirs from 0."""
 
 _networks: OrderedDict[str, Network] = OrderedDict()
 _stopped: set[str] = set()
@@ -58,6 +59,11 @@ class Call:
         get_worker().log_event(self.run, message)
 
 
+def introduce(call: Call) -> None:
+    """Tell ``introduced``, with what this process has in common with those that see the same cards."""
+    call.tell("introduced", place=" ".join(os.environ.get(name, "-") for name in _SHARED_CARDS))
+
+
 def prepare(call: Call, model: Model, content: bytes | None, device: str | None, card: int) -> None:
     """Load a network into this process, unless it is there; tells ``ready``, ``wants_model`` or ``unusable``.
 
@@ -72,7 +78,7 @@ def prepare(call: Call, model: Model, content: bytes | None, device: str | None,
     device
         As in the job; None when no network is needed.
     card
-        Which of several GPUs it takes: its place among the workers of this machine.
+        Which of several GPUs it takes: its place among the workers that see the same ones.
     """
     here = version("napari-sam2-adapters")
     try:
@@ -95,8 +101,11 @@ def prepare(call: Call, model: Model, content: bytes | None, device: str | None,
         call.tell("ready", network=key, version=here)
 
 
-def work(call: Call, process: str, network: str, task: Task, attempt: Attempt) -> None:
-    """Segment an image; tells ``begun``, ``tiles``, and at last ``done``, ``stopped``, ``disk`` or ``strange``.
+def work(call: Call, process: str, network: str, part: Part, step: Step) -> None:
+    """Work on an image; tells ``begun``, ``tiles``, and at last how it ended.
+
+    That is ``done`` with the line of the report, ``opened`` with what is known of an image to share, ``segmented`` for bands, ``stopped``,
+    ``disk``, or ``strange``.
 
     Parameters
     ----------
@@ -106,7 +115,7 @@ def work(call: Call, process: str, network: str, task: Task, attempt: Attempt) -
         The process that was made ready. Dask gives the task of a dead process to the next one at its address.
     network
         What it answered to `prepare`.
-    task, attempt
+    part, step
         What to do.
     """
     if process != _PROCESS or network not in _networks:
@@ -114,32 +123,35 @@ def work(call: Call, process: str, network: str, task: Task, attempt: Attempt) -
         return
     _use_own_threads()
     call.tell("begun")
-    steps = attempt(_networks[network], task)
+    steps = step(_networks[network], part)
     told = time.monotonic()
     try:
-        while call.run not in _stopped:
+        while not _stopped & {call.run, call.name}:
             progress = next(steps)
-            if time.monotonic() - told >= _TELL_INTERVAL_S:
+            if progress.bands or time.monotonic() - told >= _TELL_INTERVAL_S:
                 told = time.monotonic()
-                call.tell(
-                    "tiles",
-                    seconds=progress.seconds,
-                    tiles=progress.tiles,
-                    all_tiles=progress.all_tiles,
-                    notices=list(progress.notices),
-                )
+                call.tell("tiles", **dataclasses.asdict(progress))
     except StopIteration as end:
-        call.tell("done", entry=end.value.model_dump_json())
+        _tell_end(call, end.value)
     except OSError as error:
         call.tell("disk", reason=str(error))
     else:
-        steps.close()  # left at a yield it has written nothing
+        steps.close()  # left at a yield it has written nothing but whole bands
         call.tell("stopped")
 
 
-def stop(run: str) -> None:
-    """Have the images of a run left after the tile in work."""
-    _stopped.add(run)
+def _tell_end(call: Call, result: Entry | Opened | None) -> None:
+    if isinstance(result, Entry):
+        call.tell("done", entry=result.model_dump_json())
+    elif isinstance(result, Opened):
+        call.tell("opened", opened=result.model_dump_json())
+    else:
+        call.tell("segmented")
+
+
+def stop(name: str) -> None:
+    """Have a call, or all images of a run, left after the tile in work."""
+    _stopped.add(name)
 
 
 def dask_setup(worker: Any) -> None:

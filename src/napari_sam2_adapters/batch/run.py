@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from napari_sam2_adapters.atomic import remove_partial_files
 from napari_sam2_adapters.batch.cluster import ClusterConfig, open_cluster
+from napari_sam2_adapters.batch.draft import kept_drafts
 from napari_sam2_adapters.batch.html_report import write_html_report
 from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, JobFile, write_job_file
 from napari_sam2_adapters.batch.lock import results_folder
@@ -20,7 +21,7 @@ from napari_sam2_adapters.batch.scheme import Scheme, conflict_of, plan_batch
 from napari_sam2_adapters.batch.segment_item import Progress, Task, failure
 from napari_sam2_adapters.batch.stamps import ExtraStamp
 from napari_sam2_adapters.batch.standing import Standing, judge
-from napari_sam2_adapters.batch.streaming import kept_drafts
+from napari_sam2_adapters.batch.streaming import can_stream
 from napari_sam2_adapters.batch.workers import Ended, LocalWorker, Model, Workers
 
 __all__ = ["ItemRecord", "run_batch"]
@@ -110,7 +111,14 @@ class _Run:
                 self._waiting.append(self._task(item, standing))
             yield first_record(item, standing)
         if self._waiting:
-            with _opened(cluster, self.scheme.job.device, len(self._waiting)) as workers:
+            # a worker has one image at a time, but a huge one may be shared by all
+            most = len(self._waiting)
+            streamed = any(
+                can_stream(path, "YX", self.scheme.predict)
+                for task in self._waiting
+                for path in task.item.outputs.values()
+            )
+            with _opened(cluster, self.scheme.job.device, None if streamed else most) as workers:
                 yield from self._segment(workers)
 
     def _note_refusal(self, item: Item, refusal: str) -> None:
@@ -212,9 +220,9 @@ def _extras_of(former: Entry | None, image: str) -> dict[str, ExtraStamp]:
 
 
 def _opened(
-    cluster: ClusterConfig | Workers | None, device: str, n_images: int
+    cluster: ClusterConfig | Workers | None, device: str, most_workers: int | None
 ) -> AbstractContextManager[Workers]:
     """The workers, for a while: those of a cluster to start, those that are there, or this process."""
     if isinstance(cluster, ClusterConfig):
-        return open_cluster(cluster, device, n_images)
+        return open_cluster(cluster, device, most_workers)
     return nullcontext(LocalWorker() if cluster is None else cluster)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["SegmentedFile", "segment_file"]
+__all__ = ["SegmentedFile", "notes_of", "segment_file"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def segment_file(
         When a result cannot be written.
     """
     image = read_image(source)
-    notices = [note for note in [*image.notices, _scale_note(image, header)] if note]
+    notices = notes_of(image, header)
     for kind, path in outputs.items():  # refuse before the work what could not be written after it
         axes = label_axes(image.axes)
         check_format(path, f"C{axes}" if kind == "probabilities" else axes)
@@ -163,6 +163,11 @@ def _write(
     if "labels" in outputs:
         place |= {"classes": classes, "source": image.path}
         write_labels(outputs["labels"], arrays.labels, axes=axes, **place)
+
+
+def notes_of(image: ImageFile, header: AdapterHeader) -> list[str]:
+    """What is remarkable about an image before it is segmented."""
+    return [note for note in (*image.notices, _scale_note(image, header)) if note]
 
 
 def _scale_note(image: ImageFile, header: AdapterHeader) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_sam2_adapters.batch.extras import write_extras
 from napari_sam2_adapters.batch.plan import Item, printable
@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["Network", "Progress", "Task", "failure", "segment_item"]
+__all__ = [
+    "Network",
+    "Progress",
+    "Task",
+    "failure",
+    "key_of",
+    "reported",
+    "segment_item",
+    "success",
+]
+
+_ResultT = TypeVar("_ResultT")
 
 
 @dataclass(frozen=True)
@@ -75,13 +86,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an image is; fields as those of `ItemRecord`."""
+    """How far an image is; fields as those of `ItemRecord`, and the bands that have become final if several workers share it."""
 
     index: int
     seconds: float
     tiles: int
     all_tiles: int
     notices: tuple[str, ...] = ()
+    bands: tuple[int, ...] = ()
 
 
 def segment_item(network: Network, task: Task) -> Generator[Progress, None, Entry]:
@@ -94,48 +106,84 @@ def segment_item(network: Network, task: Task) -> Generator[Progress, None, Entr
     OSError
         When the disk is full or gone, so that the other images would fail as well.
     """
-    item, started = task.item, time.perf_counter()
-    stamp = None
+    if task.known is None:
+        return (yield from reported(task, lambda stamp: _segment(network, task, stamp)))
     try:
-        if task.known is not None:
-            return _completed(network.header, task, task.known)
-        if network.segmenter is None:
-            raise RuntimeError("The network was not loaded, but there is an image to segment.")
-        stamp = FileStamp.of(item.source)
-        tiles = segment_file(
-            network.segmenter,
-            network.header,
-            item.source,
-            item.outputs,
-            task.predict,
-            overwrite=task.replace,
-            extras=task.extra_files,
-            key=hashlib.sha256(f"{task.settings_sha256} {stamp.sha256}".encode()).hexdigest(),
-        )
-        notices: tuple[str, ...] = ()
-        while True:
-            try:
-                tile = next(tiles)
-            except StopIteration as end:
-                result: SegmentedFile = end.value
-                break
-            notices += (tile.notice,) if tile.notice else ()
-            seconds = time.perf_counter() - started
-            yield Progress(item.index, seconds, tile.done, tile.total, notices)
-        if not stamp.untouched(item.source):
-            raise ValueError(
-                f"{item.source} was changed while it was segmented. Segment it again when it is complete."
-            )
-        return _success(task, stamp, result, time.perf_counter() - started)
+        return _completed(network.header, task, task.known)
+    except Exception as error:
+        return _failed(task, error, None, 0.0)
+
+
+def reported(
+    task: Task,
+    steps: Callable[[FileStamp], Generator[Progress, None, _ResultT]],
+    stamp: FileStamp | None = None,
+) -> Generator[Progress, None, _ResultT | Entry]:
+    """Take steps with an image; whatever goes wrong with it becomes its line of the report.
+
+    Parameters
+    ----------
+    task
+        The image.
+    steps
+        Given what its file holds.
+    stamp
+        That, if it is known; else the file is read.
+
+    Raises
+    ------
+    OSError
+        When the disk is full or gone, so that the other images would fail as well.
+    """
+    started = time.perf_counter()
+    try:
+        if stamp is None:
+            stamp = FileStamp.of(task.item.source)
+        return (yield from steps(stamp))
     except Exception as error:  # one bad file, whatever is wrong with it, does not stop the others
-        if disk_is_unusable(error):
-            raise OSError(
-                f"Nothing more can be written to {task.output} ({error}). Make room, and start the batch again to go on."
-            ) from error
-        failed = failure(
-            item, task.settings_sha256, reason_of(error), time.perf_counter() - started
-        )
-        return failed.model_copy(update={"source": stamp, "outputs": _stamps(item)})
+        return _failed(task, error, stamp, time.perf_counter() - started)
+
+
+def key_of(task: Task, stamp: FileStamp) -> str:
+    """Checksum over everything that the labels of an image depend on."""
+    return hashlib.sha256(f"{task.settings_sha256} {stamp.sha256}".encode()).hexdigest()
+
+
+def _segment(network: Network, task: Task, stamp: FileStamp) -> Generator[Progress, None, Entry]:
+    if network.segmenter is None:
+        raise RuntimeError("The network was not loaded, but there is an image to segment.")
+    item, started = task.item, time.perf_counter()
+    tiles = segment_file(
+        network.segmenter,
+        network.header,
+        item.source,
+        item.outputs,
+        task.predict,
+        overwrite=task.replace,
+        extras=task.extra_files,
+        key=key_of(task, stamp),
+    )
+    notices: tuple[str, ...] = ()
+    while True:
+        try:
+            tile = next(tiles)
+        except StopIteration as end:
+            result: SegmentedFile = end.value
+            break
+        notices += (tile.notice,) if tile.notice else ()
+        seconds = time.perf_counter() - started
+        yield Progress(item.index, seconds, tile.done, tile.total, notices)
+    return success(task, stamp, result, time.perf_counter() - started)
+
+
+def _failed(task: Task, error: Exception, stamp: FileStamp | None, seconds: float) -> Entry:
+    """The line of an image with which something went wrong here; raises OSError when it is the disk."""
+    if disk_is_unusable(error):
+        raise OSError(
+            f"Nothing more can be written to {task.output} ({error}). Make room, and start the batch again to go on."
+        ) from error
+    entry = failure(task.item, task.settings_sha256, reason_of(error), seconds)
+    return entry.model_copy(update={"source": stamp, "outputs": _stamps(task.item)})
 
 
 def _completed(header: AdapterHeader, task: Task, known: Entry) -> Entry:
@@ -185,8 +233,20 @@ def failure(item: Item, settings_sha256: str, reason: str, seconds: float = 0.0)
     )
 
 
-def _success(task: Task, source: FileStamp, result: SegmentedFile, seconds: float) -> Entry:
-    item, outputs = task.item, _stamps(task.item)
+def success(task: Task, source: FileStamp, result: SegmentedFile, seconds: float) -> Entry:
+    """The line of an image whose results are written.
+
+    Raises
+    ------
+    ValueError
+        When its file is not what it was before.
+    """
+    item = task.item
+    if not source.untouched(item.source):
+        raise ValueError(
+            f"{item.source} was changed while it was segmented. Segment it again when it is complete."
+        )
+    outputs = _stamps(item)
     return Entry(
         name=item.name,
         image=item.image,

@@ -1,55 +1,40 @@
-"""Labels of images of any size, streamed into OME-Zarr by rows of chunks, so that a killed run goes on where it was.
+"""Labels of images of any size, streamed into OME-Zarr by bands, so that a killed run goes on where it was.
 
-While it is written, the label image is a hidden folder beside its target, and a small hidden file says which rows of it are final.
+Bands of one image may be written by several processes: each takes the tiles of the whole image that touch its bands, so that the
+labels are the same bytes.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from napari_sam2_adapters.atomic import write_atomically
-from napari_sam2_adapters.batch.pixel_counts import Counts, count_values
-from napari_sam2_adapters.config import PredictConfig, Settings
-from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_indices, plane_shape
+from napari_sam2_adapters.batch.bands import Run, joined, missing
+from napari_sam2_adapters.batch.draft import (
+    Draft,
+    bands_of,
+    finish_draft,
+    level0_of,
+    open_draft,
+    write_draft,
+)
+from napari_sam2_adapters.batch.pixel_counts import Counts
+from napari_sam2_adapters.config import Normalization, PredictConfig
+from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_shape
 from napari_sam2_adapters.data.image_file import ImageFile
-from napari_sam2_adapters.data.io import read_labels
+from napari_sam2_adapters.data.normalize import Limits
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.inference.tiled_run import TileProgress
     from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["can_stream", "kept_drafts", "stream_labels"]
-
-CHUNK_PX = 512
-_SUFFIX = ".progress.json"
-
-
-class _Progress(Settings):
-    """What the hidden file says: all planes before ``plane`` are final, and the rows of that plane before ``row``."""
-
-    key: str
-    draft: str
-    array: str
-    plane: int = 0
-    row: int = 0
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """A label image in work: its finest level, and how far it is."""
-
-    level0: Any
-    file: Path
-    progress: _Progress
+__all__ = ["can_stream", "stream_bands", "stream_labels"]
 
 
 def can_stream(target: Path, axes: str, config: PredictConfig) -> bool:
@@ -58,12 +43,6 @@ def can_stream(target: Path, axes: str, config: PredictConfig) -> bool:
     ordered = "".join(axis for axis in "TZYX" if axis in plain)
     extras = config.probabilities or config.uncertainty
     return target.name.lower().endswith(".ome.zarr") and plain == ordered and not extras
-
-
-def kept_drafts(folder: Path) -> set[Path]:
-    """Hidden folders in a folder of results that a later run goes on with."""
-    found = (_read(file) for file in folder.glob(f".*{_SUFFIX}"))
-    return {folder / progress.draft for progress in found if progress is not None}
 
 
 def stream_labels(
@@ -76,9 +55,9 @@ def stream_labels(
     key: str,
     overwrite: bool,
 ) -> Generator[TileProgress, None, tuple[ArrayLike, Counts]]:
-    """Segment an image into OME-Zarr, yielding after each tile; memory holds a row of tiles and a row of chunks.
+    """Segment an image into OME-Zarr, yielding after each tile; memory holds a row of tiles and a band.
 
-    Left at a yield, or killed, it has kept the rows that are final, and goes on with the others when it is called again.
+    Left at a yield, or killed, it has kept the bands that are final, and goes on with the others when it is called again.
 
     Parameters
     ----------
@@ -109,117 +88,110 @@ def stream_labels(
     OSError
         When nothing can be written.
     """
-    from napari_sam2_adapters.data.formats.ome_zarr import finish_labels
-    from napari_sam2_adapters.inference.outputs import Outputs
-    from napari_sam2_adapters.inference.predict import find_limits, predict_tiles
-    from napari_sam2_adapters.inference.region import Region
+    from napari_sam2_adapters.inference.predict import find_limits
 
     limits = find_limits(segmenter, image.array, image.axes, header.normalization, image.rgb)
-    draft = _open(segmenter, image, target, key, overwrite=overwrite)
-    planes = plane_indices(image.array.shape, image.axes)
-    progress = draft.progress
-    regions = []
-    if progress.row:
-        regions.append(Region((planes[progress.plane],), slice(progress.row, None)))
-    later = planes[progress.plane + bool(progress.row) :]
-    if later:
-        regions.append(Region(tuple(later)))
+    draft = open_draft(target, image, segmenter.classes, key, overwrite=overwrite)
+    done = draft.done
 
-    def note(plane: tuple[int, ...], row: int, *, last: bool) -> None:
-        number = planes.index(plane)
-        place = {"plane": number + 1, "row": 0} if last else {"plane": number, "row": row}
-        _note(draft.file, progress.model_copy(update=place))
+    def note(band: int) -> None:
+        nonlocal done
+        done = joined(done, (band, band + 1))
+        write_draft(target, draft.model_copy(update={"done": done}))
 
-    def segment(region: Region) -> Iterator[TileProgress]:
-        rows = _ChunkRows(draft.level0, plane_shape(image.array.shape, image.axes), note)
-        return predict_tiles(
+    bands = bands_of(level0_of(target, draft), image)
+    runs = missing(draft.done, bands.count)
+    yield from stream_bands(
+        segmenter, header.normalization, image, target, draft, runs, config, limits, note
+    )
+    return finish_draft(target, draft, label_axes(image.axes), overwrite=overwrite)
+
+
+def stream_bands(
+    segmenter: Segmenter,
+    normalization: Normalization,
+    image: ImageFile,
+    target: Path,
+    draft: Draft,
+    runs: Sequence[Run],
+    config: PredictConfig,
+    limits: Limits,
+    note: Callable[[int], None],
+) -> Generator[TileProgress, None, None]:
+    """Segment bands of an image into its draft, yielding after each tile.
+
+    Parameters
+    ----------
+    segmenter, image, target, config
+        As in `stream_labels`.
+    normalization
+        That of the adapter.
+    draft
+        The labels in work.
+    runs
+        The bands.
+    limits
+        From `find_limits` of the whole image.
+    note
+        Told of each band that is on the disk.
+    """
+    from napari_sam2_adapters.inference.outputs import Outputs
+    from napari_sam2_adapters.inference.predict import predict_tiles
+
+    level0 = level0_of(target, draft)
+    bands = bands_of(level0, image)
+    plane = plane_shape(image.array.shape, image.axes)
+    to_come = sum(bands.tiles(run, config) for run in runs)
+    before = 0
+    for region in (region for run in runs for region in bands.regions(run)):
+        rows = _BandWriter(
+            level0, plane, bands.height_px, lambda p, row: note(bands.number(p, row))
+        )
+        tile, expected = None, 0
+        for tile in predict_tiles(
             segmenter,
             image.array,
             image.axes,
-            normalization=header.normalization,
+            normalization=normalization,
             config=config,
             outputs=Outputs(rows),
             rgb=image.rgb,
             region=region,
             limits=limits,
-        )
-
-    before = 0
-    for number, region in enumerate(regions):
-        tile = None
-        for tile in segment(region):
-            # tiles of planes that are still to come are guessed by those of this region
-            to_come = len(later) * tile.total if number + 1 < len(regions) else 0
-            yield replace(tile, done=before + tile.done, total=before + tile.total + to_come)
+        ):
+            expected = expected or tile.total
+            total = before + tile.total + max(0, to_come - expected)
+            yield replace(tile, done=before + tile.done, total=total)
         before += tile.total if tile is not None else 0
-    counts = count_values(draft.level0, label_axes(image.axes))
-    finish_labels(draft.level0, target, overwrite=overwrite)
-    draft.file.unlink()
-    return read_labels(target).array, counts
+        to_come -= expected
 
 
-def _open(
-    segmenter: Segmenter, image: ImageFile, target: Path, key: str, *, overwrite: bool
-) -> _Draft:
-    """The draft of an earlier run, if there is one of the same labels; else a new one, and the earlier one is removed."""
-    import zarr
-
-    from napari_sam2_adapters.data.formats.ome_zarr import create_labels, discard_labels
-
-    file = target.with_name(f".{target.name}{_SUFFIX}")
-    known = _read(file)
-    if known is not None and (target.parent / known.draft / known.array).is_dir():
-        level0 = zarr.open_array(str(target.parent / known.draft / known.array), mode="r+")
-        if known.key == key:
-            return _Draft(level0, file, known)
-        discard_labels(level0)
-    axes = label_axes(image.axes)
-    shape = tuple(n for n, axis in zip(image.array.shape, image.axes, strict=True) if axis != "C")
-    largest = max(info.value for info in segmenter.classes)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    level0 = create_labels(
-        target,
-        shape,
-        axes,
-        np.min_scalar_type(largest),
-        geometry=image.geometry,
-        classes=segmenter.classes,
-        source=image.path,
-        # a row of chunks of one plane is final as soon as its tiles are
-        chunks=[CHUNK_PX if axis in "YX" else 1 for axis in axes],
-        overwrite=overwrite,
-    )
-    array = Path(level0.store.root) / str(level0.path)
-    progress = _Progress(key=key, draft=array.parent.name, array=array.name)
-    _note(file, progress)
-    return _Draft(level0, file, progress)
-
-
-class _ChunkRows:
-    """Takes rows of planes as they become final, and writes them in whole chunks."""
+class _BandWriter:
+    """Takes rows of planes as they become final, and writes them in whole bands."""
 
     def __init__(
         self,
         level0: Any,
         plane: tuple[int, int],
-        note: Callable[..., None],
+        height_px: int,
+        note: Callable[[tuple[int, ...], int], None],
     ) -> None:
         self.shape: tuple[int, ...] = tuple(level0.shape)
         self.dtype = level0.dtype
-        self._level0, self._note = level0, note
+        self._level0, self._note, self._each = level0, note, height_px
         self._height, width = plane
-        self._buffer: NDArray[Any] = np.zeros((CHUNK_PX, width), level0.dtype)
+        self._buffer: NDArray[Any] = np.zeros((height_px, width), level0.dtype)
         self._first = 0
         """Row of the plane that the buffer begins with."""
 
     def __setitem__(self, key: tuple[Any, ...], value: NDArray[Any]) -> None:
         *plane, rows, _ = key
-        if rows.start < self._first or rows.start >= self._first + CHUNK_PX:
+        if rows.start < self._first or rows.start >= self._first + self._each:
             # a new plane, a part that begins farther down, or a plane that is done anew with smaller tiles
-            self._first = rows.start // CHUNK_PX * CHUNK_PX
+            self._first = rows.start // self._each * self._each
         at = rows.start
         while at < rows.stop:
-            end = min(self._first + CHUNK_PX, self._height)
+            end = min(self._first + self._each, self._height)
             upto = min(rows.stop, end)
             part = value[at - rows.start : upto - rows.start]
             self._buffer[at - self._first : upto - self._first] = part
@@ -227,20 +199,5 @@ class _ChunkRows:
             if at == end:
                 place = (*plane, slice(self._first, end), slice(None))
                 self._level0[place] = self._buffer[: end - self._first]
-                self._note(tuple(plane), end, last=end == self._height)
+                self._note(tuple(plane), self._first)
                 self._first = 0 if end == self._height else end
-
-
-def _note(file: Path, progress: _Progress) -> None:
-    text = json.dumps(progress.model_dump())
-    write_atomically(file, lambda stream: stream.write(text.encode()), overwrite=True)
-
-
-def _read(file: Path) -> _Progress | None:
-    """What a hidden file says; None where there is none, or one that is not ours."""
-    if not file.is_file():
-        return None
-    try:
-        return _Progress.model_validate_json(file.read_bytes())
-    except ValidationError:
-        return None
