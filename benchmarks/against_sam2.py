@@ -14,7 +14,7 @@ from sam2.build_sam import build_sam2
 from sam2.sam2_image_predictor import SAM2ImagePredictor
 from torchvision.ops import deform_conv2d
 
-from napari_sam2_adapters.config import ModelConfig, PredictConfig, default_classes
+from napari_sam2_adapters.config import ClassInfo, ModelConfig, PredictConfig, default_classes
 from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.backbone import HieraBackbone
 from napari_sam2_adapters.models.backbone_files import BACKBONES
@@ -22,20 +22,20 @@ from napari_sam2_adapters.models.decoder import SamHeads
 from napari_sam2_adapters.models.deformable import deformable_convolution_portable
 from napari_sam2_adapters.models.segmenter import Segmenter, assemble
 
-__all__ = ["CLASSES", "MAKERS", "image_to_labels", "step", "tiny"]
+__all__ = ["CLASSES", "MAKERS", "image_to_labels", "plain_sam2", "step", "tiny"]
 
 CLASSES = default_classes([1, 2, 3])
 
 Run = Callable[[], object]
 
 
-def tiny(adapter: str) -> Segmenter:
+def tiny(adapter: str, classes: tuple[ClassInfo, ...] = CLASSES) -> Segmenter:
     """SAM2 tiny's official shape with random weights."""
     shape = BACKBONES["tiny"].shape
     if shape is None:
         raise SystemExit("The backbone tiny has no shape.")
     config = ModelConfig(backbone="tiny", adapter=adapter)
-    return assemble(HieraBackbone(shape), SamHeads(sam2=True), config, CLASSES).to(
+    return assemble(HieraBackbone(shape), SamHeads(sam2=True), config, classes).to(
         memory_format=torch.channels_last
     )
 
@@ -66,7 +66,7 @@ def _encoder(adapter: str) -> Callable[[], tuple[Run, Run]]:
 
     def make() -> tuple[Run, Run]:
         ours = tiny(adapter).folded().backbone
-        theirs = _sam2().image_encoder
+        theirs = plain_sam2().image_encoder
         image = torch.rand(1, 3, 448, 448)
 
         @torch.inference_mode()
@@ -84,7 +84,7 @@ def _encoder(adapter: str) -> Callable[[], tuple[Run, Run]]:
 
 def _whole_path() -> tuple[Run, Run]:
     """What SAM2's plugins do for one object: `set_image` and one click."""
-    predictor = SAM2ImagePredictor(_sam2())
+    predictor = SAM2ImagePredictor(plain_sam2())
     image = np.random.default_rng(0).integers(0, 255, (448, 448, 3)).astype(np.uint8)
 
     def click() -> object:
@@ -135,7 +135,7 @@ def _step_against_everything() -> tuple[Run, Run]:
     return step(tiny("lw")), step(everything)
 
 
-def _sam2() -> Any:
+def plain_sam2() -> Any:
     """SAM2.1 tiny as its own configuration builds it, without weights."""
     return build_sam2("configs/sam2.1/sam2.1_hiera_t.yaml", device="cpu")
 

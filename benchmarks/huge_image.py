@@ -18,20 +18,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import zarr
+from large_images import write_image
 from performance import machine
 
 from napari_sam2_adapters.batch.job import BatchJob
 from napari_sam2_adapters.batch.run import run_batch
 from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
-from napari_sam2_adapters.data.samples import load_sample
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.model_file import SUFFIX, save_adapter
 
 SMALLEST_PX = 448
-CHUNK_PX = 1024
 
 
 def main() -> None:
@@ -86,20 +83,6 @@ def measure(side: int, adapter: str, threads: int) -> dict[str, Any]:
         "seconds_per_tile": round(seconds / tiles, 4),
         "peak_mb": round(peak_kib / 1024),
     }
-
-
-def write_image(path: Path, side: int) -> None:
-    """A uint16 zarr made of the bundled sample, written chunk by chunk."""
-    sample = load_sample("fluorescence").train_images[0].astype(np.uint16) * 64
-    times = -(-CHUNK_PX // min(sample.shape))
-    chunk = np.tile(sample, (times, times))[:CHUNK_PX, :CHUNK_PX]
-    array = zarr.create_array(
-        str(path), shape=(side, side), chunks=(min(CHUNK_PX, side),) * 2, dtype=np.uint16
-    )
-    for row in range(0, side, CHUNK_PX):
-        for column in range(0, side, CHUNK_PX):
-            height, width = min(CHUNK_PX, side - row), min(CHUNK_PX, side - column)
-            array[row : row + height, column : column + width] = chunk[:height, :width]
 
 
 def _options() -> argparse.Namespace:

@@ -24,6 +24,8 @@ from typing import Any
 
 import torch
 from against_sam2 import CLASSES, MAKERS, image_to_labels, step, tiny
+from on_cuda import ON_CUDA
+from processes import PROCESSES
 
 from napari_sam2_adapters.config import ModelConfig, Normalization
 from napari_sam2_adapters.export.comparison import INPUT, open_session
@@ -48,15 +50,38 @@ def main() -> None:
     if options.list:
         for name, case in CASES.items():
             print(f"{name:24} against {case.baseline}, bar {case.bar}")
+        for name, (about, _) in {**PROCESSES, **ON_CUDA}.items():
+            print(f"{name:24} against {about}")
         return
     torch.set_num_threads(options.threads)
-    for name in options.only or CASES:
-        row = _measure(name, CASES[name], options.repeats) | machine(options.threads)
-        print(json.dumps(row), flush=True)
-        if options.json:
-            options.json.parent.mkdir(parents=True, exist_ok=True)
-            with options.json.open("a") as stream:
-                stream.write(json.dumps(row) + "\n")
+    table = []
+    for name in options.only or [*CASES, *PROCESSES, *ON_CUDA]:
+        about = machine(options.threads) | {"command": f"performance.py --only {name}"}
+        for row in [found | about for found in _rows(name, options)]:
+            table.append(row)
+            print(json.dumps(row), flush=True)
+            if options.json:
+                options.json.parent.mkdir(parents=True, exist_ok=True)
+                with options.json.open("a") as stream:
+                    stream.write(json.dumps(row) + "\n")
+    _print_table(table)
+
+
+def _rows(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    if name in CASES:
+        return [_measure(name, CASES[name], options.repeats)]
+    if name in PROCESSES:
+        return PROCESSES[name][1](options.threads, options.side)
+    return ON_CUDA[name][1]()
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    """What was measured in a table for people, with what missed its bar last in the line."""
+    for row in rows:
+        ratio, bar = row.get("ratio", row.get("seconds")), row.get("bar")
+        said = {True: "", False: "MISSED", None: row.get("why", "")}[row["ok"]]
+        shown = ["" if value is None else f"{value:.3g}" for value in (ratio, bar)]
+        print(f"{row['name']:24} {shown[0]:>8} {shown[1]:>8}  {row['baseline']}  {said}".rstrip())
 
 
 def _measure(name: str, case: Case, repeats: int) -> dict[str, Any]:
@@ -155,10 +180,13 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--list", action="store_true", help="name the cases and stop")
-    parser.add_argument("--only", nargs="+", choices=CASES, help="run these alone")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*CASES, *PROCESSES, *ON_CUDA], help="run these"
+    )
     parser.add_argument("--json", type=Path, help="file of JSON lines that grows")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--side", type=int, default=4096, help="of large images (px)")
     return parser.parse_args()
 
 

@@ -1,0 +1,163 @@
+"""Cases of `performance.py` on a CUDA device; where there is none their rows say so."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from against_sam2 import CLASSES, plain_sam2, tiny
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from napari_sam2_adapters.config import TrainConfig
+from napari_sam2_adapters.data.dataset import Pair, build_dataset
+from napari_sam2_adapters.data.samples import load_sample
+from napari_sam2_adapters.training.batches import BatchSource
+from napari_sam2_adapters.training.losses import build_loss
+from napari_sam2_adapters.training.optimization import Stepper
+from napari_sam2_adapters.training.recipes import RECIPES
+
+__all__ = ["ON_CUDA"]
+
+Rows = list[dict[str, Any]]
+BATCHES = (1, 4, 16, 32, 64)
+BARS = {"lw": 1.05, "hp": 1.15}
+
+
+def images_per_second(device: torch.device) -> Rows:
+    """Encoder of HP and LW, folded, in bfloat16 at 448², against the plain one of SAM2, for one image and the best batch."""
+    plain = plain_sam2().image_encoder.to(device)
+    peak = _matmul_flops(device)
+    rows = []
+    for adapter, bar in BARS.items():
+        ours = tiny(adapter).folded().backbone.to(device)
+        speeds = {size: _interleaved(ours, plain, size, device) for size in BATCHES}
+        best = max(speeds, key=lambda size: speeds[size][0])
+        for what, size in (("one", 1), ("best", best)):
+            mine, theirs = speeds[size]
+            with FlopCounterMode(display=False) as counter, torch.inference_mode():
+                ours(torch.rand(1, 3, 448, 448, device=device))
+            ratio = theirs / mine
+            rows.append(
+                {
+                    "name": f"cuda_{adapter}_{what}",
+                    "baseline": "SAM2's ImageEncoder, 448², bfloat16",
+                    "batch": size,
+                    "images_per_second": round(mine, 1),
+                    "baseline_images_per_second": round(theirs, 1),
+                    "ratio": round(ratio, 3),
+                    "bar": bar,
+                    "ok": ratio <= bar,
+                    "share_of_matmul_peak": round(counter.get_total_flops() * mine / peak, 3),
+                    "device": _name(device),
+                }
+            )
+    return rows
+
+
+def interactive_steps(device: torch.device, seconds: float = 20.0) -> Rows:
+    """Steps a second of interactive fine-tuning, LW tiny, 448², batch 4, and the share of drawing batches."""
+    sample = load_sample("fluorescence")
+    pairs = [
+        Pair(image, labels, "YX", str(n))
+        for n, (image, labels) in enumerate(
+            zip(sample.train_images, sample.train_labels, strict=True)
+        )
+    ]
+    config = TrainConfig(crop_size_px=448, batch_size=4)
+    dataset = build_dataset(pairs, CLASSES, held_out_fraction=0.0, crop_size_px=448)
+    source = BatchSource(dataset, config)
+    network = tiny("lw", CLASSES).to(device).train()
+    loss = build_loss(config.loss, source.class_counts)
+    stepper = Stepper(network, RECIPES["interactive"], loss, learning_rate=None, batch_size=4)
+    drawing, steps = 0.0, -3
+    began = time.perf_counter()
+    while steps <= 0 or time.perf_counter() - began < seconds:
+        if steps == 0:
+            began, drawing = time.perf_counter(), 0.0
+        started = time.perf_counter()
+        images, labels = source.draw()
+        drawing += time.perf_counter() - started
+        stepper.take(images, labels, progress=0.5, seed=steps)
+        steps += 1
+    whole = time.perf_counter() - began
+    share = drawing / whole
+    return [
+        {
+            "name": "cuda_steps",
+            "baseline": "share of drawing batches in a step, LW tiny, 448², batch 4",
+            "steps_per_second": round(steps / whole, 2),
+            "ratio": round(share, 3),
+            "bar": 0.10,
+            "ok": share <= 0.10,
+            "device": _name(device),
+        }
+    ]
+
+
+def _interleaved(
+    ours: nn.Module, theirs: nn.Module, size: int, device: torch.device
+) -> tuple[float, float]:
+    """Images a second of both, the median of nine turns each."""
+    batch = torch.rand(size, 3, 448, 448, device=device)
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(11):
+        for network, taken in zip((ours, theirs), times, strict=True):
+            with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):
+                _wait(device)
+                started = time.perf_counter()
+                network(batch)
+                _wait(device)
+            taken.append(time.perf_counter() - started)
+    mine, plain = (size / sorted(taken[2:])[4] for taken in times)
+    return mine, plain
+
+
+def _matmul_flops(device: torch.device, side: int = 8192) -> float:
+    """Operations a second of a large product in bfloat16: what the card reaches at best in practice."""
+    side = side if device.type == "cuda" else 512
+    a = torch.rand(side, side, device=device, dtype=torch.bfloat16)
+    taken = []
+    for _ in range(12):
+        _wait(device)
+        started = time.perf_counter()
+        a @ a
+        _wait(device)
+        taken.append(time.perf_counter() - started)
+    return 2 * side**3 / sorted(taken[2:])[5]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _if_there(name: str, measure: Callable[[torch.device], Rows]) -> Callable[[], Rows]:
+    @functools.wraps(measure)
+    def run() -> Rows:
+        if not torch.cuda.is_available():
+            why = "not measured: no CUDA device"
+            return [{"name": name, "baseline": "-", "bar": None, "ok": None, "why": why}]
+        return measure(torch.device("cuda", torch.cuda.current_device()))
+
+    return run
+
+
+ON_CUDA: dict[str, tuple[str, Callable[[], Rows]]] = {
+    "cuda_images": (
+        "SAM2's ImageEncoder in bfloat16, on CUDA; bars of the CPU, HP 1.15",
+        _if_there("cuda_images", images_per_second),
+    ),
+    "cuda_steps": (
+        "time of a training step on CUDA; drawing batches may take 0.10 of it",
+        _if_there("cuda_steps", interactive_steps),
+    ),
+}
+"""What it is measured against, and what measures it."""
