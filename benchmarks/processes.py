@@ -256,7 +256,7 @@ def _stack(what: str, side: int) -> dict[str, float]:
         predict(network, image[0], axes="YX", normalization=SCALING, config=config)
         seconds = bare_seconds = 0.0
         with _peak() as peak:
-            for first in range(0, len(image), 8):
+            for first in range(0, shape[0], 8):
                 planes = range(first, first + 8)
                 started = time.perf_counter()
                 for _ in predict_tiles(

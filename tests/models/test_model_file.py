@@ -77,7 +77,7 @@ class TestRoundTrip:
         assert (header.tile_size_px, header.pixel_size, header.unit) == (224, (0.2, 0.1), "µm")
         assert header.scores["mean_dice"] == 0.91
         assert header.training["data"] == ["a.tif", "b.tif"]
-        assert header.versions.keys() == {"napari-sam2-adapters", "torch", "timm", "sam2"}
+        assert header.versions.keys() == {"napari-sam2-adapters", "torch", "sam2"}
 
     @torch.no_grad()
     def test_half_is_half_the_size_and_nearly_the_same(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["info"]
 
-_PACKAGES = ("napari-sam2-adapters", "torch", "torchvision", "sam2", "timm", "numpy", "napari")
+_PACKAGES = ("napari-sam2-adapters", "torch", "torchvision", "sam2", "numpy", "napari")
 
 
 def info(

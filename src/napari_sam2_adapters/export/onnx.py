@@ -178,7 +178,7 @@ def _serialize(network: nn.Module, header: AdapterHeader, side_px: int) -> bytes
     # More than one, since torch.export takes a one for a constant.
     example = torch.rand(2, header.model.input_channels, side_px, side_px)
     with torch.no_grad():
-        network(example)  # timm caches its attention biases in the first pass
+        network(example)  # the tables of attention biases are made in the first pass
         program = torch.onnx.export(
             network,
             (example,),

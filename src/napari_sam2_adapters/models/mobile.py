@@ -1,7 +1,7 @@
-"""MobileSAM's encoder, the backbone that ships with the package: TinyViT-5M through timm.
+"""MobileSAM's encoder, the backbone that ships with the package: TinyViT-5M and a neck.
 
-Zhang et al., *Faster Segment Anything* (arXiv 2306.14289) and Wu et al., *TinyViT* (arXiv 2207.10666). MobileSAM differs from timm's
-``tiny_vit_5m_224`` in one number: the last down-sampling has stride 1, so that stage 4 stays at stride 16.
+Zhang et al., *Faster Segment Anything* (arXiv 2306.14289). MobileSAM differs from TinyViT in one number: the last down-sampling has
+stride 1, so that stage 4 stays at stride 16.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2_adapters.models.adapters import ADAPTER_SCALE, ParallelAdapter
 from napari_sam2_adapters.models.backbone import DECODER_WIDTH, Features
 from napari_sam2_adapters.models.position import AfterBlock
+from napari_sam2_adapters.models.tiny_vit import TinyVit
 
 __all__ = ["MobileBackbone"]
 
@@ -23,7 +23,7 @@ _STAGE_WIDTHS = (64, 128, 160, 320)
 
 
 class MobileBackbone(nn.Module):
-    """TinyViT trunk with folded BatchNorm and MobileSAM's neck.
+    """TinyViT trunk and MobileSAM's neck.
 
     Notes
     -----
@@ -38,22 +38,8 @@ class MobileBackbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         from sam2.modeling.sam2_utils import LayerNorm2d
-        from timm.models.tiny_vit import Attention, ConvNorm, TinyVit
 
-        trunk: Any = TinyVit(
-            num_classes=0,
-            embed_dims=_STAGE_WIDTHS,
-            depths=(2, 2, 6, 2),
-            num_heads=(2, 4, 5, 10),
-            window_sizes=(7, 7, 14, 7),
-            drop_path_rate=0.0,
-        )
-        trunk.stages[3].downsample.conv2.conv.stride = (1, 1)
-        trunk.head = nn.Identity()
-        _fold_batch_norm(trunk, ConvNorm)
-        self.trunk: Any = trunk
-        # A tuple, so that the modules are not registered a second time.
-        self._attentions = tuple(m for m in trunk.modules() if isinstance(m, Attention))
+        self.trunk: Any = TinyVit(_STAGE_WIDTHS, depths=(2, 2, 6, 2), windows=(7, 14, 7))
         self.neck = nn.Sequential(
             nn.Conv2d(_STAGE_WIDTHS[3], DECODER_WIDTH, 1, bias=False),
             LayerNorm2d(DECODER_WIDTH),
@@ -64,12 +50,7 @@ class MobileBackbone(nn.Module):
 
     def forward(self, image: Tensor) -> Features:
         """(B, 3, H, W), H and W multiples of 16, to features of 64, 128 and 256 channels."""
-        self._keep_attention_biases(image.device)
-        x = self.trunk.patch_embed(image)
-        maps = []
-        for stage in self.trunk.stages:
-            x = stage(x)
-            maps.append(x)
+        maps = self.trunk(image)
         stride16 = self.neck(maps[3])
         if self.lateral is not None:
             stride16 = stride16 + self.lateral(maps[2])
@@ -98,17 +79,6 @@ class MobileBackbone(nn.Module):
 
     def drop_absolute_position(self) -> None:
         """Nothing to drop: TinyViT has relative attention biases only."""
-
-    def _keep_attention_biases(self, device: torch.device) -> None:
-        # timm indexes the tables anew in training and caches them on first use otherwise: cached under inference_mode they could
-        # not be trained through later. With a batch axis they also let PyTorch take its fused attention.
-        with torch.inference_mode(False), torch.no_grad():
-            for attention in self._attentions:
-                cache = attention.attention_bias_cache
-                if str(device) not in cache:
-                    cache[str(device)] = attention.attention_biases[
-                        :, attention.attention_bias_idxs
-                    ][None]
 
 
 class _OnNormalised(nn.Module):
@@ -161,11 +131,3 @@ class _SpatialMlp(nn.Module):
         """(B, H, W, d) to (B, H, W, d)."""
         result: Tensor = self.parallel(self.norm(x))
         return result
-
-
-def _fold_batch_norm(root: nn.Module, conv_norm: type[nn.Module]) -> None:
-    for owner in list(root.modules()):
-        for name, layer in list(owner.named_children()):
-            if isinstance(layer, conv_norm):
-                fused: Any = layer.eval()
-                setattr(owner, name, fused.fuse())

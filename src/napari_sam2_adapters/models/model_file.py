@@ -140,9 +140,7 @@ def save_adapter(
         unit=unit,
         scores=scores or {},
         training=training or {},
-        versions={
-            name: version(name) for name in ("napari-sam2-adapters", "torch", "timm", "sam2")
-        },
+        versions={name: version(name) for name in ("napari-sam2-adapters", "torch", "sam2")},
     )
     text = header.model_dump_json()
     write_tensors(path, state, {_KEY: text, _KEY_SHA256: _text_digest(text)})
