@@ -65,7 +65,7 @@ def make_tiny_segmenter(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_segmenter() -> Callable[..., Segmenter]:
     """Factory of small segmenters: ``tiny_segmenter(adapter="hp", n_classes=2, input_channels=3, …)``."""
     return make_tiny_segmenter

@@ -21,12 +21,10 @@ from napari_sam2_adapters.data.normalize import intensity_limits, normalize_plan
 from napari_sam2_adapters.data.samples import load_sample
 from napari_sam2_adapters.export import bioimageio as package_module
 from napari_sam2_adapters.export import extras
-from napari_sam2_adapters.export import onnx as onnx_module
 from napari_sam2_adapters.export.bioimageio import PackageTestError, export_bioimageio
 from napari_sam2_adapters.export.extras import BIOIMAGEIO, MissingExtraError, require
 from napari_sam2_adapters.export.model_description import preprocessing
 from napari_sam2_adapters.export.package_info import PackageInfo
-from napari_sam2_adapters.models.model_file import load_adapter
 
 SIDE = 128  # of the tiles of `exported`
 INFO = PackageInfo(authors=("A. Nobody",), tags=("nuclei",), cite=("10.1000/182",))
@@ -62,26 +60,17 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def translated_before(exported, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The model file whose network was translated in another test; that is not done again, since it takes long."""
-    model, file, _ = exported("lw")
-    content = file.read_bytes()
-    monkeypatch.setattr(onnx_module, "_serialize", lambda *_: content)
-    return model
-
-
-@pytest.fixture
 def package(
-    translated_before: Path, finish: Callable[..., Any], no_network: None, tmp_path: Path
+    translated_before: Any, finish: Callable[..., Any], no_network: None, tmp_path: Path
 ) -> Path:
     output = tmp_path / "nuclei.bioimageio.zip"
-    finish(export_bioimageio(translated_before, output, INFO, tile_size_px=SIDE))
+    finish(export_bioimageio(translated_before.model, output, INFO, tile_size_px=SIDE))
     return output
 
 
 @needs_core
 def test_the_package_says_what_it_is_and_gives_our_labels_on_a_whole_image(
-    package: Path, translated_before: Path
+    package: Path, translated_before: Any
 ) -> None:
     with zipfile.ZipFile(package) as archive:
         names = set(archive.namelist())
@@ -114,7 +103,7 @@ def test_the_package_says_what_it_is_and_gives_our_labels_on_a_whole_image(
     got = np.asarray(found.members["probabilities"].data)[0]
     assert got.shape == (3, 256, 256)
     # The block in the middle gives 96 px of a tile of 128 px; of these, the block at the lower right, which is moved in, overwrites 32.
-    segmenter, header = load_adapter(translated_before)
+    segmenter, header = translated_before.network, translated_before.header
     limits = intensity_limits(image, "YX", header.normalization)
     tile = normalize_plane(image[None, 80:208, 80:208], limits)[None]
     with torch.inference_mode():
@@ -167,19 +156,21 @@ def test_its_preprocessing_is_our_scaling(scaling: Normalization) -> None:
 
 @needs_core
 def test_an_image_of_ones_own_becomes_test_and_cover(
-    translated_before: Path, finish: Callable[..., Any], tmp_path: Path
+    translated_before: Any, finish: Callable[..., Any], tmp_path: Path
 ) -> None:
     image = load_sample("fluorescence").held_out_images[2].astype(np.uint16) * 100
     tifffile.imwrite(tmp_path / "mine.tif", image)
     output = tmp_path / "a.zip"
     info = PackageInfo(authors=("A. Nobody",), name="My/nuclei", image=tmp_path / "mine.tif")
-    finish(export_bioimageio(translated_before, output, info, tile_size_px=SIDE))
+    finish(export_bioimageio(translated_before.model, output, info, tile_size_px=SIDE))
     with zipfile.ZipFile(output) as archive, archive.open("test_input.npy") as file:
         np.testing.assert_array_equal(np.load(file)[0, 0], image[64:192, 64:192])
     Image.fromarray(load_sample("tissue").held_out_images[0]).save(tmp_path / "rgb.png")
     wrong = info.model_copy(update={"image": tmp_path / "rgb.png"})
     with pytest.raises(ValueError, match=r"rgb.png has 3 channels, but the model takes 1"):
-        finish(export_bioimageio(translated_before, tmp_path / "b.zip", wrong, tile_size_px=SIDE))
+        finish(
+            export_bioimageio(translated_before.model, tmp_path / "b.zip", wrong, tile_size_px=SIDE)
+        )
     assert not (tmp_path / "b.zip").exists()
 
 
@@ -193,7 +184,7 @@ def test_an_image_of_ones_own_becomes_test_and_cover(
     ],
 )
 def test_what_bioimageio_does_not_take_is_said(
-    translated_before: Path,
+    translated_before: Any,
     finish: Callable[..., Any],
     tmp_path: Path,
     changed: dict[str, Any],
@@ -201,13 +192,15 @@ def test_what_bioimageio_does_not_take_is_said(
 ) -> None:
     info = INFO.model_copy(update=changed)
     with pytest.raises((ValueError, FileNotFoundError), match=words):
-        finish(export_bioimageio(translated_before, tmp_path / "a.zip", info, tile_size_px=SIDE))
+        finish(
+            export_bioimageio(translated_before.model, tmp_path / "a.zip", info, tile_size_px=SIDE)
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 @needs_core
 def test_a_package_that_does_not_pass_is_not_written(
-    translated_before: Path,
+    translated_before: Any,
     finish: Callable[..., Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -220,7 +213,9 @@ def test_a_package_that_does_not_pass_is_not_written(
 
     monkeypatch.setattr(package_module, "make_test_pair", wrong)
     with pytest.raises(PackageTestError, match=r"bioimageio.core did not pass .* disagree"):
-        finish(export_bioimageio(translated_before, tmp_path / "a.zip", INFO, tile_size_px=SIDE))
+        finish(
+            export_bioimageio(translated_before.model, tmp_path / "a.zip", INFO, tile_size_px=SIDE)
+        )
     assert list(tmp_path.iterdir()) == []
 
 

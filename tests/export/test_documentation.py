@@ -11,13 +11,12 @@ from PIL import Image
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.data.samples import load_sample
 from napari_sam2_adapters.inference.predict import predict
-from napari_sam2_adapters.models.model_file import load_adapter
 
 DOCS = Path(__file__).parents[2] / "docs" / "export.md"
 
 
 def test_the_ten_lines_give_the_labels_of_predict(exported, monkeypatch, tmp_path):
-    model, output, _ = exported("lw")
+    _, segmenter, header, output, _ = exported("lw")
     (snippet,) = re.findall(r"^```python\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.S | re.M)
     assert "napari" not in snippet
     assert "torch" not in snippet
@@ -27,7 +26,6 @@ def test_the_ten_lines_give_the_labels_of_predict(exported, monkeypatch, tmp_pat
     Image.fromarray(image).save("cells.png")
     names: dict[str, np.ndarray] = {}
     exec(snippet, names)  # noqa: S102  (our own documentation)
-    segmenter, header = load_adapter(model)
     wanted = predict(
         segmenter,
         image,

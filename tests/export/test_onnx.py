@@ -21,15 +21,14 @@ from napari_sam2_adapters.export.extras import MissingExtraError
 from napari_sam2_adapters.export.onnx import export_onnx
 from napari_sam2_adapters.export.pictures import normalized_tiles
 from napari_sam2_adapters.inference.predict import predict
-from napari_sam2_adapters.models.model_file import load_adapter, read_header
+from napari_sam2_adapters.models.model_file import read_header
 
 SIDE = 128  # of the tiles of `exported`
 
 
 @pytest.mark.parametrize("variant", ["hp", "lw", "lora, two channels, twice as large"])
 def test_onnxruntime_gives_what_torch_gives_alone_and_in_a_batch(exported, variant):
-    model, output, _ = exported(variant)
-    segmenter, header = load_adapter(model)
+    _, segmenter, header, output, _ = exported(variant)
     tiles = normalized_tiles(header.model.input_channels, SIDE, 3)
     with torch.inference_mode():  # the network as it was trained: folding is the export's business
         wanted = segmenter(torch.from_numpy(tiles)).softmax(1).numpy()
@@ -51,7 +50,7 @@ def test_the_terminal_says_what_was_compared(exported):
 
 
 def test_by_its_metadata_alone_an_image_gets_the_labels_of_predict(exported):
-    model, output, _ = exported("lw")
+    _, segmenter, header, output, _ = exported("lw")
     session = onnxruntime.InferenceSession(output, providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     classes, scaling = json.loads(about["classes"]), json.loads(about["normalization"])
@@ -67,7 +66,6 @@ def test_by_its_metadata_alone_an_image_gets_the_labels_of_predict(exported):
     tile = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
     (probabilities,) = session.run(None, {"image": tile[None, None].astype(np.float32)})
     labels = np.array([c["value"] for c in classes])[probabilities[0].argmax(0)]
-    segmenter, header = load_adapter(model)
     wanted = predict(
         segmenter.folded(),
         image,
@@ -87,56 +85,50 @@ def test_the_file_holds_no_path_of_this_machine(exported):
 
 def test_a_file_that_disagrees_is_refused(exported):
     output = exported("lw").file
-    other, _ = load_adapter(exported("hp").model)
+    other = exported("hp").network
     tiles = normalized_tiles(1, SIDE, 1)
     with pytest.raises(DisagreementError, match="differs from PyTorch by up to"):
         compare(export_module._Probabilities(other), output.read_bytes(), tiles)
 
 
-def test_nothing_is_left_when_the_comparison_fails(exported, finish, monkeypatch, tmp_path):
+def test_nothing_is_left_when_the_comparison_fails(
+    exported, translated_before, finish, monkeypatch, tmp_path
+):
     other = exported("hp").file.read_bytes()
     monkeypatch.setattr(export_module, "_serialize", lambda *_: other)
     with pytest.raises(DisagreementError):
-        finish(export_onnx(exported("lw").model, tmp_path / "a.onnx", tile_size_px=SIDE))
+        finish(export_onnx(translated_before.model, tmp_path / "a.onnx", tile_size_px=SIDE))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("steps_taken", [1, 2, 3])
-def test_nothing_is_left_when_it_is_interrupted(exported, monkeypatch, tmp_path, steps_taken):
-    model, output, _ = exported("lw")
-    monkeypatch.setattr(export_module, "_serialize", lambda *_: output.read_bytes())
-    steps = export_onnx(model, tmp_path / "a.onnx", tile_size_px=SIDE)
+def test_nothing_is_left_when_it_is_interrupted(translated_before, tmp_path, steps_taken):
+    steps = export_onnx(translated_before.model, tmp_path / "a.onnx", tile_size_px=SIDE)
     for _ in range(steps_taken):
         next(steps)
     steps.close()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_write_that_fails_leaves_nothing(exported, finish, monkeypatch, tmp_path):
-    model, output, _ = exported("lw")
-    content = output.read_bytes()
-    monkeypatch.setattr(export_module, "_serialize", lambda *_: content)
-
+def test_a_write_that_fails_leaves_nothing(translated_before, finish, monkeypatch, tmp_path):
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("os.fsync", stop)
     with pytest.raises(KeyboardInterrupt):
-        finish(export_onnx(model, tmp_path / "a.onnx", tile_size_px=SIDE))
+        finish(export_onnx(translated_before.model, tmp_path / "a.onnx", tile_size_px=SIDE))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_there_is_left_alone_unless_asked(exported, finish, monkeypatch, tmp_path):
-    model, output, _ = exported("lw")
+def test_a_file_that_is_there_is_left_alone_unless_asked(translated_before, finish, tmp_path):
+    model = translated_before.model
     target = tmp_path / "a.onnx"
     target.write_bytes(b"theirs")
     with pytest.raises(FileExistsError, match="is there already"):
         finish(export_onnx(model, target, tile_size_px=SIDE))
     assert target.read_bytes() == b"theirs"
-    content = output.read_bytes()
-    monkeypatch.setattr(export_module, "_serialize", lambda *_: content)
     done = finish(export_onnx(model, target, tile_size_px=SIDE, overwrite=True))
-    assert done.path.read_bytes() == content
+    assert done.path.read_bytes() == translated_before.file.read_bytes()
     assert done.agreement.difference <= 1e-3
     assert done.agreement.pixels == 4 * SIDE * SIDE  # three together and one alone
 
