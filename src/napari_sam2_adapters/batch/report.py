@@ -128,9 +128,9 @@ class Report:
         self.write_table(settings_sha256)
 
     def add(self, entry: Entry) -> None:
-        """Write an entry to both files and force it to the disk."""
+        """Write an entry to both files, and force the line to the disk; the table can always be made of the lines."""
         self._last[entry.name] = entry
-        _append(self._lines, entry.model_dump_json(exclude_defaults=True) + "\n")
+        _append(self._lines, entry.model_dump_json(exclude_defaults=True) + "\n", force=True)
         if entry.status == "running":
             return
         try:
@@ -182,8 +182,9 @@ def _end_last_line(path: Path) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
-def _append(path: Path, text: str) -> None:
+def _append(path: Path, text: str, *, force: bool = False) -> None:
     with path.open("ab") as file:
         file.write(text.encode("utf-8", "backslashreplace"))
-        file.flush()
-        os.fsync(file.fileno())
+        if force:
+            file.flush()
+            os.fsync(file.fileno())
