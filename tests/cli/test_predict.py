@@ -428,3 +428,70 @@ def test_the_memory_plan_is_told_before_the_work_and_keeps_below_the_share(
     refused = predict(trained, blobs / "images", tmp_path / "c", "--memory-share", "1.5")
     assert refused.exit_code == 2
     assert "number above 0 and up to 1" in " ".join(refused.stderr.split())
+
+
+def test_a_region_comes_out_as_in_the_whole_mask(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    one = blobs / "images" / "cell0.tif"
+    assert predict(trained, one, tmp_path / "whole").exit_code == 0
+    where = ("--region", "30:60,:50", "--min-size", "4", "--measure")
+    result = predict(trained, one, tmp_path / "part", *where)
+    assert result.exit_code == 0, result.output
+    whole, part = (
+        np.asarray(read_labels(tmp_path / folder / "cell0.tif").array)
+        for folder in ("whole", "part")
+    )
+    inside = np.zeros(whole.shape, bool)
+    inside[30:60, :50] = True
+    assert not part[~inside].any()
+    assert part[inside].all()
+    cleaned = clean_block(
+        np.where(inside, whole, 0),
+        [ClassRule(value=1, smallest_px=4), ClassRule(value=2, smallest_px=4)],
+        [1, 2],
+    )
+    np.testing.assert_array_equal(part, cleaned)
+    with (tmp_path / "part" / "cell0_measured.csv").open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(int(row["pixels"]) for row in rows) == 30 * 50
+
+
+def test_planes_of_a_stack(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    plane = tifffile.imread(blobs / "images" / "cell0.tif")
+    (tmp_path / "images").mkdir()
+    stack = np.stack([plane, plane[::-1], plane.T])
+    tifffile.imwrite(
+        tmp_path / "images" / "stack.tif", stack, imagej=True, metadata={"axes": "ZYX"}
+    )
+    masks = tmp_path / "masks"
+    result = predict(
+        trained, tmp_path / "images", masks, "--planes", "1:", "--masks-as", "ome.zarr"
+    )
+    assert result.exit_code == 0, result.output
+    found = np.asarray(read_labels(masks / "stack.ome.zarr").array[:])
+    assert [bool(plane.all()) for plane in found] == [False, True, True]
+    assert not found[0].any()
+    one = predict(trained, tmp_path / "images", tmp_path / "one", "--planes", "2")
+    assert one.exit_code == 0, one.output
+    only = np.asarray(read_labels(tmp_path / "one" / "stack.tif").array)
+    np.testing.assert_array_equal(only[2], found[2])
+    assert not only[:2].any()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said", "code"),
+    [
+        (("--region", "0:10"), "--region takes TOP:BOTTOM,LEFT:RIGHT", 2),
+        (("--region", "10:5,0:4"), "--region takes TOP:BOTTOM,LEFT:RIGHT", 2),
+        (("--planes", "a:b"), "--planes takes a number or FIRST:STOP", 2),
+        (("--planes", "7"), "the image has 1, counted from 0", 1),
+        (("--region", "0:10,500:600"), "Choose a region that lies on the image", 1),
+    ],
+)
+def test_a_region_that_is_none_is_said(
+    blobs: Path, trained: Path, tmp_path: Path, flags: tuple[str, str], said: str, code: int
+) -> None:
+    result = predict(trained, blobs / "images" / "cell0.tif", tmp_path / "masks", *flags)
+    assert result.exit_code == code
+    assert said in " ".join(result.stderr.split())

@@ -1,5 +1,6 @@
 """Finding images and the label file of each."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,22 @@ def test_images_come_in_natural_order(tmp_path):
 def test_subfolders_on_request(tmp_path):
     touch(tmp_path / "one", "x.tif")
     assert [p.name for p in find_images(str(tmp_path), "**/*.tif")] == ["x.tif"]
+
+
+@pytest.mark.parametrize("pattern", ["**/*", "**/*.zarr", "deep/**/*", "**/deep/**/*", "*/*"])
+def test_an_image_folder_is_one_image_that_is_not_walked_into(tmp_path, monkeypatch, pattern):
+    """Neither its chunks nor what lies in its labels are images, whatever they are called."""
+    image = tmp_path / "deep" / "a.ome.zarr"
+    for inner in (".", "1/7", "labels/cells", "inner.zarr/7"):
+        (image / inner).mkdir(parents=True, exist_ok=True)
+        touch(image / inner, "0", "0.tif", "zarr.json")
+    touch(tmp_path / ".hidden", "x.tif")
+    walked = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: walked.append(str(path)) or scandir(path))
+    assert find_images(tmp_path, pattern) == [image]
+    if "**" in pattern:
+        assert not any("a.ome.zarr" in path for path in walked)
 
 
 def test_no_images_is_a_sentence(tmp_path):

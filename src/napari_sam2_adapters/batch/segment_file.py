@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from napari_sam2_adapters.data.io import (
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.inference.outputs import Prediction
+    from napari_sam2_adapters.inference.region import Region
     from napari_sam2_adapters.inference.tiled_run import TileProgress
     from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
@@ -50,6 +51,7 @@ def segment_file(
     overwrite: bool,
     extras: Mapping[str, Path] | None = None,
     key: str | None = None,
+    part: Callable[[ImageFile], Region] | None = None,
 ) -> Generator[TileProgress, None, SegmentedFile]:
     """Segment an image file, yielding after each tile, and write its results.
 
@@ -70,6 +72,8 @@ def segment_file(
         What to write besides, as `write_extras` takes it; what of it cannot be written is said in the notices.
     key
         Of everything that the labels depend on: OME-Zarr labels that a killed run began under this key are gone on with.
+    part
+        Gives the part of the image to segment; the results have the size of the whole, with 0 beside it. None for all of it.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def segment_file(
         axes = label_axes(image.axes)
         check_format(path, f"C{axes}" if kind == "probabilities" else axes)
     target = outputs.get("labels")
-    if target is not None and can_stream(target, image.axes, config):
+    if part is None and target is not None and can_stream(target, image.axes, config):
         tiles = stream_labels(
             segmenter,
             header,
@@ -95,7 +99,10 @@ def segment_file(
             overwrite=overwrite,
         )
     else:
-        tiles = _segment_in_memory(segmenter, header, image, outputs, config, overwrite=overwrite)
+        region = None if part is None else part(image)
+        tiles = _segment_in_memory(
+            segmenter, header, image, outputs, config, region, overwrite=overwrite
+        )
     labels, counts = yield from _noting(tiles, notices)
     if extras:
         notices += write_extras(image, labels, header.classes, extras, overwrite=overwrite)
@@ -124,6 +131,7 @@ def _segment_in_memory(
     image: ImageFile,
     outputs: Mapping[str, Path],
     config: PredictConfig,
+    region: Region | None,
     *,
     overwrite: bool,
 ) -> Generator[TileProgress, None, tuple[ArrayLike, Counts]]:
@@ -138,6 +146,7 @@ def _segment_in_memory(
         config=config,
         outputs=arrays,
         rgb=image.rgb,
+        region=region,
     )
     for path in outputs.values():
         path.parent.mkdir(parents=True, exist_ok=True)

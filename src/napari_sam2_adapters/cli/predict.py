@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
+from napari_sam2_adapters.cli.extent import Extent, read_extent
 from napari_sam2_adapters.cli.files import (
     Device,
     Images,
@@ -62,6 +63,20 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     png: Annotated[
         bool, typer.Option("--png", help="The same as --masks-as png; it keeps no pixel size.")
     ] = False,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOP:BOTTOM,LEFT:RIGHT",
+            help="Segment only these pixels of each plane, such as 0:512,100:612; the rest of the mask is 0.",
+        ),
+    ] = None,
+    planes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIRST:STOP",
+            help="Segment only these planes of a stack, or the one of a number, counted from 0; the rest of the mask is 0.",
+        ),
+    ] = None,
     min_size: Annotated[
         list[str] | None,
         typer.Option(
@@ -109,7 +124,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     Files that are there already are left alone. An image that fails does not stop the others.
     """
     sections = read_sections(settings, flags)
-    paths = list_images(images, pattern)
+    paths, extent = list_images(images, pattern), read_extent(region, planes)
     asked = build_settings(PredictConfig, sections, "predict")
 
     from napari_sam2_adapters.inference.tile_plan import plan_tiles
@@ -130,7 +145,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     check_output_folder(output)
     segmenter, header = load_adapter(model, device=chosen)
     console().print(f"{model.name} on {describe_device(chosen)}")
-    job = _Job(segmenter.folded(), header, config, finishing, overwrite)
+    job = _Job(segmenter.folded(), header, config, finishing, extent, overwrite)
     console().print(plan_tiles(job.segmenter, config).sentence)
     with progress_bar() as bar:
         every = bar.add_task("images", total=len(paths))
@@ -214,6 +229,7 @@ class _Job:
     header: AdapterHeader
     config: PredictConfig
     finishing: Finishing
+    extent: Extent | None
     overwrite: bool
     counts: Counter[_Outcome] = field(default_factory=Counter)
 
@@ -234,7 +250,13 @@ class _Job:
                 raw = Path(folder) / "mask.tif"
                 wanted = missing if self.finishing.idle else self._unfinished(missing, raw)
                 found = yield from segment_file(
-                    self.segmenter, self.header, path, wanted, config, overwrite=self.overwrite
+                    self.segmenter,
+                    self.header,
+                    path,
+                    wanted,
+                    config,
+                    overwrite=self.overwrite,
+                    part=None if self.extent is None else self.extent.region_of,
                 )
                 if not self.finishing.idle:
                     self.finishing.finish(raw, path, missing, overwrite=self.overwrite)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +35,12 @@ def find_images(folder: Path | str, pattern: str = "*") -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder. Check the path.")
     try:
-        found = list(folder.glob(pattern))
+        found = _matches(folder, pattern)
     except (ValueError, NotImplementedError) as error:
         raise ValueError(
             f"{pattern!r} is no pattern of file names. Use one such as '*_raw.tif', or '**/*.tif' for subfolders."
         ) from error
-    files = [
-        path
-        for path in found
-        if path.name[0] != "." and image_folder(path.relative_to(folder)) is None and is_image(path)
-    ]
+    files = [path for path in found if _is_shown(path.relative_to(folder)) and is_image(path)]
     if Path(pattern).name == "*" and is_dicom_folder(folder):
         files.append(folder)
     folders = {path for path in files if path.is_dir()}
@@ -85,6 +82,35 @@ def match_labels(images: Iterable[Path], label_folder: Path | str) -> list[tuple
                 "Give every image one label file of the same name in a folder of labels."
             )
     return [(image, found[0]) for image, found in pairs]
+
+
+def _matches(folder: Path, pattern: str) -> list[Path]:
+    """What `Path.glob` finds, without walking into image folders, whose chunks may be many thousands."""
+    above, every, below = pattern.partition("**/")
+    if not every or (above and not above.endswith("/")) or Path(pattern).is_absolute():
+        return list(folder.glob(pattern))
+    starts = [path for path in folder.glob(above) if path.is_dir()] if above else [folder]
+    found = {
+        path: None
+        for start in starts
+        for inner in _folders(start)
+        for path in _matches(inner, below)
+    }
+    return list(found)
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """A folder and all below it that are neither images nor hidden, nor inside such."""
+    for place, names, _ in os.walk(folder):
+        yield Path(place)
+        names[:] = [
+            name for name in names if name[0] != "." and image_folder(Path(name) / "inside") is None
+        ]
+
+
+def _is_shown(path: Path) -> bool:
+    """Whether a path in a folder is neither hidden nor a part of an image."""
+    return image_folder(path) is None and not any(part[0] == "." for part in path.parts)
 
 
 def _is_slice(path: Path) -> bool:
