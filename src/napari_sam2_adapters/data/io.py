@@ -261,8 +261,10 @@ def _misnamed(path: Path, name: str) -> str:
         return f"{path} cannot be read (it is empty). It may be damaged or of another kind; save it again."
     kind = true_kind(path)
     archives = {"NPZ": "zip archive", "NIfTI": "gzip archive", "NRRD": "NRRD"}
-    # Microscopes write TIFF and zip archives, too, under names of their own.
-    if name == "Microscope" or kind is None or kind[0] in (name, archives.get(name)):
+    own = [name, archives.get(name)]
+    if name == "Microscope":  # they write these, too, under names of their own
+        own += ["TIFF", "zip archive"]
+    if kind is None or kind[0] in own:
         return ""
     return (
         f"{path} is called {name}, but what is in it is {kind[0]}. Let its name end in {kind[1]}."

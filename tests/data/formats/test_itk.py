@@ -260,7 +260,7 @@ def test_layers_of_overlapping_segments_are_a_sentence(tmp_path, labels):
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.mhd", "a.nhdr"])
-def test_odd_files_are_a_sentence_each(tmp_path, labels, name):
+def test_odd_files_are_a_sentence_each(tmp_path, labels, name, capfd):
     path = write_labels(tmp_path / name, labels, axes="ZYX")
     data = next(iter({*tmp_path.iterdir()} - {path}), path)
     whole = data.read_bytes()
@@ -273,9 +273,22 @@ def test_odd_files_are_a_sentence_each(tmp_path, labels, name):
         with pytest.raises(ValueError, match=sentence):
             read_image(path)
     if data != path:
+        write_labels(path, labels, axes="ZYX", overwrite=True)
         data.unlink()
-        with pytest.raises(ValueError, match=sentence):
+        with pytest.raises(ValueError, match=rf"should lie in {data.name}, which is not there"):
             read_image(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_metaimage_that_was_cut_short_is_one_sentence(tmp_path, labels, capfd):
+    image = SimpleITK.GetImageFromArray(labels)
+    SimpleITK.WriteImage(image, str(tmp_path / "a.mha"), useCompression=False)
+    whole = (tmp_path / "a.mha").read_bytes()
+    np.testing.assert_array_equal(read_image(tmp_path / "a.mha").array, labels)
+    (tmp_path / "a.mha").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"a\.mha cannot be read \(it was cut short\)"):
+        read_image(tmp_path / "a.mha")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_complex_numbers_are_a_sentence(tmp_path):

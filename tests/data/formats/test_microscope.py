@@ -140,7 +140,8 @@ def test_the_first_of_several_scenes_is_read_and_said(tmp_path, plugin):
     )
 
 
-def test_what_no_plug_in_reads_names_the_plug_in(tmp_path, plugin):
+def test_what_no_plug_in_reads_names_the_plug_in(tmp_path, plugin, monkeypatch, capfd):
+    monkeypatch.setattr(microscope, "find_spec", lambda _: None)
     for name, words in (
         ("a.czi", r"It needs bioio-czi \(under the GPL; pip install bioio-czi\)"),
         ("a.nd2", r"It needs bioio-nd2 \(pip install 'napari-sam2-adapters\[bioio\]'\)"),
@@ -152,6 +153,13 @@ def test_what_no_plug_in_reads_names_the_plug_in(tmp_path, plugin):
         (tmp_path / name).write_bytes(b"II*\0, as some of them begin")
         with pytest.raises(ValueError, match=words):
             read_image(tmp_path / name)
+    monkeypatch.setattr(microscope, "find_spec", lambda _: "there")
+    with pytest.raises(ValueError, match=r"a\.nd2 cannot be read by bioio-nd2. It may be damaged"):
+        read_image(tmp_path / "a.nd2")
+    (tmp_path / "p.nd2").write_bytes(b"\x89PNG\r\n, with another name")
+    with pytest.raises(ValueError, match=r"called Microscope, but what is in it is PNG"):
+        read_image(tmp_path / "p.nd2")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_a_plug_in_stumbles_over_is_a_sentence(tmp_path, plugin):

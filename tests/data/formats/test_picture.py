@@ -46,6 +46,19 @@ def test_the_largest_values_come_back(tmp_path: Path, largest: int, mode: str) -
         np.testing.assert_array_equal(np.asarray(picture), labels)
 
 
+@pytest.mark.parametrize(("shown", "axes"), [((0, 0, 0), "YX"), ((0, 0, 1), "YXC")])
+def test_a_palette_of_greys_is_grey(tmp_path: Path, shown: tuple[int, ...], axes: str) -> None:
+    values = load_sample("fluorescence").train_images[0]
+    picture = Image.fromarray(values)
+    picture.putpalette([v for grey in range(256) for v in (255 - grey, *[255 - grey] * 2)])
+    picture.putpalette([*shown, *picture.getpalette()[3:]])
+    picture.save(tmp_path / "p.png")
+    found = read_image(tmp_path / "p.png")
+    assert (found.axes, found.rgb) == (axes, axes == "YXC")
+    grey = found.array if axes == "YX" else found.array[..., 0]
+    np.testing.assert_array_equal(grey, np.where(values == 0, 0, 255 - values))
+
+
 def test_labels_without_classes_are_grey(tmp_path: Path) -> None:
     path = write_labels(tmp_path / "m.png", np.eye(9, dtype=int), axes="YX")
     with Image.open(path) as picture:

@@ -247,6 +247,18 @@ def test_a_palette_is_colours_as_an_image_and_indices_as_labels(tmp_path, monkey
     np.testing.assert_array_equal(np.asarray(content.array), colours[indices])
 
 
+@pytest.mark.parametrize("eager_bytes", [100, 2**25])
+def test_a_palette_of_greys_is_grey(tmp_path, monkeypatch, eager_bytes):
+    monkeypatch.setattr(tiff, "_EAGER_BYTES", eager_bytes)
+    indices = load_sample("fluorescence").train_images[0][:30, :20]
+    table = np.stack([np.arange(255, -1, -1, dtype=np.uint16) * 257] * 3)
+    path = tmp_path / "p.tif"
+    tifffile.imwrite(path, indices, photometric="palette", colormap=table, metadata=None)
+    content = read_image(path)
+    assert (content.axes, content.rgb) == ("YX", False)
+    np.testing.assert_array_equal(np.asarray(content.array), 255 - indices)
+
+
 @pytest.mark.parametrize("name", ["m.ome.tif", "m.tif"])
 def test_labels_keep_what_belongs_to_them(tmp_path, stack, name):
     classes = (

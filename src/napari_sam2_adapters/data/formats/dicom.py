@@ -14,7 +14,13 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from napari_sam2_adapters.data.formats.elements import whole_numbers
-from napari_sam2_adapters.data.formats.itk import colours, matrix_of, pixels_of, sentence_of
+from napari_sam2_adapters.data.formats.itk import (
+    colours,
+    matrix_of,
+    pixels_of,
+    quietly,
+    sentence_of,
+)
 from napari_sam2_adapters.data.formats.patient_space import from_matrix
 from napari_sam2_adapters.data.image_file import ImageFile
 
@@ -38,7 +44,8 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         When there are several series, slices are missing or lie at one place, or a file is damaged.
     """
     try:
-        image, positions, files = _series(path) if path.is_dir() else _file(path)
+        with quietly():
+            image, positions, files = _series(path) if path.is_dir() else _file(path)
         array, axes = pixels_of(image)
     except RuntimeError as error:
         raise ValueError(

@@ -5,7 +5,10 @@ The world is that of `patient_space`; lengths are written in millimetres, which 
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.units import unit_name
 
-__all__ = ["check", "colours", "matrix_of", "pixels_of", "read", "sentence_of", "write"]
+__all__ = ["check", "colours", "matrix_of", "pixels_of", "quietly", "read", "sentence_of", "write"]
 
 _NRRD = (".nrrd", ".nhdr")
 _PLACES = {"offset", "origin", "position", "transformmatrix", "rotation", "orientation"}
@@ -46,7 +49,9 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
     reader.SetFileName(str(path))
     try:
         header = read_header(path)
-        image = reader.Execute()
+        _check_whole(path, header, nrrd=nrrd)
+        with quietly():
+            image = reader.Execute()
         array, axes = pixels_of(image)
         listed = image.HasMetaDataKey("NRRD_kinds[pixel]") and (
             image.GetMetaData("NRRD_kinds[pixel]") == "list"
@@ -81,6 +86,42 @@ def write(path: Path, content: Content, *, overwrite: bool) -> Path:
     """Write labels with the names and colours of their classes, or probabilities."""
     check(path, content.axes, content.dtype)
     return itk_writing.write(path, content, overwrite=overwrite)
+
+
+def _check_whole(path: Path, header: TextHeader, *, nrrd: bool) -> None:
+    """Refuse what is no header, and data that are not there or too short, of which MetaIO would tell the terminal alone.
+
+    Raises
+    ------
+    ValueError
+        With the reason, to stand in brackets.
+    """
+    fields = header.fields
+    if ("dimension" if nrrd else "ndims") not in fields:
+        raise ValueError("it has no header of this format")
+    data = fields.get("data file", fields.get("datafile", "")) if nrrd else fields.get("elementdatafile", "")  # fmt: skip
+    apart = data.upper() not in ("", "LOCAL") and not data.upper().startswith("LIST")
+    if apart and "%" not in data and not (path.parent / data).is_file():
+        raise ValueError(f"its data should lie in {data}, which is not there")
+    if nrrd or "%" in data or data.upper().startswith("LIST"):
+        return
+    if fields.get("compresseddata", "").lower() == "true":
+        needed = int(fields.get("compresseddatasize", 0))
+    else:
+        needed = math.prod(int(n) for n in fields.get("dimsize", "0").split())
+    if (path.parent / data if apart else path).stat().st_size < needed:
+        raise ValueError("it was cut short")
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the warnings that ITK writes to the terminal: what goes wrong comes as an error."""
+    before = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(before)
 
 
 def pixels_of(image: Any) -> tuple[NDArray[Any], str]:

@@ -6,6 +6,8 @@ who wants them installs them beside it.
 
 from __future__ import annotations
 
+import logging
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,14 @@ __all__ = ["read"]
 
 _EXTRA = "pip install 'napari-sam2-adapters[bioio]'"
 _PLUGINS = {
-    ".czi": "bioio-czi (under the GPL; pip install bioio-czi)",
-    ".nd2": f"bioio-nd2 ({_EXTRA})",
-    ".lif": f"bioio-lif ({_EXTRA})",
+    ".czi": ("bioio-czi", "under the GPL; pip install bioio-czi"),
+    ".nd2": ("bioio-nd2", _EXTRA),
+    ".lif": ("bioio-lif", _EXTRA),
 }
-_OTHERS = "bioio-bioformats (under the GPL, needs Java; pip install bioio-bioformats)"
+_OTHERS = ("bioio-bioformats", "under the GPL, needs Java; pip install bioio-bioformats")
 _NAMED_SCENES = 5
+# what it warns of on its way is in its errors
+logging.getLogger("bioio.bio_image").setLevel(logging.ERROR)
 
 
 def read(path: Path, *, as_labels: bool) -> ImageFile:
@@ -48,11 +52,7 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         names = tuple(str(name) for name in image.channel_names or ())
         geometry = _geometry(image, "".join(_kept(array.shape, axes)))
     except UnsupportedFileFormatError as error:
-        plugin = _PLUGINS.get(path.suffix.lower(), _OTHERS)
-        raise ValueError(
-            f"{path} cannot be read by the plug-ins of bioio that are installed. "
-            f"It needs {plugin}; where that is installed, the file may be damaged."
-        ) from error
+        raise ValueError(_unsupported(path)) from error
     except Exception as error:  # each plug-in raises what its library does
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise ValueError(
@@ -70,6 +70,14 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         channel_names=names if "C" in axes and not rgb else (),
         notices=_scene_notice(scenes),
     )
+
+
+def _unsupported(path: Path) -> str:
+    """A sentence about a file that no plug-in takes."""
+    plugin, how = _PLUGINS.get(path.suffix.lower(), _OTHERS)
+    if find_spec(plugin.replace("-", "_")) is None:
+        return f"{path} cannot be read by the plug-ins of bioio that are installed. It needs {plugin} ({how})."
+    return f"{path} cannot be read by {plugin}. It may be damaged or of another kind; open it in the microscope's program and save it again."
 
 
 def _kept(shape: tuple[int, ...], axes: str) -> list[str]:

@@ -30,7 +30,7 @@ _PNG_COLOUR_TYPE_BYTE = 25
 
 
 def read(path: Path, *, as_labels: bool) -> ImageFile:
-    """Read a picture; a coloured palette gives its indices when they are labels.
+    """Read a picture; a palette gives its indices when they are labels, and grey values where it has no colours.
 
     Raises
     ------
@@ -61,7 +61,18 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         )
     if array.shape[-1] == 2:  # grey and transparency
         return ImageFile(array[..., 0], "YX", path)
+    if png and encoded[_PNG_COLOUR_TYPE_BYTE] == _PNG_PALETTE and _has_grey_palette(path):
+        return ImageFile(array[..., 0], "YX", path)
     return ImageFile(array[..., :3], "YXC", path, rgb=True)
+
+
+def _has_grey_palette(path: Path) -> bool:
+    """Whether red, green and blue are the same in each entry of a PNG's palette."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        table = np.reshape(picture.getpalette("RGB") or [], (-1, 3))
+    return bool((table == table[:, :1]).all())
 
 
 def check(path: Path, axes: str, dtype: np.dtype[np.generic] | None) -> None:

@@ -27,7 +27,7 @@ _NO_COLOURS = {
 def read(path: Path, *, as_labels: bool) -> ImageFile:
     """Read the first series of a TIFF file with its pyramid; files above 32 MB stay on the disk and are read by region.
 
-    Indices of a palette become colours, unless they are labels or grey values that ImageJ shows in colours.
+    Indices of a palette become its colours or grey values, unless they are labels or grey values that ImageJ shows in colours.
 
     Raises
     ------
@@ -65,6 +65,8 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         arrays = [without_alpha(array, axes) for array in arrays]
     if palette is not None and "C" not in axes:
         arrays, axes, rgb = [_coloured(a, palette) for a in arrays], f"{axes}C", True
+        if (palette == palette[0]).all():
+            arrays, axes, rgb = [array[..., 0] for array in arrays], axes[:-1], False
     names = described.channel_names
     fitting = "C" in axes and len(names) == arrays[0].shape[axes.index("C")]
     return ImageFile(
