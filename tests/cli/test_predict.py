@@ -202,6 +202,10 @@ def test_masks_of_nifti_lie_where_their_images_lie(
     np.testing.assert_array_equal(mask.affine, nibabel.load(tmp_path / "scans/head.nii.gz").affine)
     assert (int(mask.header["qform_code"]), int(mask.header["sform_code"])) == (2, 3)
     assert mask.shape == image.shape
+    assert "other programs show it straight" not in result.stderr
+    as_tiff = predict(trained, tmp_path / "scans", tmp_path / "tiff", *more)
+    assert "head.nii.gz: head.tif keeps rotation, shear and flips for this plugin" in as_tiff.stderr
+    assert as_tiff.stderr.count("NIfTI and NRRD can.") == 1
 
 
 def test_a_folder_of_slices_is_one_image_and_what_is_odd_is_said(

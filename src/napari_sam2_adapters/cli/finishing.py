@@ -12,6 +12,7 @@ import numpy as np
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.axes import label_axes
 from napari_sam2_adapters.data.io import read_image, read_labels, write_labels
+from napari_sam2_adapters.data.losses import lost_direction
 from napari_sam2_adapters.inference.rules import ClassRule, PostprocessConfig
 from napari_sam2_adapters.wording import did_you_mean
 
@@ -49,10 +50,8 @@ class Finishing:
         """Whether there is nothing to do."""
         return not (self.rules.cleans or self.rules.object_values or self.measured)
 
-    def finish(
-        self, raw: Path, source: Path, files: Mapping[str, Path], *, overwrite: bool
-    ) -> None:
-        """Tidy and measure a mask, and write what is to be written.
+    def finish(self, raw: Path, source: Path, files: Mapping[str, Path], *, overwrite: bool) -> str:
+        """Tidy and measure a mask, write what is to be written, and say what of the image's place the mask cannot hold.
 
         Parameters
         ----------
@@ -95,6 +94,8 @@ class Finishing:
             write_csv(files["table"], self._measure(measured, axes, image, found), overwrite=overwrite)  # fmt: skip
         if "labels" in files:  # where the mask lies, the image is done
             write_labels(files["labels"], cleaned, classes=self.classes, source=source, **place)
+            return lost_direction(files["labels"], image.geometry)
+        return ""
 
     def _measure(
         self, labels: Any, axes: str, image: ImageFile, found: Sequence[int]

@@ -247,7 +247,7 @@ class _Job:
         config = self.config.model_copy(update=asked)
         try:
             with TemporaryDirectory() as folder:
-                raw = Path(folder) / "mask.tif"
+                raw = Path(folder) / "mask.npz"  # which holds every geometry
                 wanted = missing if self.finishing.idle else self._unfinished(missing, raw)
                 found = yield from segment_file(
                     self.segmenter,
@@ -258,13 +258,16 @@ class _Job:
                     overwrite=self.overwrite,
                     part=None if self.extent is None else self.extent.region_of,
                 )
+                notices = [*found.notices]
                 if not self.finishing.idle:
-                    self.finishing.finish(raw, path, missing, overwrite=self.overwrite)
+                    notices.append(
+                        self.finishing.finish(raw, path, missing, overwrite=self.overwrite)
+                    )
         except Exception as error:  # whatever is wrong with one file does not stop the others
             errors().print(f"{path.name} failed: {sentence(error)}")
             self.counts["failed"] += 1
         else:
-            for notice in found.notices:
+            for notice in filter(None, notices):
                 errors().print(f"{path.name}: {notice}")
             self.counts["done"] += 1
 

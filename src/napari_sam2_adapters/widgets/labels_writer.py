@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from napari_sam2_adapters.config import ClassInfo
-from napari_sam2_adapters.data.formats.registry import format_of
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import ome_zarr_kind, write_labels
+from napari_sam2_adapters.data.losses import lost_place
 from napari_sam2_adapters.data.units import convert, time_unit_name, unit_name
 
 __all__ = ["write_labels_layer"]
@@ -146,19 +146,6 @@ def _classes(attributes: Mapping[str, Any]) -> tuple[ClassInfo, ...]:
 
 def _lost(path: Path, geometry: Geometry | None, *, held: bool) -> str:
     """A sentence when other programs, or all, do not see the layer where it was."""
-    found = format_of(path)
-    if found is not None and found.name == "PNG":
-        return (
-            f"{path.name} keeps no pixel size and place, which PNG does not have."
-            if geometry
-            else ""
-        )
     if not held:
         return f"{path.name} cannot hold that the layer leans along time; the rest of its place is kept."
-    turned = geometry is not None and not geometry.is_straight
-    if turned and found is not None and found.name in ("TIFF", "OME-Zarr"):
-        return (
-            f"{path.name} keeps the rotation, shear or flip of the layer for this plugin; "
-            f"other programs show it straight, for {found.name} cannot hold them."
-        )
-    return ""
+    return lost_place(path, geometry)
