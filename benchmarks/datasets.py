@@ -23,6 +23,7 @@ from napari_sam2_adapters.data.samples import load_sample
 
 __all__ = ["DATASETS", "SAMPLE", "LabelledImage", "Split", "read_dataset"]
 
+_MOST_DRAWS = 1000
 SAMPLE = "sample"
 """Name of the package's own sample of nuclei in fluorescence, which needs no folder."""
 
@@ -62,19 +63,26 @@ class Split:
         return replace(self, train=train, test=test)
 
     def choose(self, count: int | None, seed: int) -> list[LabelledImage]:
-        """All training images, or ``count`` of them drawn by ``seed`` until every class is there."""
+        """All training images, or ``count`` of them drawn by ``seed`` until every class is there.
+
+        Raises
+        ------
+        SystemExit
+            When a thousand draws did not bring all classes together, as with one image where none has them all.
+        """
         if count is None or count >= len(self.train):
             return self.train
         generator = np.random.default_rng(seed)
         values = {c.value for c in self.classes}
-        while True:
-            chosen = [
-                self.train[i] for i in generator.choice(len(self.train), count, replace=False)
-            ]
-            if values <= set(
-                np.unique(np.concatenate([c.labels.ravel() for c in chosen])).tolist()
-            ):
-                return chosen
+        found = [set(np.unique(item.labels).tolist()) for item in self.train]
+        for _ in range(_MOST_DRAWS):
+            drawn = generator.choice(len(self.train), count, replace=False)
+            if values <= set().union(*(found[i] for i in drawn)):
+                return [self.train[i] for i in drawn]
+        raise SystemExit(
+            f"In {_MOST_DRAWS} draws of {count} of the {len(self.train)} training images, a class was always missing. "
+            "Choose a regime with more images."
+        )
 
 
 def read_dataset(name: str, folder: Path | None) -> Split:

@@ -1,5 +1,7 @@
 """Readers of data sets, on folders of made pictures."""
 
+from dataclasses import replace
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -47,6 +49,21 @@ def test_membranes_are_split_by_slice_and_validation_images_are_training_images(
     assert not {i.name for i in inner.test} & {i.name for i in (*inner.train, *split.test)}
     assert len(inner.train) + len(inner.test) == len(split.train)
     assert inner.also == split.also
+
+
+def test_a_class_that_no_choice_can_bring_is_said():
+    split = read_dataset(SAMPLE, None)
+    # each image lacks one of the classes, so that two of them have them all and one never does
+    lacking = [
+        replace(i, labels=np.where(i.labels == n % 3, -1, i.labels))
+        for n, i in enumerate(split.train)
+    ]
+    apart = replace(split, train=lacking)
+    for seed in range(4):
+        two = apart.choose(2, seed)
+        assert set(np.unique([i.labels for i in two])) >= {0, 1, 2}
+    with pytest.raises(SystemExit, match="1 of the 4 training images, a class was always missing"):
+        apart.choose(1, 0)
 
 
 @pytest.mark.parametrize(
