@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from datasets import DATASETS, SAMPLE, LabelledImage, Split, read_dataset
-from methods import METHODS, fit
+from methods import ADAPTERS, METHODS, fit
 from pictures import picture_paths, write_pictures
 from scoring import score
 from strokes import simulate_strokes
@@ -53,6 +53,7 @@ _OF_NETWORKS = (
     "input_scale",
     "score_on",
 )
+_OF_ADAPTERS = (*_OF_NETWORKS, "detail")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -102,10 +103,17 @@ def training_images(split: Split, regime: Regime, seed: int) -> list[LabelledIma
 
 
 def read_rows(path: Path | None) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines; none when there is no file."""
+    """The rows of a file of JSON lines; none when there is no file.
+
+    Our rows of before there was a detail head are of networks without one, and say so then.
+    """
     if path is None or not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        if row["method"] in ADAPTERS:
+            row["settings"].setdefault("detail", "none")
+    return rows
 
 
 def _settings(method: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -114,7 +122,8 @@ def _settings(method: str, options: argparse.Namespace) -> dict[str, Any]:
         "forest": ("score_on",),
         "linear": ("backbone", "score_on"),
     }
-    return {name: getattr(options, name) for name in names.get(method, _OF_NETWORKS)}
+    usual = _OF_ADAPTERS if method in ADAPTERS else _OF_NETWORKS
+    return {name: getattr(options, name) for name in names.get(method, usual)}
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -140,6 +149,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--recipe", default="interactive")
     parser.add_argument("--decoder", default="heads")
     parser.add_argument("--position", default="hybrid")
+    parser.add_argument("--detail", default="none", help="pixels: ours with the detail head")
     parser.add_argument("--input-scale", type=float, default=1.0)
     parser.add_argument(
         "--score-on",

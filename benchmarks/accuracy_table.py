@@ -30,6 +30,7 @@ _DEFAULTS = {
     "recipe": "interactive",
     "decoder": "heads",
     "position": "hybrid",
+    "detail": "none",
     "input_scale": 1.0,
     "score_on": "test",
 }

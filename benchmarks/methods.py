@@ -131,6 +131,7 @@ def _network(
         position=options.position,
         input_channels=dataset.input_channels,
         input_scale=options.input_scale,
+        detail=options.detail,
         seed=seed,
     )
     return build_segmenter(config, split.classes)

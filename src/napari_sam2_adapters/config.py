@@ -16,6 +16,7 @@ __all__ = [
     "AdapterKind",
     "ClassInfo",
     "DecoderMode",
+    "DetailMode",
     "LossName",
     "ModelConfig",
     "Normalization",
@@ -30,6 +31,7 @@ __all__ = [
 AdapterKind = Literal["hp", "lw", "lora"]
 PositionMode = Literal["hybrid", "peg"]
 DecoderMode = Literal["frozen", "heads", "full"]
+DetailMode = Literal["none", "pixels"]
 RecipeName = Literal["interactive", "upright", "paper"]
 LossName = Literal["ce_dice", "paper", "composite", "thin"]
 
@@ -142,6 +144,14 @@ class ModelConfig(Settings):
             "up-scaling; full: all of it.",
         ),
     ] = "heads"
+    detail: Annotated[
+        DetailMode,
+        Field(
+            title="Detail",
+            description="none: the decoder alone; pixels: a light head also tells classes by the pixels themselves. Try it "
+            "where brightness tells them apart, as for nuclei in fluorescence from strokes, and for membranes.",
+        ),
+    ] = "none"
     input_channels: Annotated[
         int, Field(ge=1, le=1024, title="Channels", description="Channels of the images.")
     ] = 1

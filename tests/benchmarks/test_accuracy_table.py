@@ -5,7 +5,7 @@ import json
 import accuracy_table
 import pytest
 
-OLD = {
+USUAL = {
     "backbone": "mobile",
     "steps": 300,
     "batch": 8,
@@ -16,6 +16,7 @@ OLD = {
     "position": "hybrid",
     "input_scale": 1.0,
     "score_on": "test",
+    "detail": "none",
 }
 
 
@@ -25,7 +26,7 @@ def row(method="hp", regime="10", seed=0, dataset="kvasir_seg", settings=None, *
         "method": method,
         "regime": regime,
         "seed": seed,
-        "settings": OLD | (settings or {}),
+        "settings": USUAL | (settings or {}),
         "lab_miou": 0.7,
         "foreground_dice": 0.8,
     } | measures
@@ -50,6 +51,21 @@ def test_other_settings_are_other_rows_and_named():
     )
     assert line_of(text, "hp")[2] == "0"
     assert line_of(text, "hp (decoder full, score_on validation)")[2] == "0"
+
+
+def test_rows_from_before_there_was_a_detail_head_are_of_networks_without_one(tmp_path):
+    old, unet = row(foreground_dice=0.6), row("unet", foreground_dice=0.4)
+    for earlier in (old, unet):
+        del earlier["settings"]["detail"]
+    new = row(foreground_dice=0.9, settings={"detail": "pixels"})
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(r) + "\n" for r in (old, unet, new)), encoding="utf-8")
+    read = accuracy_table.read_rows(rows)
+    assert read[0]["settings"] == row()["settings"]  # so that it is not computed again
+    text = accuracy_table.table(read)
+    assert line_of(text, "hp")[4] == "0.600"
+    assert line_of(text, "hp (detail pixels)")[4] == "0.900"
+    assert line_of(text, "unet")[4] == "0.400"  # which never had one
 
 
 def test_a_row_that_is_there_twice_counts_once_the_last_one():

@@ -94,8 +94,8 @@ class Export(NamedTuple):
 
 
 def shortened(adapter: str) -> Segmenter:
-    """The built-in backbone with one block in each stage."""
-    segmenter = build_segmenter(ModelConfig(adapter=adapter), SAMPLE_CLASSES)
+    """The built-in backbone with one block in each stage, and the detail head."""
+    segmenter = build_segmenter(ModelConfig(adapter=adapter, detail="pixels"), SAMPLE_CLASSES)
     for stage in segmenter.backbone.trunk.stages:
         del stage.blocks[1:]
     return segmenter

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import math
 import stat
 import sys
@@ -9,7 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
 from napari_sam2_adapters.models.backbone_files import BACKBONES
@@ -106,6 +109,25 @@ class TestRoundTrip:
         write(path, segmenter)
         image = picture()[:, :1]
         assert torch.equal(load_adapter(path)[0](image), segmenter(image))
+
+    @torch.no_grad()
+    def test_a_file_from_before_there_was_a_detail_head_has_none(self, tmp_path: Path) -> None:
+        path, old = tmp_path / f"now{SUFFIX}", tmp_path / f"old{SUFFIX}"
+        segmenter = build_segmenter(ModelConfig(adapter="lw", detail="none"), CLASSES)
+        write(path, segmenter)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+        header = json.loads(metadata["napari_sam2_adapters"])
+        del header["model"]["detail"]
+        text = json.dumps(header)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        metadata |= {"napari_sam2_adapters": text, "napari_sam2_adapters_sha256": digest}
+        save_file(load_file(path), old, metadata=metadata)
+        loaded, read = load_adapter(old)
+        assert read.model.detail == "none"
+        assert loaded.detail is None
+        image = picture()[:, :1]
+        assert torch.equal(loaded(image), segmenter(image))
 
 
 class TestWriting:

@@ -23,9 +23,11 @@ from napari_sam2_adapters.models.adapters import (
     merge_lora,
 )
 from napari_sam2_adapters.models.backbone import Backbone, pad_to_multiple, resize
+from napari_sam2_adapters.models.channel_mix import ChannelMix
 from napari_sam2_adapters.models.decoder import PromptFreeDecoder, SamHeads
+from napari_sam2_adapters.models.detail import DetailHead, leave_out_some
 from napari_sam2_adapters.models.device import seeded
-from napari_sam2_adapters.models.in_place import use_in_place_gelu
+from napari_sam2_adapters.models.in_place import add_scaled, use_in_place_gelu
 from napari_sam2_adapters.models.position import PositionEncodingGenerator
 from napari_sam2_adapters.wording import counted
 
@@ -52,6 +54,8 @@ class Segmenter(nn.Module):
         What the network is made of.
     classes
         The classes in the order of the logits.
+    detail
+        The head whose logits are added to the decoder's; None: nothing is.
     """
 
     def __init__(
@@ -60,13 +64,15 @@ class Segmenter(nn.Module):
         decoder: PromptFreeDecoder,
         config: ModelConfig,
         classes: Sequence[ClassInfo],
+        detail: DetailHead | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.classes = tuple(classes)
-        self.channel_mix = _ChannelMix(config.input_channels)
+        self.channel_mix = ChannelMix(config.input_channels)
         self.backbone = backbone
         self.decoder = decoder
+        self.detail = detail
         self.backbone_sha256 = ""
         # ImageNet's mean and standard deviation, with which every SAM was trained.
         self.register_buffer(
@@ -113,6 +119,9 @@ class Segmenter(nn.Module):
         x = pad_to_multiple(x, self.backbone.size_multiple)  # type: ignore[arg-type]
         logits = self.decoder(self.backbone(x)).float()  # (B, classes, H/4, W/4)
         logits = F.interpolate(logits, x.shape[2:], mode="bilinear", align_corners=False)
+        if self.detail is not None:
+            logits = leave_out_some(logits) if self.training else logits
+            logits = add_scaled(logits, self.detail(x).float(), 1.0)
         return resize(logits[:, :, :scaled_height, :scaled_width], height, width)
 
     def _check(self, image: Tensor) -> None:
@@ -128,7 +137,7 @@ class Segmenter(nn.Module):
             )
 
     def train(self, mode: bool = True) -> Self:
-        """Switch LoRA's dropout; the frozen network itself always stays in inference mode."""
+        """Switch LoRA's dropout and that of the decoder's logits; the frozen network itself always stays in inference mode."""
         super().train(mode)
         self.backbone.eval()
         for module in self.modules():
@@ -202,6 +211,8 @@ class Segmenter(nn.Module):
                 module.fold()
         merge_lora(twin)
         use_in_place_gelu(twin.backbone)
+        if twin.detail is not None:
+            use_in_place_gelu(twin.detail)
         # The frozen tensors are still those of the network that may be training: only our own copies are told not to.
         for parameter in twin.parameters():
             if parameter.requires_grad:
@@ -251,7 +262,8 @@ def assemble(
             kind = PARALLEL_ADAPTERS[config.adapter]
             backbone.add_adapters(lambda width: kind(width, config.reduction))
         backbone.add_position(lambda width: PositionEncodingGenerator(width, start_at_zero=hybrid))
-        return Segmenter(backbone, decoder, config, classes).eval()
+        detail = DetailHead(len(classes)) if config.detail == "pixels" else None
+        return Segmenter(backbone, decoder, config, classes, detail).eval()
 
 
 def _check_classes(classes: Sequence[ClassInfo]) -> None:
@@ -268,32 +280,3 @@ def _check_classes(classes: Sequence[ClassInfo]) -> None:
             raise ValueError(
                 f"Two classes have the {what} {', '.join(twice)}. Give each class its own {what}."
             )
-
-
-class _ChannelMix(nn.Module):
-    """C image channels to the three that SAM reads.
-
-    One channel is repeated and three pass as they are. Any other number goes through a trained 1×1 convolution that starts
-    as: channel i is averaged into output i mod 3 (with two channels, the third output is their mean).
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.mix: nn.Conv2d | None = None
-        if channels not in (1, 3):
-            self.mix = nn.Conv2d(channels, 3, 1, bias=False)
-            weight = torch.zeros(3, channels)
-            for i in range(channels):
-                weight[i % 3, i] = 1
-            if channels == 2:
-                weight[2] = 1
-            with torch.no_grad():
-                self.mix.weight.copy_(
-                    (weight / weight.sum(1, keepdim=True)).view(3, channels, 1, 1)
-                )
-
-    def forward(self, image: Tensor) -> Tensor:
-        if self.mix is not None:
-            mixed: Tensor = self.mix(image)
-            return mixed
-        return image if image.shape[1] == 3 else image.expand(-1, 3, -1, -1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_sam2_adapters.config import Normalization
-from napari_sam2_adapters.models.segmenter import _ChannelMix
+from napari_sam2_adapters.models.channel_mix import ChannelMix
 from napari_sam2_adapters.widgets.docks.layers import Picture
 from napari_sam2_adapters.widgets.fine_tuning.seen import SeenPicture, as_colours, see
 
@@ -14,7 +14,7 @@ from napari_sam2_adapters.widgets.fine_tuning.seen import SeenPicture, as_colour
 def test_channels_become_colours_as_in_a_fresh_network(channels) -> None:
     plane = np.random.default_rng(0).random((channels, 5, 6), dtype=np.float32)
     with torch.no_grad():
-        wanted = _ChannelMix(channels)(torch.from_numpy(plane)[None])[0].numpy()
+        wanted = ChannelMix(channels)(torch.from_numpy(plane)[None])[0].numpy()
     np.testing.assert_allclose(as_colours(plane), wanted, atol=1e-6)
 
 

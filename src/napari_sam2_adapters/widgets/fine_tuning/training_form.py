@@ -54,7 +54,15 @@ _ADVANCED_TRAIN = (
     "augment",
     "seed",
 )
-_ADVANCED_MODEL = ("decoder", "position", "reduction", "lora_rank", "lora_dropout", "input_scale")
+_ADVANCED_MODEL = (
+    "decoder",
+    "detail",
+    "position",
+    "reduction",
+    "lora_rank",
+    "lora_dropout",
+    "input_scale",
+)
 _RECIPES: dict[RecipeName, str] = {
     "interactive": "For most images: they may lie any way round.",
     "upright": "For images that all lie the same way round, such as MR, CT or fundus: left and right then tell structures apart.",

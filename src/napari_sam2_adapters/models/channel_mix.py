@@ -1,0 +1,38 @@
+"""Image channels of any number to the three that SAM reads."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ChannelMix"]
+
+
+class ChannelMix(nn.Module):
+    """C image channels to the three that SAM reads.
+
+    One channel is repeated and three pass as they are. Any other number goes through a trained 1×1 convolution that starts
+    as: channel i is averaged into output i mod 3 (with two channels, the third output is their mean).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix: nn.Conv2d | None = None
+        if channels not in (1, 3):
+            self.mix = nn.Conv2d(channels, 3, 1, bias=False)
+            weight = torch.zeros(3, channels)
+            for i in range(channels):
+                weight[i % 3, i] = 1
+            if channels == 2:
+                weight[2] = 1
+            with torch.no_grad():
+                self.mix.weight.copy_(
+                    (weight / weight.sum(1, keepdim=True)).view(3, channels, 1, 1)
+                )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, 3, H, W)."""
+        if self.mix is not None:
+            mixed: Tensor = self.mix(image)
+            return mixed
+        return image if image.shape[1] == 3 else image.expand(-1, 3, -1, -1)

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_sam2_adapters.config import Normalization, PredictConfig
+from napari_sam2_adapters.data.samples import load_sample
+from napari_sam2_adapters.inference.predict import predict
+from napari_sam2_adapters.models.detail import REACH_PX, DetailHead
+from napari_sam2_adapters.models.segmenter import Segmenter
+
+Build = Callable[..., Segmenter]
+FAMILIES = ("hiera", "mobile")
+
+
+def moved_head() -> DetailHead:
+    """A head whose every tensor was drawn."""
+    head = DetailHead(2)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return head.eval()
+
+
+def photograph(side: int) -> Tensor:
+    """The sample's first image (1, 1, side, side), between 0 and 1."""
+    image = load_sample("fluorescence").train_images[0].astype(np.float32)
+    return torch.from_numpy(image / image.max())[None, None, :side, :side]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_a_fresh_head_changes_nothing(segmenter_of: Build, family: str) -> None:
+    image = photograph(96)
+    with_head, without = (segmenter_of(family, detail=detail) for detail in ("pixels", "none"))
+    assert with_head.detail is not None
+    assert without.detail is None
+    assert torch.equal(with_head(image), without(image))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_learns_whole_and_leaves_the_rest_alone(segmenter_of: Build, family: str) -> None:
+    segmenter = segmenter_of(family, decoder="frozen", detail="pixels")
+    head = segmenter.detail
+    assert head is not None
+    nn.init.normal_(head.logits.weight)  # behind zeros nothing gets a gradient in the first step
+    segmenter(photograph(64)).square().mean().backward()
+    for name, parameter in head.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+    new = {id(p) for p in segmenter.parameter_groups()["new"]}
+    assert {id(p) for p in head.parameters()} <= new
+    names = {
+        name.removeprefix("detail.")
+        for name in segmenter.trained_parameters()
+        if name.startswith("detail.")
+    }
+    assert names == set(dict(head.named_parameters()))
+
+
+def test_it_draws_lines_of_one_pixel() -> None:
+    """What no bilinear picture of stride 4 can hold: lines 1 px wide and 4 px apart, beside an even half."""
+    image = torch.zeros(1, 3, 64, 64)
+    image[..., ::4, :32] = 1
+    target = (image[:, 0] > 0).long()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        head = DetailHead(2)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
+    for _ in range(80):
+        loss = F.cross_entropy(head(image), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert (head(image).argmax(1) == target).float().mean() > 0.99
+    coarse = F.interpolate(F.avg_pool2d(target[:, None].float(), 4), (64, 64), mode="bilinear")
+    assert ((coarse > 0.5) == target[:, None]).float().mean() < 0.9
+
+
+@torch.no_grad()
+def test_a_pixel_sees_no_further_than_it_says() -> None:
+    head, image = moved_head(), torch.zeros(1, 3, 128, 128)
+    before = head(image)
+    for row, column in ((64, 64), (65, 64), (64, 67), (69, 70)):
+        touched = image.clone()
+        touched[..., row, column] = 1
+        rows, columns = (head(touched) != before)[0].any(0).nonzero().T
+        assert (rows - row).abs().max() <= REACH_PX
+        assert (columns - column).abs().max() <= REACH_PX
+        assert len(rows) > 1
+
+
+@torch.no_grad()
+def test_its_part_of_a_tile_is_its_part_of_the_whole() -> None:
+    """Apart from a rim of its reach, which sees the edge of the tile in place of the image."""
+    head, image = moved_head(), photograph(256).expand(-1, 3, -1, -1)
+    whole, tile = head(image), head(image[..., 64:192, 64:192])
+    rim = REACH_PX
+    wanted = whole[..., 64 + rim : 192 - rim, 64 + rim : 192 - rim]
+    torch.testing.assert_close(tile[..., rim:-rim, rim:-rim], wanted, rtol=1e-4, atol=1e-5)
+    assert wanted.std() > 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_training_it_must_do_without_the_decoder_for_half_of_the_images(
+    segmenter_of: Build, family: str
+) -> None:
+    segmenter = segmenter_of(family, detail="pixels")
+    images = photograph(32).expand(64, -1, -1, -1)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        wanted = segmenter(images)
+        in_training = segmenter.train()(images)
+    without = (in_training == 0).flatten(1).all(1)
+    assert 16 < without.sum() < 48
+    torch.testing.assert_close(in_training[~without], wanted[~without])
+    assert torch.equal(segmenter.eval()(images), wanted)
+
+
+def test_tiled_is_whole_with_a_head_that_has_learnt(segmenter_of: Build, disturbed: Build) -> None:
+    image = load_sample("fluorescence").train_images[0]
+    scaled = Normalization(mode="range", low=0, high=float(image.max()))
+    shares: dict[str, float] = {}
+    for detail in ("none", "pixels"):
+        segmenter = disturbed(segmenter_of("mobile", detail=detail), 0.02)
+        whole, tiled = (
+            predict(
+                segmenter,
+                image,
+                normalization=scaled,
+                config=PredictConfig(tile_size_px=side, overlap=0.5),
+            ).labels
+            for side in (256, 192)
+        )
+        assert len(np.unique(whole)) > 1
+        shares[detail] = float((whole == tiled).mean())
+    # Tiles never agree wholly, since the decoder's attention sees the whole tile; the head must not make it worse.
+    assert shares["pixels"] > 0.9
+    assert shares["pixels"] > shares["none"] - 0.02, shares
+
+
+@pytest.mark.parametrize("adapter", ["hp", "lw", "lora"])
+@torch.no_grad()
+def test_folded_it_says_the_same(
+    segmenter_of: Build, disturbed: Build, relative: Callable[[Tensor, Tensor], float], adapter: str
+) -> None:
+    segmenter, image = disturbed(segmenter_of("mobile", adapter, detail="pixels")), photograph(96)
+    wanted = segmenter(image)
+    folded = segmenter.folded()
+    assert relative(folded(image), wanted) <= 1e-5
+    assert torch.equal(segmenter(image), wanted)
+    assert not folded.trained_parameters()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"input_scale": 2.0}, {"input_scale": 0.5}, {"input_channels": 5}]
+)
+@pytest.mark.parametrize("size", [(2, 2), (33, 70), (49, 31)])
+@torch.no_grad()
+def test_any_image_goes_through(
+    segmenter_of: Build, disturbed: Build, settings: dict[str, Any], size: tuple[int, int]
+) -> None:
+    segmenter = disturbed(segmenter_of("hiera", detail="pixels", **settings))
+    logits = segmenter(torch.rand(2, segmenter.config.input_channels, *size))
+    assert logits.shape == (2, 3, *size)
+    assert logits.isfinite().all()
