@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import napari
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
 
 from napari_sam2_adapters.widgets.docks.dock import show_dock
 
@@ -12,13 +13,14 @@ WINDOW_SIZE_PX = 1400, 900
 
 
 def open_app() -> napari.Viewer:
-    """Open the window, with the sample and the docks Segment and Fine-tune as tabs."""
+    """Open the window, with the docks Segment and Fine-tune as tabs, and the sample."""
     viewer = napari.Viewer()
     viewer.window.resize(*WINDOW_SIZE_PX)
-    viewer.open_sample(PLUGIN, "fluorescence")
     for name in ("Segment", "Fine-tune"):
         show_dock(viewer, name)
-    # The docks have made the canvas narrower than the image was fitted to; it knows its size when events have run.
+    # The docks make the canvas narrower: the sample's hint, which napari does not move any more, comes when they have.
+    QApplication.processEvents()
+    viewer.open_sample(PLUGIN, "fluorescence")
     QTimer.singleShot(0, viewer.reset_view)
     return viewer
 

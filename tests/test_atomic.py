@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from napari_sam2_adapters.atomic import (
     check_writable,
     new_partial_folder,
     publish_folder,
+    remove_orphans,
     remove_partial_files,
     write_atomically,
 )
@@ -51,6 +53,20 @@ def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Pa
         path.write_bytes(b"precious")
     remove_partial_files(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(theirs)
+
+
+def test_only_what_dead_processes_of_this_machine_left_is_an_orphan(tmp_path: Path) -> None:
+    writes = "from napari_sam2_adapters.atomic import new_partial_folder; import pathlib, sys; new_partial_folder(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", writes, str(tmp_path)], check=True)
+    (dead,) = tmp_path.iterdir()
+    alive = new_partial_folder(tmp_path)
+    machine = dead.name.split(".")[2].split("-")[0]
+    elsewhere = tmp_path / dead.name.replace(machine, "00000000")
+    named = tmp_path / ".mine.partial"
+    for path in (elsewhere, named):
+        path.write_bytes(b"precious")
+    remove_orphans(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([alive, elsewhere, named])
 
 
 def draft(parent: Path, content: str) -> Path:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import re
 import secrets
 import shutil
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import psutil
 
 __all__ = [
     "check_writable",
     "new_partial_folder",
     "publish_folder",
+    "remove_orphans",
     "remove_partial_files",
     "write_atomically",
 ]
 
 # Short and free of the target's name, which may be as long as a file system allows.
-_PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial")
+_PARTIAL = re.compile(r"\.[0-9a-f]{16}(?:\.([0-9a-f]{8})-(\d+))?\.partial")
 _SYNC_THREADS = 8
 
 
@@ -145,8 +151,22 @@ def remove_partial_files(folder: Path, keep: Collection[Path] = ()) -> None:
             _remove(path)
 
 
+def remove_orphans(folder: Path) -> None:
+    """Remove what processes of this machine that are no more have left in a folder; others may be writing there."""
+    for path in folder.glob(".*.partial"):
+        named = _PARTIAL.fullmatch(path.name)
+        if named and named[1] == _machine() and not psutil.pid_exists(int(named[2])):
+            _remove(path)
+
+
 def _partial_path(folder: Path) -> Path:
-    return folder / f".{secrets.token_hex(8)}.partial"
+    return folder / f".{secrets.token_hex(8)}.{_machine()}-{os.getpid()}.partial"
+
+
+@cache
+def _machine() -> str:
+    """Tells machines that share a disk apart: a process number says nothing on another one."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _remove(path: Path) -> None:

@@ -216,6 +216,29 @@ def test_results_get_the_width_that_names_leave(dock, qtbot, images) -> None:
     assert dock.table.columnWidth(0) == round(0.35 * width)
     assert dock.table.columnWidth(3) > 0.25 * width
     assert dock.table.textElideMode() == Qt.TextElideMode.ElideMiddle
+    advance = dock.table.fontMetrics().horizontalAdvance
+    assert advance("waiting") < dock.table.columnWidth(1) < advance("waiting") + 20
+
+
+def test_the_chosen_image_says_all_of_its_result(dock, qtbot, images) -> None:
+    (images / "broken.tif").write_bytes(b"interrupted transfer")
+    dock.form.folder.path = images
+    ready(dock, qtbot)
+    dock.table.setCurrentIndex(dock.table.model().index(0, 0))
+    assert dock.details.isHidden()  # nothing has come of it yet
+    dock.start_button.click()
+    qtbot.waitUntil(lambda: not dock.job.running, timeout=WAIT_MS)
+    settled(dock, qtbot)
+    said = []
+    for row in range(dock.table.model().rowCount()):
+        dock.table.setCurrentIndex(dock.table.model().index(row, 0))
+        assert dock.details.isVisibleTo(dock)
+        said.append(dock.details.text())
+    assert [text for text in said if text.startswith("broken.tif failed: ")]
+    assert all("%" in text for text in said if "failed" not in text)
+    dock.look()
+    settled(dock, qtbot)
+    assert dock.details.isHidden()
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

@@ -139,6 +139,20 @@ def test_it_can_be_paused(dock, viewer, qtbot, two_halves) -> None:
     qtbot.waitUntil(lambda: dock.progress.value() > step, timeout=WAIT_MS)
 
 
+def test_it_can_be_paused_before_it_has_begun(dock, viewer, qtbot, two_halves) -> None:
+    image, strokes = two_halves
+    viewer.add_image(image)
+    viewer.add_labels(strokes)
+    dock.training.plain.settings = SMALL
+    qtbot.waitUntil(lambda: ready(dock), timeout=WAIT_MS)
+    dock.start_button.click()
+    assert dock.progress.format() == "getting ready …"
+    dock.pause_button.click()
+    assert (dock.progress.format(), dock.status.text()[:6]) == ("not yet begun", "Paused")
+    dock.pause_button.click()
+    assert (dock.progress.format(), dock.status.text()) == ("getting ready …", "Going on …")
+
+
 def test_the_preview_lies_on_the_slice_on_show(dock, viewer, qtbot, two_halves) -> None:
     image, strokes = two_halves
     viewer.add_image(image, scale=(2, 0.5, 0.5), translate=(1, 2, 3))
@@ -183,7 +197,7 @@ def test_closing_the_dock_asks_and_loses_nothing(
         step = dock.progress.value()
         qtbot.waitUntil(lambda: dock.progress.value() > step, timeout=WAIT_MS)
         assert dock.isVisibleTo(dock.window())
-        assert frame_of(dock).windowTitle() == "Fine-tune (napari-sam2-adapters)"
+        assert list(viewer.window.dock_widgets) == ["Fine-tune (napari-sam2-adapters)"]
         monkeypatch.setattr(leaving, "agreed", lambda *_, **__: True)
         viewer.window.remove_dock_widget(frame_of(dock))
     qtbot.waitUntil(lambda: not dock.job.running, timeout=WAIT_MS)

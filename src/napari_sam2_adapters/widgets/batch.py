@@ -15,7 +15,7 @@ from napari_sam2_adapters.batch.plan import REPORT_HTML
 from napari_sam2_adapters.batch.records import ItemRecord
 from napari_sam2_adapters.data.io import read_image, read_labels
 from napari_sam2_adapters.widgets.batches.batch_form import BatchForm
-from napari_sam2_adapters.widgets.batches.batch_table import BatchTable, reason_of
+from napari_sam2_adapters.widgets.batches.batch_table import BatchTable, result_of
 from napari_sam2_adapters.widgets.batches.batch_work import (
     BatchEnd,
     BatchState,
@@ -23,7 +23,7 @@ from napari_sam2_adapters.widgets.batches.batch_work import (
     segment_batch,
     survey,
 )
-from napari_sam2_adapters.widgets.docks.dock import Dock, button
+from napari_sam2_adapters.widgets.docks.dock import Dock, button, sentence
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.log import open_path, show_failure
 from napari_sam2_adapters.widgets.docks.words import duration
@@ -60,6 +60,8 @@ class BatchFolder(Dock):
         super().__init__(napari_viewer)
         self.form = BatchForm(self.device)
         self.table = BatchTable()
+        self.details = sentence()
+        self.details.hide()
         self.start_button = button("Start", "", self.start, "play")
         self.cancel_button = button(
             "Cancel", "Stop after the tile in work; what is done stays.", self.job.stop, "stop"
@@ -136,9 +138,8 @@ class BatchFolder(Dock):
     def open_result(self, record: ItemRecord) -> None:
         """Open an image with its labels, or bring forward the layers that show them; of one that failed, say why."""
         if record.status == "failed":
-            reason = f"{record.item.source.name} failed: {reason_of(record)}"
-            self.status.setText(reason)
-            show_warning(reason)
+            self.status.setText(result_of(record))
+            show_warning(result_of(record))
             return
         shown = find_loaded(self.viewer, record.item.source)
         labels = record.item.outputs.get("labels") if record.status == "done" else None
@@ -169,6 +170,7 @@ class BatchFolder(Dock):
         self.form.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.column.addWidget(self.form)
         self.column.addWidget(self.table, stretch=1)
+        self.column.addWidget(self.details)
         for push in (self.start_button, self.cancel_button, self.open_button):
             self.buttons.addWidget(push)
 
@@ -180,6 +182,7 @@ class BatchFolder(Dock):
         self._opening.answered.connect(self._take_result)
         self._opening.failed.connect(show_failure)
         self.table.chosen.connect(self.open_result)
+        self.table.looked_at.connect(self._say_result)
         self.job.updated.connect(self._take_state)
         self.job.ended.connect(self._take_end)
         self.job.failed.connect(self._take_failure)
@@ -215,6 +218,12 @@ class BatchFolder(Dock):
         self.conflict = conflict
         self.form.found.setText(_summary(records) if records else "")
         self.refresh()
+
+    def _say_result(self, record: ItemRecord | None) -> None:
+        """Say all of what came of the image that is chosen, for which its cell is too narrow."""
+        said = "" if record is None else result_of(record)
+        self.details.setText(said)
+        self.details.setVisible(bool(said))
 
     def _take_state(self, state: BatchState) -> None:
         if state.first:

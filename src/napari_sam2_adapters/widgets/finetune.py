@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QDockWidget, QHBoxLayout
 from napari_sam2_adapters.config import ClassInfo, Normalization
 from napari_sam2_adapters.widgets.annotation.autosave import Autosave
 from napari_sam2_adapters.widgets.annotation.restore import RestoreBanner
+from napari_sam2_adapters.widgets.docks.closing import outermost
 from napari_sam2_adapters.widgets.docks.dock import (
     Dock,
     button,
@@ -47,6 +48,7 @@ from napari_sam2_adapters.widgets.fine_tuning.training_form import TrainingForm
 __all__ = ["FineTune"]
 
 _START_TIP = "Train an adapter on the painted pixels."
+_GETTING_READY = "getting ready …"
 _PAUSED = "Paused; Continue goes on from here."
 
 
@@ -164,6 +166,8 @@ class FineTune(Dock):
             trained and self.fine_tuned is not None and bool(self.fine_tuned.path)
         )
         self.progress.setVisible(running)
+        if running and not self.progress.value():
+            self.progress.setFormat("not yet begun" if self.job.paused else _GETTING_READY)
         if self.job.stopping:
             self.status.setText("Stopping after this step …")
         elif running and self.job.paused:
@@ -180,7 +184,7 @@ class FineTune(Dock):
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 (Qt's name)
         """Know the window that the dock is in."""
         super().showEvent(event)
-        self._leaving.watch(self.window())
+        self._leaving.watch(outermost(self))
 
     def event(self, event: QEvent) -> bool:
         """Know the name under which napari has the dock."""
@@ -203,7 +207,7 @@ class FineTune(Dock):
         self.course.begin(images, classes, request.train.steps)
         self.progress.setRange(0, request.train.steps)
         self.progress.setValue(0)
-        self.progress.setFormat("getting ready …")
+        self.progress.setFormat(_GETTING_READY)
         self.job.start(fine_tune, request, self.course.wish)
 
     def _release(self) -> None:
@@ -254,6 +258,7 @@ class FineTune(Dock):
         self.data.changed.connect(self.refresh)
         self.data.changed.connect(self._look_at_image)
         self.data.edited.connect(self.autosave.touch)
+        self.restore.restored.connect(self.data.take_restored)
         self.training.changed.connect(self.refresh)
         self.resume.wanted.connect(self.resume_run)
         # what is new while it learns comes at the bottom

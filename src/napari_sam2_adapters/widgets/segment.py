@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,7 @@ class Segment(Dock):
         self._run: Run | None = None
         self._measured: Labels | None = None
         self._kept = LimitsKept()
+        self._shown = threading.Event()
         self.setAcceptDrops(True)
         self._lay_out()
         self._connect()
@@ -154,9 +156,10 @@ class Segment(Dock):
         if spread:
             place = layers.spread_placement(layer, channel_axis=spread, level=self.image.level)
         self._run = Run(layer, picture, place, spread, model, header, entry)
+        self._shown = threading.Event()
         request = SegmentRequest(
             model, header.tensors_sha256, picture.array, picture.axes, picture.rgb, region, config,
-            rules, earlier[1] if earlier else None, self._kept,
+            rules, earlier[1] if earlier else None, self._kept, shown=self._shown,
         )  # fmt: skip
         self._begin("Loading the network …")
         self.job.start(segment, request)
@@ -260,7 +263,7 @@ class Segment(Dock):
     def _take_update(self, update: Prepared | Tiled | Tidying | Measuring) -> None:
         if isinstance(update, Prepared):
             if self._run is not None:
-                self.results.begin(self._run, update.arrays)
+                self.results.begin(self._run, update.arrays, self._shown.set)
             self.status.setText("Segmenting …")
             return
         self.progress.setRange(0, update.total)

@@ -8,10 +8,17 @@ import time
 import pytest
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QCloseEvent
-from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox, QPushButton
+from qtpy.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QLabel,
+    QMainWindow,
+    QMessageBox,
+    QPushButton,
+)
 
 from napari_sam2_adapters.widgets.docks import closing
-from napari_sam2_adapters.widgets.docks.closing import ClosingGuard, agreed
+from napari_sam2_adapters.widgets.docks.closing import ClosingGuard, agreed, outermost
 from napari_sam2_adapters.widgets.docks.jobs import Job
 
 WAIT_MS = 20_000
@@ -93,7 +100,7 @@ def test_who_does_not_agree_keeps_the_window_and_the_work(
 
 
 def test_who_agrees_waits_for_the_end(
-    window: QMainWindow, job: Job, monkeypatch: pytest.MonkeyPatch
+    window: QMainWindow, job: Job, monkeypatch: pytest.MonkeyPatch, qtbot
 ) -> None:
     monkeypatch.setattr(closing, "agreed", lambda *_, **__: True)
     guard, results = guarded(window, job), []
@@ -101,9 +108,46 @@ def test_who_agrees_waits_for_the_end(
     job.start(work)
     closed_again = []
     QTimer.singleShot(30, lambda: closed_again.append(guard.eventFilter(window, ByHand())))
-    assert not guard.eventFilter(window, ByHand())
+    assert guard.eventFilter(
+        window, ByHand()
+    )  # napari, which would ask as well, does not hear of it
     assert results == ["saved"]
     assert closed_again == [True]  # kept while it waits
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=WAIT_MS)
+
+
+@pytest.mark.parametrize("refused", [None, "first", "second"])
+def test_each_work_in_a_window_is_asked_about(
+    window: QMainWindow, job: Job, monkeypatch: pytest.MonkeyPatch, qtbot, refused
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        closing, "agreed", lambda *_, title, **__: asked.append(title) or title != refused
+    )
+    first = ClosingGuard(window, job, "first", "Stop it?")
+    other = Job()
+    second = ClosingGuard(window, other, "second", "Stop it?")
+    for guard, work_of in ((first, job), (second, other)):
+        guard.watch(window)
+        work_of.start(work)
+    assert second.eventFilter(window, ByHand())
+    assert asked == (["second"] if refused == "second" else ["second", "first"])
+    assert (job.running, other.running) == (bool(refused), bool(refused))
+    if not refused:
+        qtbot.waitUntil(lambda: not window.isVisible(), timeout=WAIT_MS)
+    other.stop()
+    qtbot.waitUntil(lambda: not other.running, timeout=WAIT_MS)
+
+
+def test_a_floating_dock_goes_with_the_window_that_it_belongs_to(
+    window: QMainWindow, job: Job
+) -> None:
+    frame, inside = QDockWidget(), QLabel()
+    frame.setWidget(inside)
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, frame)
+    frame.setFloating(True)
+    assert inside.window() is frame
+    assert outermost(inside) is window
 
 
 def test_only_the_window_that_is_watched_counts(window: QMainWindow, job: Job, qtbot) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from qtpy.QtWidgets import QMainWindow
+from qtpy.QtWidgets import QMainWindow, QTabBar
 
 from napari_sam2_adapters.widgets.docks.dock import frame_of, show_dock
 
@@ -47,3 +47,18 @@ def test_a_dock_opened_by_us_is_the_one_of_the_menu(make_napari_viewer_proxy) ->
     assert list(viewer.window.dock_widgets) == ["Models (SAM2 adapters)"]
     assert frame_of(show_dock(viewer, "Models")) is frame_of(dock)
     assert list(viewer.window.dock_widgets) == ["Models (SAM2 adapters)"]
+
+
+def test_a_tab_says_the_name_of_the_dock_alone(make_napari_viewer_proxy, qtbot) -> None:
+    viewer = make_napari_viewer_proxy(show=True)
+    frames = [frame_of(show_dock(viewer, name)) for name in ("Load", "Models")]
+    window = frames[0].parent()
+    wanted = {"Load", "Models"}
+
+    def tabs() -> list[set[str]]:
+        bars = window.findChildren(QTabBar)
+        return [{bar.tabText(tab) for tab in range(bar.count())} for bar in bars]
+
+    qtbot.waitUntil(lambda: wanted in tabs(), timeout=20_000)
+    assert frames[0].toggleViewAction().text() == "Load (SAM2 adapters)"
+    assert list(viewer.window.dock_widgets) == ["Load (SAM2 adapters)", "Models (SAM2 adapters)"]

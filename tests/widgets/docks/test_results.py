@@ -5,7 +5,7 @@ from napari.layers import Image, Labels
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.widgets.docks.layers import take_picture
-from napari_sam2_adapters.widgets.docks.results import find_own, is_own, put_labels
+from napari_sam2_adapters.widgets.docks.results import add_layer, find_own, is_own, make_labels
 
 CLASSES = (
     ClassInfo(value=1, name="background", color="#999999"),
@@ -20,7 +20,9 @@ def viewer() -> ViewerModel:
 
 def put(viewer: ViewerModel, image: Image, data: np.ndarray, role: str = "segmentation"):
     place = take_picture(image).placement
-    return put_labels(viewer, image, data, CLASSES, role=role, name="result", place=place)
+    layer = make_labels(viewer, image, data, CLASSES, role=role, name="result", place=place)
+    add_layer(viewer, layer)
+    return layer
 
 
 def test_a_result_says_its_classes_and_colours(viewer: ViewerModel) -> None:
@@ -75,3 +77,19 @@ def test_what_is_painted_in_or_copied_is_no_longer_ours(viewer: ViewerModel) -> 
     assert not is_own(ours)
     assert find_own(viewer, "segmentation", image) is None
     assert put(viewer, image, np.zeros((8, 8), np.uint8)) is not ours
+
+
+def test_what_is_added_leaves_the_selection_as_it_is(viewer: ViewerModel) -> None:
+    image, strokes = viewer.add_image(np.zeros((8, 8))), viewer.add_labels(np.zeros((8, 8), int))
+    heard = []
+    viewer.layers.selection.events.active.connect(lambda event: heard.append(event.value))
+    ours = put(viewer, image, np.zeros((8, 8), np.uint8))
+    assert (viewer.layers[-1], viewer.layers.selection.active) == (ours, strokes)
+    viewer.layers.selection = {image, strokes}
+    heard.clear()
+    place = take_picture(image).placement
+    other = make_labels(viewer, image, np.zeros((8, 8), np.uint8), CLASSES, role="preview", name="p", place=place)  # fmt: skip
+    add_layer(viewer, other, below=strokes)
+    assert set(viewer.layers.selection) == {image, strokes}
+    assert list(viewer.layers) == [image, other, strokes, ours]
+    assert heard == []

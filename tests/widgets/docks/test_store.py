@@ -1,10 +1,13 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from napari_sam2_adapters.widgets.docks.store import (
     SUFFIX,
+    clear_leftovers,
     copy_adapter,
     import_adapter,
     list_adapters,
@@ -30,6 +33,25 @@ def test_the_newest_comes_first() -> None:
         path.touch()
         os.utime(path, (age, age))
     assert list_adapters() == [paths[1], paths[2], paths[0]]
+
+
+def test_half_written_files_of_killed_processes_go_at_the_next_start(adapters_home: Path) -> None:
+    writes = (
+        "import os, pathlib, sys; from napari_sam2_adapters.atomic import write_atomically;"
+        "write_atomically(pathlib.Path(sys.argv[1]) / 'file', lambda file: os._exit(9))"
+    )
+    data = adapters_home.parent
+    folders = [adapters_home, data / "autosave", data / "runs", data / "runs" / "cells-1"]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        assert (
+            subprocess.run([sys.executable, "-c", writes, str(folder)], check=False).returncode == 9
+        )
+    assert all(len(list(folder.glob(".*.partial"))) == 1 for folder in folders)
+    theirs = adapters_home / ".theirs.partial"
+    theirs.touch()
+    clear_leftovers()
+    assert list(data.rglob(".*.partial")) == [theirs]
 
 
 def adapter(name: str, content: bytes = b"weights") -> Path:

@@ -54,6 +54,19 @@ def test_pairs_are_found_by_name_and_shape(form, qtbot) -> None:
     assert form.totals[1] == 3 * 16
 
 
+def test_labels_that_were_put_back_are_learnt_from(form, qtbot) -> None:
+    for name in ("cells", "other"):
+        form.viewer.add_image(np.zeros((20, 30), np.uint8), name=name)
+    form.viewer.add_labels(strokes(), name="strokes of cells")
+    form.rows[0].choose(form.viewer.layers["cells"], form.viewer.layers["strokes of cells"])
+    restored = form.viewer.add_labels(strokes(), name="restored")
+    form.take_restored(restored, "another image")
+    assert form.rows[0].labels.layer.name == "strokes of cells"
+    form.take_restored(restored, "cells")
+    assert form.rows[0].labels.layer is restored
+    assert settled(form, qtbot) == ""
+
+
 def test_names_decide_between_images_of_one_shape() -> None:
     viewer = ViewerModel()
     images = [viewer.add_image(np.zeros((4, 4)), name=name) for name in ("cell 1", "cell 10")]

@@ -40,7 +40,7 @@ class RestoreBanner(QWidget):
         Qt parent.
     """
 
-    restored = Signal(object)
+    restored = Signal(object, str)
 
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -125,7 +125,7 @@ class RestoreBanner(QWidget):
             show_info(
                 f"Restored {saved.pixels:,} labelled pixels of {saved.name}, saved {saved.when}."
             )
-            self.restored.emit(layer)
+            self.restored.emit(layer, saved.image)
 
 
 def _list() -> list[SavedLabels]:

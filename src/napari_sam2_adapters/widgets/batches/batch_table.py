@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 from napari_sam2_adapters.batch.records import ItemRecord
 from napari_sam2_adapters.widgets.docks.words import duration
 
-__all__ = ["BatchTable", "RecordModel", "reason_of"]
+__all__ = ["BatchTable", "RecordModel", "result_of"]
 
 _IMAGE, _STATUS, _TIME, _RESULT = range(4)
 _HEADINGS = ("Image", "Status", "Time", "Result")
@@ -36,6 +36,8 @@ _ON_LIGHT = {"done": "#136c38", "failed": "#b3261e", "running": "#1558a8"}
 """Colours of a status that can be read on the ground of a theme: at least 4.5 times as light or as dark."""
 _IMAGE_SHARE = 0.35
 """Most of the width that names of images take; the results have the rest."""
+_MARGINS_PX = 14
+"""Beside the text of a cell."""
 _ROWS_LOOKED_AT = 50
 _ORDER = ("running", "failed", "pending", "done")
 
@@ -114,6 +116,7 @@ class BatchTable(QTableView):
     """Table that sorts by its headings and opens an image by double click or Enter."""
 
     chosen = Signal(object)
+    looked_at = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -135,8 +138,7 @@ class BatchTable(QTableView):
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
         header = self.horizontalHeader()
         header.setSectionResizeMode(_RESULT, QHeaderView.ResizeMode.Stretch)
-        for column in (_STATUS, _TIME):
-            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        header.setMinimumSectionSize(1)
         header.setResizeContentsPrecision(_ROWS_LOOKED_AT)
         self._sentences = _FromTheStart(self)
         self.setItemDelegateForColumn(_RESULT, self._sentences)
@@ -145,10 +147,15 @@ class BatchTable(QTableView):
         )
         self.activated.connect(self._open)
         self.records.modelReset.connect(self._share_width)
+        self.records.modelReset.connect(self._tell_looked_at)
+        self.records.dataChanged.connect(self._tell_looked_at)
+        self.selectionModel().currentRowChanged.connect(self._tell_looked_at)
 
     def take(self, record: ItemRecord) -> None:
         """Show a record, and bring the image that is begun into sight."""
         row = self.records.take(record)
+        for column in (_STATUS, _TIME):
+            self._widen(column, _text(record, column))
         if row is not None and record.status == "running" and not record.tiles:
             index = self._sorted.mapFromSource(self.records.index(row, _IMAGE))
             self.scrollTo(index)
@@ -159,11 +166,27 @@ class BatchTable(QTableView):
         self._share_width()
 
     def _share_width(self) -> None:
+        """Status and time as wide as they need to be, names up to their share, and results the rest."""
+        for column in (_STATUS, _TIME):
+            texts = {_text(record, column) for record in self.records.records}
+            self.setColumnWidth(column, 0)
+            for text in (_HEADINGS[column], *texts):
+                self._widen(column, text)
         needed = max(
             self.sizeHintForColumn(_IMAGE), self.horizontalHeader().sectionSizeHint(_IMAGE)
         )
         most = round(_IMAGE_SHARE * self.viewport().width())
         self.setColumnWidth(_IMAGE, min(needed + 8, most))
+
+    def _widen(self, column: int, text: str) -> None:
+        needed = self.fontMetrics().horizontalAdvance(text) + _MARGINS_PX
+        if needed > self.columnWidth(column):
+            self.setColumnWidth(column, needed)
+
+    def _tell_looked_at(self, *_: object) -> None:
+        index = self.currentIndex()
+        row = self._sorted.mapToSource(index).row() if index.isValid() else -1
+        self.looked_at.emit(self.records.records[row] if row >= 0 else None)
 
     def _open(self, index: QModelIndex) -> None:
         self.chosen.emit(self.records.records[self._sorted.mapToSource(index).row()])
@@ -202,7 +225,7 @@ def _status(record: ItemRecord) -> str:
 def _result(record: ItemRecord) -> str:
     """Share of each class, or what went wrong."""
     if record.status == "failed":
-        return reason_of(record)
+        return _reason(record)
     if not record.pixels:
         return ""
     total = sum(record.pixels.values()) or 1
@@ -212,7 +235,17 @@ def _result(record: ItemRecord) -> str:
     return f"{'⚠ ' if record.notices else ''}{shares}"
 
 
-def reason_of(record: ItemRecord) -> str:
+def result_of(record: ItemRecord) -> str:
+    """An image and what came of it, in a sentence; empty where nothing has yet."""
+    name, result = record.item.source.name, _result(record)
+    if not result:
+        return ""
+    how = " failed" if record.status == "failed" else ""
+    notices = "".join(f" {notice}" for notice in record.notices)
+    return f"{name}{how}: {result.removeprefix('⚠ ')}{notices}"
+
+
+def _reason(record: ItemRecord) -> str:
     """Why an image failed, without its own name in front; its folder is that of all."""
     name = record.item.source.name
     return record.reason.replace(str(record.item.source), name).removeprefix(f"{name} ")

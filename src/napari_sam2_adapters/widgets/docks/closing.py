@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_sam2_adapters.widgets.docks.jobs import Job
 
-__all__ = ["ClosingGuard", "agreed"]
+__all__ = ["ClosingGuard", "agreed", "outermost"]
 
 _LONGEST_WAIT_MS = 120_000
 
@@ -48,11 +48,21 @@ class ClosingGuard(QObject):
             event.ignore()
             return True
         # A script that closes the window, or napari after its own question, is not asked again.
-        if self._job.running and event.spontaneous() and not self._may_stop():
-            event.ignore()
-            return True
-        self._end_work()
-        return False
+        if not (self._job.running and event.spontaneous()):
+            self._end_work()
+            return False
+        event.ignore()
+        at_work = [guard for guard in self._guards() if guard._job.running]
+        if all(guard._may_stop() for guard in at_work):
+            for guard in at_work:
+                guard._end_work()
+            QTimer.singleShot(0, self._window.close)  # napari need not ask as well
+        return True
+
+    def _guards(self) -> list[ClosingGuard]:
+        """All that guard the same window; this one is asked first."""
+        found = self._window.findChildren(ClosingGuard) if self._window is not None else []
+        return [self, *(guard for guard in found if guard is not self)]
 
     def _may_stop(self) -> bool:
         return agreed(
@@ -75,6 +85,12 @@ class ClosingGuard(QObject):
         self._job.stop()
         loop.exec()
         self._closing = False
+
+
+def outermost(widget: QWidget) -> QWidget:
+    """The window that takes a widget along when it closes: napari's, also for a dock that floats in a frame of its own."""
+    parent = widget.parentWidget()
+    return widget if parent is None else outermost(parent)
 
 
 def agreed(

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sam2_adapters.widgets.docks.closing import ClosingGuard
+from napari_sam2_adapters.widgets.docks.closing import ClosingGuard, outermost
 from napari_sam2_adapters.widgets.docks.icons import IconButton
 from napari_sam2_adapters.widgets.docks.jobs import Job, Question
 from napari_sam2_adapters.widgets.docks.log import log_path, logger, open_log, show_failure
@@ -35,6 +35,7 @@ from napari_sam2_adapters.widgets.docks.preferences import (
     preferences,
     watch_preferences,
 )
+from napari_sam2_adapters.widgets.docks.store import clear_leftovers
 
 __all__ = ["Dock", "button", "frame_of", "section", "sentence", "show_dock"]
 
@@ -94,12 +95,14 @@ class Dock(QWidget):
         self.progress.hide()
         self.status = sentence()
         self.log_button = _log_button()
+        self._clearing = Question(self)
         self._lay_out_frame()
         # Loading PyTorch takes seconds of one core; the dock is drawn first.
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.timeout.connect(self._look_at_machine)
         self._soon.start(_SOON_MS)
+        self._soon.timeout.connect(self._clear_leftovers)
         self.job.state_changed.connect(self._soon.start)
         start_key = QShortcut(QKeySequence("Ctrl+Return"), self)
         start_key.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -142,9 +145,9 @@ class Dock(QWidget):
             if self.parent() is None:
                 self._soon.stop()
                 self.taken_out()
-            self._guard.watch(self.window())
+            self._guard.watch(outermost(self))
         if event.type() == QEvent.Type.Show:
-            self._guard.watch(self.window())
+            self._guard.watch(outermost(self))
             if not self._placed:
                 self._placed = True
                 QTimer.singleShot(0, self._join_ours)  # napari has placed it by then
@@ -156,6 +159,7 @@ class Dock(QWidget):
         if not isinstance(window, QMainWindow) or self.parent() is None:
             return
         frame = frame_of(self)
+        _shorten_tab(frame)
         others = {frame_of(dock) for dock in window.findChildren(Dock)} - {frame}
         beside = [
             other
@@ -176,6 +180,11 @@ class Dock(QWidget):
         """Ask, in a worker, for the device and its free memory; also again after each piece of work."""
         if self.uses_torch:
             self._machine_question.ask(describe_machine)
+
+    def _clear_leftovers(self) -> None:
+        """Once, let a worker remove what killed processes left half written."""
+        self._soon.timeout.disconnect(self._clear_leftovers)
+        self._clearing.ask(clear_leftovers)
 
     def _take_machine(self, machine: Machine) -> None:
         self.device.setText(f"Device: {machine.device}.")
@@ -225,6 +234,14 @@ def _open_as_menu(viewer: Any, name: str) -> Any:
     title = f"{name} ({manifest.display_name})"
     viewer.window.add_dock_widget(widget, name=title, area="right", add_vertical_stretch=False)
     return widget
+
+
+def _shorten_tab(frame: QDockWidget) -> None:
+    """Leave the plugin's name out of the text of a tab, where six docks find no room for it; bar and menu of napari keep it."""
+    action, title = frame.toggleViewAction(), frame.windowTitle()
+    said = action.text()
+    frame.setWindowTitle(title.partition(" (")[0])
+    action.setText(said)
 
 
 def _log_button() -> QToolButton:

@@ -14,14 +14,15 @@ from napari_sam2_adapters.config import ClassInfo
 
 __all__ = [
     "OURS",
+    "add_layer",
     "class_colormap",
     "class_features",
     "find_own",
     "is_own",
     "leave_own",
-    "put_image",
-    "put_labels",
-    "put_objects",
+    "make_image",
+    "make_labels",
+    "make_objects",
 ]
 
 OURS = "napari_sam2_adapters"
@@ -74,7 +75,7 @@ def leave_own(viewer: Any, image: Layer, title: str) -> None:
             layer.name = f"{layer.name} ({title})"
 
 
-def put_labels(
+def make_labels(
     viewer: Any,
     image: Layer,
     data: NDArray[np.integer] | Any,
@@ -85,7 +86,7 @@ def put_labels(
     place: Mapping[str, Any],
     provenance: Mapping[str, Any] | None = None,
 ) -> Labels:
-    """Show class labels on their image, in our earlier layer of this role if there is one.
+    """Class labels that lie on their image: our earlier layer of this role with these data, or a new one for `add_layer`.
 
     Parameters
     ----------
@@ -107,11 +108,11 @@ def put_labels(
         Where the labels come from, for the layer's metadata.
     """
     look = {"colormap": class_colormap(classes), "features": class_features(classes)}
-    layer: Labels = _put(viewer, image, data, Labels, role, name, place, provenance, look)
+    layer: Labels = _make(viewer, image, data, Labels, role, name, place, provenance, look)
     return layer
 
 
-def put_objects(
+def make_objects(
     viewer: Any,
     image: Layer,
     data: NDArray[np.integer] | Any,
@@ -122,29 +123,25 @@ def put_objects(
     place: Mapping[str, Any],
     provenance: Mapping[str, Any] | None = None,
 ) -> Labels:
-    """Show numbered objects in napari's changing colours; arguments as `put_labels`, features with a column ``index``."""
+    """Numbered objects in napari's changing colours; arguments as `make_labels`, features with a column ``index``."""
     look = {"features": features}
-    layer: Labels = _put(viewer, image, data, Labels, role, name, place, provenance, look)
+    layer: Labels = _make(viewer, image, data, Labels, role, name, place, provenance, look)
     return layer
 
 
-def put_image(
+def make_image(
     viewer: Any,
     image: Layer,
     data: NDArray[np.floating] | Any,
     *,
     colormap: str | Colormap,
     visible: bool,
-    below: Layer,
     role: str,
     name: str,
     place: Mapping[str, Any],
     provenance: Mapping[str, Any] | None = None,
 ) -> Image:
-    """Show numbers from 0 to 1 over their image, a new layer below another one and without becoming the active one.
-
-    Other arguments as `put_labels`; colormap and visibility are for a new layer.
-    """
+    """Numbers from 0 to 1 over their image; arguments as `make_labels`, colormap and visibility are for a new layer."""
     look = {
         "colormap": colormap,
         "visible": visible,
@@ -152,14 +149,27 @@ def put_image(
         "blending": "additive",
         "rgb": False,
     }
-    active = viewer.layers.selection.active
-    layer: Image = _put(viewer, image, data, Image, role, name, place, provenance, look, below)
-    if active is not None and active in viewer.layers:
-        viewer.layers.selection.active = active
+    layer: Image = _make(viewer, image, data, Image, role, name, place, provenance, look)
     return layer
 
 
-def _put(
+def add_layer(viewer: Any, layer: Layer, *, below: Layer | None = None) -> None:
+    """Put a layer on top of the others, or below one of them, if it is not there; what is selected stays selected.
+
+    napari selects what it adds, and shows its controls, in one go. Here it does less at a time, so that the window stays smooth.
+    """
+    layers = viewer.layers
+    if layer in layers:
+        return
+    place = layers.index(below) if below in layers else len(layers)
+    selection, selected = layers.selection, set(layers.selection)
+    with selection.events.blocker_all():
+        layers.insert(place, layer)
+        selection.active = None
+        selection.update(selected)
+
+
+def _make(
     viewer: Any,
     image: Layer,
     data: Any,
@@ -169,7 +179,6 @@ def _put(
     place: Mapping[str, Any],
     provenance: Mapping[str, Any] | None,
     look: Mapping[str, Any],
-    below: Layer | None = None,
 ) -> Any:
     """Our layer of a role with these data, from earlier or new; an image's look is left as the user has set it."""
     layer = find_own(viewer, role, image)
@@ -184,8 +193,6 @@ def _put(
     entry = {"role": role, "image": str(image.unique_id), **(provenance or {})}
     layer.metadata = {**layer.metadata, OURS: {**entry, "layer": str(layer.unique_id)}}
     if not known:
-        top = len(viewer.layers)
-        viewer.layers.insert(top if below is None else viewer.layers.index(below), layer)
         return layer
     if layer.data is not data:
         layer.data = data

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 from qtpy.QtCore import QFile
 
-from napari_sam2_adapters.atomic import write_atomically
+from napari_sam2_adapters.atomic import remove_orphans, write_atomically
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch
 from napari_sam2_adapters.wording import shortened
 
@@ -25,6 +25,7 @@ __all__ = [
     "SavedAdapter",
     "adapter_title",
     "adapters_folder",
+    "clear_leftovers",
     "copy_adapter",
     "import_adapter",
     "list_adapters",
@@ -79,6 +80,13 @@ def adapters_folder() -> Path:
     folder = data / "adapters"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def clear_leftovers() -> None:
+    """Remove half-written files that killed processes left beside the adapters, saved labels and runs; called in a worker."""
+    data = adapters_folder().parent
+    for folder in (data / "adapters", data / "autosave", data / "runs", *data.glob("runs/*/")):
+        remove_orphans(folder)
 
 
 def list_adapters() -> list[Path]:

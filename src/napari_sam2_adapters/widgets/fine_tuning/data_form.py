@@ -183,6 +183,14 @@ class DataForm(QWidget):
             row = open_rows.pop(0) if open_rows else self.add_row()
             row.choose(image, layer)
 
+    def take_restored(self, layer: Labels, image: str) -> None:
+        """Learn from labels that were put back, in the place of those that their image is paired with."""
+        for row in self.rows:
+            chosen = row.image.layer
+            if chosen is not None and chosen.name == image and layer in row.labels.layers:
+                row.choose(chosen, layer)
+                return
+
     def show_classes(self) -> None:
         """Bring the class table up to date."""
         self.book.show_counts(

@@ -14,7 +14,7 @@ from napari_sam2_adapters.widgets.docks.layers import (
     current_plane,
     visible_region,
 )
-from napari_sam2_adapters.widgets.docks.results import is_own, put_labels
+from napari_sam2_adapters.widgets.docks.results import add_layer, is_own, make_labels
 from napari_sam2_adapters.widgets.fine_tuning.messages import Place, Previewed
 
 __all__ = ["PreviewLayer"]
@@ -92,8 +92,7 @@ class PreviewLayer:
         if self._layer is not None:
             self._layer.refresh()
             return
-        active = self._viewer.layers.selection.active
-        self._layer = put_labels(
+        self._layer = make_labels(
             self._viewer,
             self._image,
             self._labels,
@@ -103,11 +102,7 @@ class PreviewLayer:
             place=self._picture.placement,
         )
         self._layer.opacity = 0.4
-        layers = self._viewer.layers
-        if below is not None and below in layers:
-            layers.move(layers.index(self._layer), layers.index(below))
-        if active is not None and active in layers:
-            layers.selection.active = active
+        add_layer(self._viewer, self._layer, below=below)
 
     def remove(self) -> None:
         """Take our layer out of the viewer, unless somebody has painted in it: it is theirs then."""

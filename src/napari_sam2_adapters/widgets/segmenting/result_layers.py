@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,12 @@ from napari_sam2_adapters.widgets.docks.arrays import ResultArrays, with_axis, w
 from napari_sam2_adapters.widgets.docks.layers import Picture
 from napari_sam2_adapters.widgets.docks.results import (
     OURS,
+    add_layer,
     find_own,
     leave_own,
-    put_image,
-    put_labels,
-    put_objects,
+    make_image,
+    make_labels,
+    make_objects,
 )
 from napari_sam2_adapters.widgets.docks.store import SUFFIX
 from napari_sam2_adapters.widgets.segmenting.provenance import covers
@@ -91,7 +93,7 @@ class ResultLayers(QObject):
         self._layers: list[Layer] = []
         self._next_drawing = 0.0
         self._owed = False
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: list[Callable[[], None]] = []
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.timeout.connect(self._show_next)
@@ -114,12 +116,27 @@ class ResultLayers(QObject):
         labels = without_axis(layer.data, spread)
         return entry, ResultArrays(labels, labels, frozenset(planes))
 
-    def begin(self, run: Run, arrays: ResultArrays) -> None:
-        """Show arrays that are about to be written into: labels at once, what else there is one by one below them."""
+    def begin(self, run: Run, arrays: ResultArrays, shown: Callable[[], None]) -> None:
+        """Show arrays that are about to be written into: labels first, what else there is one by one below them.
+
+        napari takes up to a tenth of a second for each layer, so what is done here comes in turns of its own, and the window is smooth.
+
+        Parameters
+        ----------
+        run, arrays
+            What is about to be done, and where it goes.
+        shown
+            Called when the labels are in the window.
+        """
         self.run, self.labels, self._layers = run, None, []
         self._keep_what_another_adapter_found(run)
-        self._show_labels(run, arrays)
-        self._waiting = self._numbers(run, arrays)
+        made = self._make_labels(run, arrays)
+        self._waiting = [partial(add_layer, self._viewer, made), partial(self._choose, made), shown]
+        self._waiting += [
+            step
+            for number in self._numbers(run, arrays)
+            for step in (partial(self._make_numbers, number), self._add_numbers)
+        ]
         self._later.start(0)
 
     def _keep_what_another_adapter_found(self, run: Run) -> None:
@@ -138,7 +155,7 @@ class ResultLayers(QObject):
         while self._waiting:
             self._show_next()
         if find_own(self._viewer, ROLE, run.image) is not None:
-            self._show_labels(run, arrays)
+            add_layer(self._viewer, self._make_labels(run, arrays))
             self._show_objects(run, arrays)
         for layer in self._layers:
             layer.refresh(highlight=False, extent=False)
@@ -180,7 +197,7 @@ class ResultLayers(QObject):
         return {"place": run.place, "provenance": provenance}
 
     def _numbers(self, run: Run, arrays: ResultArrays) -> list[dict[str, Any]]:
-        """What `put_image` needs for probabilities and uncertainty; the former hidden, for over each other they say nothing."""
+        """What `make_image` needs for probabilities and uncertainty; the former hidden, for over each other they say nothing."""
         name, common = run.picture.name, {"image": run.image, **self._common(run)}
         numbers = [
             {
@@ -207,20 +224,33 @@ class ResultLayers(QObject):
         return numbers
 
     def _show_next(self) -> None:
-        """Add one waiting layer: napari takes a tenth of a second for each, and the window is to stay smooth."""
-        if self._waiting and self.labels is not None:
-            wanted = self._waiting.pop(0)
-            self._layers.append(put_image(self._viewer, below=self.labels, **wanted))
-        else:
+        """Do the next thing that waits for its turn."""
+        if self.labels is None:  # removed by the user meanwhile
             self._waiting = []
+        if self._waiting:
+            self._waiting.pop(0)()
         if self._waiting:
             self._later.start(0)
 
-    def _show_labels(self, run: Run, arrays: ResultArrays) -> None:
+    def _choose(self, layer: Layer) -> None:
+        if layer in self._viewer.layers:
+            self._viewer.layers.selection.active = layer
+
+    def _make_numbers(self, wanted: Mapping[str, Any]) -> None:
+        self._layers.append(make_image(self._viewer, **wanted))
+
+    def _add_numbers(self) -> None:
+        add_layer(self._viewer, self._layers[-1], below=self.labels)
+
+    def _make_labels(self, run: Run, arrays: ResultArrays) -> Labels:
+        """Our layer of class labels, which a new run shows at the end of its turn."""
         known = self._held.get(str(self.labels.unique_id)) if self.labels else None
         same = known is not None and known[1].shown is arrays.shown
+        if self.labels is not None and known is not None and same and known[0] is run:
+            self._held[str(self.labels.unique_id)] = run, arrays, known[2]
+            return self.labels
         face = known[2] if known and same else with_axis(arrays.shown, run.spread)
-        self.labels = put_labels(
+        self.labels = make_labels(
             self._viewer,
             run.image,
             face,
@@ -232,6 +262,7 @@ class ResultLayers(QObject):
         self._held[str(self.labels.unique_id)] = run, arrays, self.labels.data
         if self.labels not in self._layers:
             self._layers.append(self.labels)
+        return self.labels
 
     def _show_objects(self, run: Run, arrays: ResultArrays) -> None:
         """The layer of single objects; without any, that of an earlier run goes."""
@@ -244,7 +275,7 @@ class ResultLayers(QObject):
         numbers = sorted(arrays.object_classes)
         common = self._common(run)
         common["provenance"]["together"] = arrays.rules.together
-        layer = put_objects(
+        layer = make_objects(
             self._viewer,
             run.image,
             with_axis(arrays.objects, run.spread),
@@ -256,6 +287,8 @@ class ResultLayers(QObject):
             name=f"{run.picture.name} – objects",
             **common,
         )
+        add_layer(self._viewer, layer)
+        self._choose(layer)
         if layer not in self._layers:
             self._layers.append(layer)
 

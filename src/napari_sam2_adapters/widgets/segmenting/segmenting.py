@@ -47,6 +47,9 @@ __all__ = [
     "segment",
 ]
 
+_LONGEST_SHOWING_S = 2.0
+"""A window that is busy for longer does not keep the network from its work."""
+
 
 @dataclass
 class LimitsKept:
@@ -80,6 +83,8 @@ class SegmentRequest:
         Limits of the last run; taken from and written to.
     device
         As `choose_device` takes it.
+    shown
+        Set when the window shows the arrays: the network begins then, so that the window has both cores for that.
     """
 
     model: Path
@@ -93,6 +98,7 @@ class SegmentRequest:
     earlier: ResultArrays | None = None
     kept: LimitsKept = field(default_factory=LimitsKept)
     device: str = "auto"
+    shown: threading.Event | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +174,8 @@ def segment(
         )
     arrays = _arrays(request, header)
     yield Prepared(arrays)
+    if request.shown is not None:
+        request.shown.wait(_LONGEST_SHOWING_S)
     done, total, reached = yield from _tiles(stop, request, segmenter.folded(), header, arrays)
     arrays = replace(arrays, planes=arrays.planes | reached)
     tidied = None
