@@ -11,6 +11,9 @@ import pytest
 
 from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
 from napari_sam2_adapters.widgets.docks import preferences
+from napari_sam2_adapters.widgets.docks.load_torch import load_torch
+
+load_torch()  # before a window, whose driver brings another LLVM than that of Triton
 
 
 @pytest.fixture(autouse=True)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from qtpy.QtWidgets import QMainWindow, QTabBar
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QMainWindow,
+    QTabBar,
+    QWidget,
+)
 
 from napari_sam2_adapters.widgets.docks.dock import frame_of, show_dock
 
 PLUGIN = "napari-sam2-adapters"
+DOCKS = ("Load", "Segment", "Fine-tune", "Batch folder", "Models")
 
 
 def test_docks_from_the_menu_are_tabs_of_each_other_and_the_new_one_is_in_front(
@@ -62,3 +72,30 @@ def test_a_tab_says_the_name_of_the_dock_alone(make_napari_viewer_proxy, qtbot) 
     qtbot.waitUntil(lambda: wanted in tabs(), timeout=20_000)
     assert frames[0].toggleViewAction().text() == "Load (SAM2 adapters)"
     assert list(viewer.window.dock_widgets) == ["Load (SAM2 adapters)", "Models (SAM2 adapters)"]
+
+
+def test_docks_that_are_opened_at_once_are_one_stack_of_tabs_with_tooltips_on_all(
+    make_napari_viewer_proxy, qtbot
+) -> None:
+    viewer = make_napari_viewer_proxy(show=True)
+    docks = [show_dock(viewer, name) for name in DOCKS]
+    window = frame_of(docks[0]).parent()
+    for dock in docks:
+        qtbot.waitUntil(
+            lambda dock=dock: len(window.tabifiedDockWidgets(frame_of(dock))) == len(DOCKS) - 1,
+            timeout=20_000,
+        )
+    silent = [
+        f"{type(dock).__name__}: {type(widget).__name__} {getattr(widget, 'text', str)()}"
+        for dock in docks
+        for kind in (QAbstractButton, QComboBox, QAbstractSpinBox, QLineEdit, QAbstractItemView)
+        for widget in dock.findChildren(kind)
+        if widget.isVisibleTo(dock) and not explained(widget)
+    ]
+    assert silent == []
+
+
+def explained(widget: QWidget) -> bool:
+    """Whether a control says what it is for, or is a part of one that does."""
+    inside = widget.parentWidget()
+    return bool(widget.toolTip() or (inside is not None and inside.toolTip()))

@@ -60,9 +60,9 @@ def test_labels_that_were_put_back_are_learnt_from(form, qtbot) -> None:
     form.viewer.add_labels(strokes(), name="strokes of cells")
     form.rows[0].choose(form.viewer.layers["cells"], form.viewer.layers["strokes of cells"])
     restored = form.viewer.add_labels(strokes(), name="restored")
-    form.take_restored(restored, "another image")
+    form.rows[0].take_restored(restored, "another image")
     assert form.rows[0].labels.layer.name == "strokes of cells"
-    form.take_restored(restored, "cells")
+    form.rows[0].take_restored(restored, "cells")
     assert form.rows[0].labels.layer is restored
     assert settled(form, qtbot) == ""
 

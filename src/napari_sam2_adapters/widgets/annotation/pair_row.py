@@ -152,6 +152,12 @@ class PairRow(QWidget):
             self.labels.layer = best
             self.guessed = True
 
+    def take_restored(self, layer: Labels, image: str) -> None:
+        """Learn from labels that were put back, where they belong to this image."""
+        chosen = self.image.layer
+        if chosen is not None and chosen.name == image and layer in self.labels.layers:
+            self.choose(chosen, layer)
+
     def choose(self, image: Image, labels: Labels) -> None:
         """Choose both layers."""
         self.image.choice.layer = image

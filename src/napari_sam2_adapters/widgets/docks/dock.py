@@ -160,7 +160,7 @@ class Dock(QWidget):
             return
         frame = frame_of(self)
         _shorten_tab(frame)
-        others = {frame_of(dock) for dock in window.findChildren(Dock)} - {frame}
+        others = [frame_of(dock) for dock in window.findChildren(Dock) if dock is not self]
         beside = [
             other
             for other in others

@@ -28,6 +28,7 @@ class Folded(QCollapsible):
     def __init__(self, title: str, *content: QWidget, parent: QWidget | None = None) -> None:
         self._color = QColor()
         super().__init__(title, parent)
+        self.toggleButton().setToolTip("Show or hide these settings; they are fine as they are.")
         for widget in content:
             self.addWidget(widget)
         self._follow_theme()

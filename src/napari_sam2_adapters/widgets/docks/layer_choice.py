@@ -46,6 +46,8 @@ class LayerChoice(DropDown):
         self._viewer, self._wanted, self._nothing = viewer, wanted, nothing
         self._guess = guess
         self._layers: list[Layer] = []
+        self.guessed = False
+        """Whether the layer was chosen because there was no other."""
         for event in (
             viewer.layers.events.inserted,
             viewer.layers.events.removed,
@@ -53,6 +55,7 @@ class LayerChoice(DropDown):
         ):
             event.connect(self.refresh)
         self.currentIndexChanged.connect(lambda _: self.layer_changed.emit())
+        self.activated.connect(self._settle)
         self.refresh()
 
     @property
@@ -69,6 +72,7 @@ class LayerChoice(DropDown):
     @layer.setter
     def layer(self, layer: Layer | None) -> None:
         names = [known.name for known in self._layers]
+        self.guessed = False
         self.setCurrentIndex(0 if layer is None else names.index(layer.name) + 1)
 
     def refresh(self, event: object = None) -> None:
@@ -86,9 +90,13 @@ class LayerChoice(DropDown):
             self.setCurrentIndex(ids.index(was) + 1)
         elif self._guess and len(ids) == 1:
             self.setCurrentIndex(1)
+            self.guessed = True
         self.blockSignals(False)
         for layer in self._layers:
             layer.events.name.connect(self.refresh)
         now = None if self.layer is None else self.layer.unique_id
         if now != was:
             self.layer_changed.emit()
+
+    def _settle(self, index: int = 0) -> None:
+        self.guessed = False

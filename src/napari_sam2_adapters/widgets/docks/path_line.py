@@ -45,6 +45,7 @@ class PathLine(QWidget):
         self.line = QLineEdit()
         self.line.setPlaceholderText(placeholder)
         self.line.setClearButtonEnabled(True)
+        self.line.setToolTip(f"{title}: type it, choose it, or drop it here.")
         self.line.textChanged.connect(self._show_end)
         self.choose_button = IconButton("Choose …", "folder")
         self.choose_button.setToolTip(title)

@@ -6,7 +6,7 @@ from typing import Any
 
 from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.dataset import Pair
@@ -131,9 +131,8 @@ class DataForm(QWidget):
         for number, reason in enumerate(reasons):
             if reason:
                 return f"Pair {number + 1}: {reason}" if len(self.rows) > 1 else reason
-        if not all(row.counter.complete for row in self.rows):
-            return "Counting the labelled pixels …"
-        return self._missing_classes()
+        counted_all = all(row.counter.complete for row in self.rows)
+        return self._missing_classes() if counted_all else "Counting the labelled pixels …"
 
     def add_row(self) -> PairRow:
         """Add a pair, and guess an image that is not yet used with its labels."""
@@ -176,20 +175,17 @@ class DataForm(QWidget):
         """Pair every image with labels that fit by name and shape, beside the pairs that are complete."""
         complete = [row for row in self.rows if row.labels.layer and not row.guessed]
         used = {id(layer) for row in complete for layer in (row.image.layer, row.labels.layer)}
-        images = [la for la in self._layers_of(Image) if id(la) not in used]
-        labels = [la for la in self._layers_of(Labels) if id(la) not in used]
+        free = [la for la in self.viewer.layers if id(la) not in used and not is_own(la)]
+        images, labels = ([la for la in free if isinstance(la, kind)] for kind in (Image, Labels))
         open_rows = [row for row in self.rows if row not in complete]
         for image, layer in guess_pairs(images, labels):
             row = open_rows.pop(0) if open_rows else self.add_row()
             row.choose(image, layer)
 
     def take_restored(self, layer: Labels, image: str) -> None:
-        """Learn from labels that were put back, in the place of those that their image is paired with."""
+        """Learn from labels of this image that were put back."""
         for row in self.rows:
-            chosen = row.image.layer
-            if chosen is not None and chosen.name == image and layer in row.labels.layers:
-                row.choose(chosen, layer)
-                return
+            row.take_restored(layer, image)
 
     def show_classes(self) -> None:
         """Bring the class table up to date."""
@@ -205,8 +201,9 @@ class DataForm(QWidget):
             picture = form.picture()
         except ValueError:
             return None
-        point = self.viewer.dims.point
-        return picture, current_plane(form.layer, point, picture, form.channel_axis)
+        return picture, current_plane(
+            form.layer, self.viewer.dims.point, picture, form.channel_axis
+        )
 
     def lock(self, locked: bool) -> None:
         """Keep the choice of layers as it is; the classes can be painted and named all the same."""
@@ -236,14 +233,14 @@ class DataForm(QWidget):
     def _lay_out(self) -> None:
         self.buttons.addWidget(self.add_button)
         self.buttons.addWidget(self.find_button)
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Label 0 is", self.zero)
+        zero = QHBoxLayout()
+        zero.addWidget(QLabel("Label 0 is"))
+        zero.addWidget(self.zero, stretch=1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._rows_layout)
         layout.addLayout(self.buttons)
-        layout.addLayout(form)
+        layout.addLayout(zero)
         layout.addWidget(self.book)
 
     def _check(self, number: int) -> str:
@@ -270,9 +267,8 @@ class DataForm(QWidget):
         row = self.rows[number]
         for earlier, other in enumerate(self.rows[:number], start=1):
             if other.labels.layer is row.labels.layer:
-                return row.labels, (
-                    f"These labels are those of pair {earlier} already. Choose others, or remove one of the two."
-                )
+                reason = f"These labels are those of pair {earlier} already. Choose others, or remove one of the two."
+                return row.labels, reason
         first, own = self.rows[0].channels, row.channels
         if first is not None and own is not None and own != first:
             return row.image.choice, (
@@ -319,9 +315,6 @@ class DataForm(QWidget):
             row.title.setText(f"Pair {number}")
             row.title.setVisible(several)
             row.remove_button.setVisible(several)
-
-    def _layers_of(self, kind: type) -> list[Any]:
-        return [la for la in self.viewer.layers if isinstance(la, kind) and not is_own(la)]
 
     def _look_soon(self, event: object = None) -> None:
         self._soon.start()

@@ -34,6 +34,7 @@ class OutcomeTable(QTableWidget):
         super().__init__(0, 3, parent)
         self.setHorizontalHeaderLabels(["Held-out Dice", "Before", "Now"])
         self.verticalHeader().hide()
+        self.setToolTip("Dice of each class on what was held out: 0 is all wrong, 1 is all right.")
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

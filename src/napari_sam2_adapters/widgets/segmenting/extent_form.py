@@ -44,6 +44,8 @@ class ExtentForm(QWidget):
         self.planes = QComboBox()
         self.planes.setToolTip("Which slices to segment.")
         self.first, self.last = QSpinBox(), QSpinBox()
+        for box in (self.first, self.last):
+            box.setToolTip("As on the slider.")
         self.area = QComboBox()
         self.area.setToolTip("Which part of each slice to segment.")
         self.area.addItem("the whole slice", _WHOLE)

@@ -148,9 +148,10 @@ class MeasureForm(QWidget):
         self._writing.ask(_write, path, self.table)
 
     def prefer(self, layer: Layer) -> None:
-        """Choose a layer that has just been made, unless a layer of the user's is chosen."""
+        """Choose a layer that has just been made, unless the user has chosen one of their own."""
         chosen = self.labels.layer
-        if layer in self.labels.layers and (chosen is None or is_own(chosen)):
+        free = chosen is None or is_own(chosen) or self.labels.guessed
+        if layer in self.labels.layers and free:
             self.labels.layer = layer
 
     def _take_labels(self) -> None:
@@ -276,4 +277,6 @@ def _summary(table: Table) -> str:
         return text + "."
     what, _, unit = size.partition("_")
     written = unit[:-1].replace("um", "µm") + {"2": "²", "3": "³"}[unit[-1]]
-    return f"{text}; median {what} {np.median(table[size]):.4g} {written}."
+    median = float(np.median(table[size]))
+    said = f"{median:,.0f}" if median >= 1000 else f"{median:.4g}"
+    return f"{text}; median {what} {said} {written}."

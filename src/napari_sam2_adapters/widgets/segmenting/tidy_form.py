@@ -126,6 +126,7 @@ class TidyForm(QWidget):
                 item.setToolTip(ClassRule.model_fields[name].description or "")
             self.table.setHorizontalHeaderItem(column, item)
         self.table.verticalHeader().hide()
+        self.table.setToolTip("What is done to each class after the network; – leaves it as it is.")
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

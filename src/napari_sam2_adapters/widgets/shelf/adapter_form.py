@@ -48,6 +48,7 @@ class AdapterForm(QWidget):
         super().__init__(parent)
         self.header: AdapterHeader | None = None
         self.models = DropDown()
+        self.models.setToolTip("Trained adapters, the newest first.")
         self.browse_button = button("Open …", "Use an adapter from a file.", self.browse, "folder")
         self.card = sentence()
         self._opened: list[Path] = []

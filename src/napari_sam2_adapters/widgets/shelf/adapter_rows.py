@@ -42,6 +42,7 @@ def adapter_tree() -> QTreeWidget:
     """An empty list of adapters."""
     tree = QTreeWidget()
     tree.setHeaderLabels(["Adapter", "Classes", "Dice"])
+    tree.setToolTip("Return: segment with it. F2: rename it. Delete: move it to the bin.")
     tree.setRootIsDecorated(False)
     tree.setUniformRowHeights(True)
     tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)

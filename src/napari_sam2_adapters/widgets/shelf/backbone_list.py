@@ -252,6 +252,7 @@ def _details(offer: BackboneOffer) -> str:
 
 def _tree() -> QTreeWidget:
     tree = QTreeWidget()
+    tree.setToolTip("Pretrained networks that adapters are trained on, and whether they are here.")
     tree.setHeaderLabels(["Backbone", "Size", "On this machine"])
     tree.setRootIsDecorated(False)
     tree.setUniformRowHeights(True)
