@@ -21,6 +21,7 @@ from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.model_file import load_adapter
 from napari_sam2_adapters.widgets.docks import arrays
 from napari_sam2_adapters.widgets.docks.results import OURS, find_own
+from napari_sam2_adapters.widgets.segmenting import segmenting
 
 WAIT_MS = 60_000
 TILES = PredictConfig(tile_size_px=64, probabilities=True, uncertainty=True)
@@ -306,3 +307,18 @@ def test_a_dock_opens_without_pytorch(name: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == "False"
+
+
+def test_the_network_begins_as_soon_as_the_window_shows_the_result(
+    segment_dock, press, two_halves, monkeypatch
+) -> None:
+    monkeypatch.setattr(segmenting, "_LONGEST_SHOWING_S", WAIT_MS)  # it need not be waited for
+    dock, viewer = segment_dock, segment_dock.viewer
+    viewer.add_image(two_halves[0], name="cells")
+    theirs = viewer.add_labels(np.zeros(two_halves[0].shape, np.uint8), name="mine")
+    assert viewer.layers.selection.active == theirs
+    press(dock, dock.start_button)
+    layer = named(viewer, "SAM2 adapters")
+    assert viewer.layers[-1] == layer
+    assert viewer.layers.selection.active == layer
+    assert dock.measuring.labels.layer == layer  # “mine” was there first, and chosen by nobody

@@ -23,7 +23,7 @@ from napari_sam2_adapters.widgets.batches.batch_work import (
     segment_batch,
     survey,
 )
-from napari_sam2_adapters.widgets.docks.dock import Dock, button, sentence
+from napari_sam2_adapters.widgets.docks.dock import Dock, button
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.log import open_path, show_failure
 from napari_sam2_adapters.widgets.docks.words import duration
@@ -60,8 +60,6 @@ class BatchFolder(Dock):
         super().__init__(napari_viewer)
         self.form = BatchForm(self.device)
         self.table = BatchTable()
-        self.details = sentence()
-        self.details.hide()
         self.start_button = button("Start", "", self.start, "play")
         self.cancel_button = button(
             "Cancel", "Stop after the tile in work; what is done stays.", self.job.stop, "stop"
@@ -165,12 +163,13 @@ class BatchFolder(Dock):
         self.reason.setVisible(bool(missing))
         self.progress.setVisible(running)
         self.form.setEnabled(not running)
+        if self.job.stopping:
+            self.status.setText("Stopping after the tile in work …")
 
     def _lay_out(self) -> None:
         self.form.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.column.addWidget(self.form)
         self.column.addWidget(self.table, stretch=1)
-        self.column.addWidget(self.details)
         for push in (self.start_button, self.cancel_button, self.open_button):
             self.buttons.addWidget(push)
 
@@ -221,9 +220,8 @@ class BatchFolder(Dock):
 
     def _say_result(self, record: ItemRecord | None) -> None:
         """Say all of what came of the image that is chosen, for which its cell is too narrow."""
-        said = "" if record is None else result_of(record)
-        self.details.setText(said)
-        self.details.setVisible(bool(said))
+        if record is not None and result_of(record) and not self.job.running:
+            self.status.setText(result_of(record))
 
     def _take_state(self, state: BatchState) -> None:
         if state.first:
@@ -234,12 +232,14 @@ class BatchFolder(Dock):
                 self._finished.add(_key(record))
         self.progress.setRange(0, _STEPS)
         self.progress.setValue(round(_STEPS * state.share))
+        self.form.found.setText(_summary(self.table.records.records))
+        if self.job.stopping:
+            return
         counts = self.table.records.counts()
         left = "" if state.seconds_left is None else f", {duration(state.seconds_left)} left"
         failed = f", {counts['failed']} failed" if counts["failed"] else ""
         total = len(self.table.records.records)
         self.status.setText(f"{counts['done']} of {total} images done{failed}{left}.")
-        self.form.found.setText(_summary(self.table.records.records))
 
     def _take_end(self, end: BatchEnd) -> None:
         counts = self.table.records.counts()

@@ -194,6 +194,8 @@ class Segment(Dock):
         self.reason.setText(missing)
         self.reason.setVisible(bool(missing))
         self.progress.setVisible(running)
+        if self.job.stopping:
+            self.status.setText("Stopping after the tile in work …")
         result = None if running else self.results.for_image(self.image.layer)
         self.tidying.apply_button.setEnabled(result is not None)
         unmeasured = self.measuring.missing()
@@ -264,19 +266,24 @@ class Segment(Dock):
         if isinstance(update, Prepared):
             if self._run is not None:
                 self.results.begin(self._run, update.arrays, self._shown.set)
-            self.status.setText("Segmenting …")
+            self._say("Segmenting …")
             return
         self.progress.setRange(0, update.total)
         self.progress.setValue(update.done)
         if isinstance(update, Tiled):
             left = duration(update.seconds_left)
-            self.status.setText(f"Tile {update.done} of {update.total}, {left} left.")
+            self._say(f"Tile {update.done} of {update.total}, {left} left.")
             if update.notice:
                 show_warning(update.notice)
             self.results.redraw(update.planes)
         else:
             what = "Tidied" if isinstance(update, Tidying) else "Measured"
-            self.status.setText(f"{what} {update.done} of {update.total}.")
+            self._say(f"{what} {update.done} of {update.total}.")
+
+    def _say(self, news: str) -> None:
+        """Say how it goes, unless it is about to stop."""
+        if not self.job.stopping:
+            self.status.setText(news)
 
     def _take_result(self, result: Segmented | Tidied | MeasuredLayer) -> None:
         if isinstance(result, MeasuredLayer):
