@@ -1,42 +1,27 @@
-"""Cases of `performance.py` that need processes of their own: peaks of memory, large images, stacks, the first start.
-
-A process prints one line of JSON. Peaks are of resident memory, over what is resident when the network is loaded.
-"""
+"""Cases of `performance.py` that need processes of their own (`children.py`): memory, large images, stacks, the first start."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
-import torch
-import zarr
-from against_sam2 import CLASSES, step, tiny
-from large_images import write_image, write_stack
+from against_sam2 import CLASSES
+from children import SCALING, TILE_PX
 
-from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig
-from napari_sam2_adapters.data.normalize import normalize_plane
-from napari_sam2_adapters.inference.predict import Outputs, find_limits, predict, predict_tiles
-from napari_sam2_adapters.inference.region import Region
+from napari_sam2_adapters.config import ModelConfig
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.model_file import SUFFIX, save_adapter
-from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["PROCESSES"]
+__all__ = ["PROCESSES", "answer"]
 
-TILE_PX = 448
-SCALING = Normalization(mode="percentile")
+CHILD = str(Path(__file__).with_name("children.py"))
 _FIRST_RESULT = """
 import sys, time
 started, computing = time.perf_counter(), time.process_time()
@@ -130,9 +115,7 @@ def start(threads: int, side: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         model = _saved(Path(folder), ModelConfig())
         megabytes = model.stat().st_size / 1e6
-        runs = [
-            _answer([sys.executable, "-c", _FIRST_RESULT, str(model)], threads) for _ in range(5)
-        ]
+        runs = [answer(["-c", _FIRST_RESULT, str(model)], threads) for _ in range(5)]
     seconds = statistics.median(run["seconds"] for run in runs)
     return [
         {
@@ -159,172 +142,11 @@ PROCESSES: dict[str, tuple[str, Callable[[int, int], list[dict[str, Any]]]]] = {
 """What it is measured against, and what measures it, given threads and the side of large images."""
 
 
-def _step(what: str, side: int) -> dict[str, float]:
-    network = tiny("lw")
-    if what == "step_full":
-        network.requires_grad_(True)
-    run = step(network, side)
-    with _peak() as peak:
-        for _ in range(3):
-            run()
-    return peak
-
-
-def _tiled(what: str, side: int) -> dict[str, float]:
-    """Bands of the image, each followed by as many bare passes as it had tiles."""
-    del what
-    with tempfile.TemporaryDirectory() as folder:
-        write_image(Path(folder) / "image.zarr", side)
-        image = zarr.open_array(str(Path(folder) / "image.zarr"), mode="r")
-        labels = zarr.create_array(
-            str(Path(folder) / "labels.zarr"), shape=(side, side), chunks=(512, 512), dtype="u1"
-        )
-        network = _network()
-        bare = _bare(network)
-        limits = find_limits(network, image, "YX", SCALING)
-        config, outputs = PredictConfig(tile_size_px=TILE_PX), Outputs(labels)
-        seconds, bare_seconds, tiles = 0.0, 0.0, 0
-        with _peak() as peak:
-            for row in range(0, side, 1024):
-                started = time.perf_counter()
-                region = Region(rows=slice(row, min(row + 1024, side)))
-                for record in predict_tiles(
-                    network,
-                    image,
-                    "YX",
-                    config=config,
-                    outputs=outputs,
-                    region=region,
-                    limits=limits,
-                ):
-                    done = record.done
-                between = time.perf_counter()
-                for _ in range(done):
-                    bare()
-                seconds += between - started
-                bare_seconds += time.perf_counter() - between
-                tiles += done
-        return {"seconds": seconds, "bare_seconds": bare_seconds, "tiles": tiles, **peak}
-
-
-def _sliding(what: str, side: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder:
-        write_image(Path(folder) / "image.zarr", side)
-        image = zarr.open_array(str(Path(folder) / "image.zarr"), mode="r")
-        network = _network()
-        limits = find_limits(network, image, "YX", SCALING)
-        if what == "sliding_monai":
-            from monai.inferers import sliding_window_inference
-        with _peak() as peak:
-            started = time.perf_counter()
-            if what == "sliding_ours":
-                predict(
-                    network,
-                    image,
-                    axes="YX",
-                    normalization=SCALING,
-                    config=PredictConfig(tile_size_px=TILE_PX),
-                )
-            else:
-                pixels = normalize_plane(np.asarray(image)[None], limits)
-                with torch.inference_mode():
-                    logits = sliding_window_inference(
-                        torch.from_numpy(pixels)[None],
-                        (TILE_PX, TILE_PX),
-                        1,
-                        network,
-                        overlap=0.25,
-                        mode="gaussian",
-                        sigma_scale=0.125,
-                    )
-                    logits.argmax(dim=1).to(torch.uint8).numpy()
-            seconds = time.perf_counter() - started
-        return {"seconds": seconds, **peak}
-
-
-def _stack(what: str, side: int) -> dict[str, float]:
-    """Eight slices at a time as a stack, then the same eight one by one."""
-    del what
-    with tempfile.TemporaryDirectory() as folder:
-        write_stack(Path(folder) / "stack.zarr", 64, side)
-        image = zarr.open_array(str(Path(folder) / "stack.zarr"), mode="r")
-        shape, chunks = image.shape, image.chunks
-        labels = zarr.create_array(
-            str(Path(folder) / "labels.zarr"), shape=shape, chunks=chunks, dtype="u1"
-        )
-        network, config = _network(), PredictConfig(tile_size_px=TILE_PX)
-        predict(network, image[0], axes="YX", normalization=SCALING, config=config)
-        seconds = bare_seconds = 0.0
-        with _peak() as peak:
-            for first in range(0, shape[0], 8):
-                planes = range(first, first + 8)
-                started = time.perf_counter()
-                for _ in predict_tiles(
-                    network,
-                    image,
-                    "ZYX",
-                    normalization=SCALING,
-                    config=config,
-                    outputs=Outputs(labels),
-                    region=Region(tuple((z,) for z in planes)),
-                ):
-                    pass
-                between = time.perf_counter()
-                for z in planes:
-                    found = predict(
-                        network, image[z], axes="YX", normalization=SCALING, config=config
-                    )
-                    labels[z] = found.labels
-                seconds += between - started
-                bare_seconds += time.perf_counter() - between
-        return {"seconds": seconds, "bare_seconds": bare_seconds, **peak}
-
-
-_CHILDREN: dict[str, Callable[[str, int], dict[str, float]]] = {
-    "step_lw": _step,
-    "step_full": _step,
-    "tiled": _tiled,
-    "sliding_ours": _sliding,
-    "sliding_monai": _sliding,
-    "stack": _stack,
-}
-
-
-def _network() -> Segmenter:
-    """LW on mobile, folded and warm."""
-    network = build_segmenter(ModelConfig(adapter="lw"), CLASSES).folded()
-    for _ in range(3):
-        _bare(network)()
-    return network
-
-
-def _bare(network: Segmenter) -> Callable[[], object]:
-    tile = torch.rand(1, 1, TILE_PX, TILE_PX)
-
-    @torch.inference_mode()
-    def run() -> object:
-        return network(tile)
-
-    return run
-
-
 def _saved(folder: Path, config: ModelConfig) -> Path:
     model = folder / f"start{SUFFIX}"
     segmenter = build_segmenter(config, CLASSES)
     save_adapter(model, segmenter, normalization=SCALING, tile_size_px=TILE_PX)
     return model
-
-
-@contextmanager
-def _peak() -> Iterator[dict[str, float]]:
-    """Fill a row with ``peak_mb`` over what is resident at the start; Linux can begin its count anew."""
-    row: dict[str, float] = {}
-    Path("/proc/self/clear_refs").write_text("5")
-    before = psutil.Process().memory_info().rss
-    yield row
-    status = Path("/proc/self/status").read_text()
-    (most,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
-    row["peak_mb"] = round((int(most) * 1024 - before) / 1e6, 1)
 
 
 def _against(
@@ -348,25 +170,20 @@ def _against(
 
 
 def _run_apart(what: str, side: int, threads: int) -> dict[str, float]:
-    return _answer([sys.executable, __file__, what, str(side), str(threads)], threads)
+    return answer([CHILD, what, str(side), str(threads)], threads)
 
 
-def _answer(command: list[str], threads: int) -> dict[str, float]:
+def answer(arguments: list[str], threads: int) -> dict[str, float]:
+    """The last line that a new Python prints, as JSON; with an error it shows what was printed besides."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return answer
-
-
-def _main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=_CHILDREN)
-    parser.add_argument("side", type=int)
-    parser.add_argument("threads", type=int)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(json.dumps(_CHILDREN[options.what](options.what, options.side)))
-
-
-if __name__ == "__main__":
-    _main()
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        check=False,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed, see above.")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found

@@ -19,6 +19,7 @@ from napari_sam2_adapters.data.axes import (
 from napari_sam2_adapters.data.normalize import Limits, normalize_plane
 from napari_sam2_adapters.inference.network import Tile, copy_to_cpu, segment_tiles
 from napari_sam2_adapters.inference.outputs import Outputs, Prediction
+from napari_sam2_adapters.inference.read_ahead import read_ahead
 from napari_sam2_adapters.inference.region import Region, settle_region
 from napari_sam2_adapters.inference.tile_plan import plan_tiles, smaller_tile
 from napari_sam2_adapters.inference.tiling import BlendedRows, gaussian_window, tile_starts
@@ -173,9 +174,10 @@ class TiledRun:
         """Segment from the current plane on."""
         following = dict(zip(self.rows, [*self.rows[1:], self.read_rows.stop], strict=True))
         band = self._new_band()
+        tiles = self._read(self.plane)
         results = segment_tiles(
             self.segmenter,
-            self._read(self.plane),
+            read_ahead(tiles) if self.total - self.done > 1 else tiles,
             batch_size=self.batch_size,
             test_time_augmentation=self.config.test_time_augmentation,
             notice=self._tell,

@@ -1,0 +1,215 @@
+"""What `processes.py` runs in processes of their own: one measurement, printed as a line of JSON.
+
+Peaks are of resident memory, over what is resident when the network is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+import zarr
+from against_sam2 import CLASSES, step, tiny
+from large_images import write_image, write_stack
+
+from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig
+from napari_sam2_adapters.data.normalize import normalize_plane
+from napari_sam2_adapters.inference.predict import Outputs, find_limits, predict, predict_tiles
+from napari_sam2_adapters.inference.region import Region
+from napari_sam2_adapters.models.checkpoints import build_segmenter
+from napari_sam2_adapters.models.segmenter import Segmenter
+
+__all__ = ["SCALING", "TILE_PX", "peak_over_now"]
+
+TILE_PX = 448
+SCALING = Normalization(mode="percentile")
+
+
+@contextmanager
+def peak_over_now() -> Iterator[dict[str, float]]:
+    """Fill a row with ``peak_mb`` over what is resident at the start; Linux can begin its count anew."""
+    row: dict[str, float] = {}
+    Path("/proc/self/clear_refs").write_text("5")
+    before = psutil.Process().memory_info().rss
+    yield row
+    status = Path("/proc/self/status").read_text()
+    (most,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    row["peak_mb"] = round((int(most) * 1024 - before) / 1e6, 1)
+
+
+def _step(what: str, side: int) -> dict[str, float]:
+    network = tiny("lw")
+    if what == "step_full":
+        network.requires_grad_(True)
+    run = step(network, side)
+    with peak_over_now() as peak:
+        for _ in range(3):
+            run()
+    return peak
+
+
+def _tiled(what: str, side: int) -> dict[str, float]:
+    """Bands of the image, each followed by as many bare passes as it had tiles."""
+    del what
+    with tempfile.TemporaryDirectory() as folder:
+        write_image(Path(folder) / "image.zarr", side)
+        image = zarr.open_array(str(Path(folder) / "image.zarr"), mode="r")
+        labels = zarr.create_array(
+            str(Path(folder) / "labels.zarr"), shape=(side, side), chunks=(512, 512), dtype="u1"
+        )
+        network = _network()
+        bare = _bare(network)
+        limits = find_limits(network, image, "YX", SCALING)
+        config, outputs = PredictConfig(tile_size_px=TILE_PX), Outputs(labels)
+        seconds, bare_seconds, tiles = 0.0, 0.0, 0
+        with peak_over_now() as peak:
+            for row in range(0, side, 1024):
+                started = time.perf_counter()
+                region = Region(rows=slice(row, min(row + 1024, side)))
+                for record in predict_tiles(
+                    network,
+                    image,
+                    "YX",
+                    config=config,
+                    outputs=outputs,
+                    region=region,
+                    limits=limits,
+                ):
+                    done = record.done
+                between = time.perf_counter()
+                for _ in range(done):
+                    bare()
+                seconds += between - started
+                bare_seconds += time.perf_counter() - between
+                tiles += done
+        return {"seconds": seconds, "bare_seconds": bare_seconds, "tiles": tiles, **peak}
+
+
+def _sliding(what: str, side: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        write_image(Path(folder) / "image.zarr", side)
+        image = zarr.open_array(str(Path(folder) / "image.zarr"), mode="r")
+        network = _network()
+        limits = find_limits(network, image, "YX", SCALING)
+        if what == "sliding_monai":
+            from monai.inferers import sliding_window_inference
+        with peak_over_now() as peak:
+            started = time.perf_counter()
+            if what == "sliding_ours":
+                predict(
+                    network,
+                    image,
+                    axes="YX",
+                    normalization=SCALING,
+                    config=PredictConfig(tile_size_px=TILE_PX),
+                )
+            else:
+                pixels = normalize_plane(np.asarray(image)[None], limits)
+                with torch.inference_mode():
+                    logits = sliding_window_inference(
+                        torch.from_numpy(pixels)[None],
+                        (TILE_PX, TILE_PX),
+                        1,
+                        network,
+                        overlap=0.25,
+                        mode="gaussian",
+                        sigma_scale=0.125,
+                    )
+                    logits.argmax(dim=1).to(torch.uint8).numpy()
+            seconds = time.perf_counter() - started
+        return {"seconds": seconds, **peak}
+
+
+def _stack(what: str, side: int) -> dict[str, float]:
+    """Four slices at a time as a stack, and the same four one by one."""
+    del what
+    with tempfile.TemporaryDirectory() as folder:
+        write_stack(Path(folder) / "stack.zarr", 64, side)
+        image = zarr.open_array(str(Path(folder) / "stack.zarr"), mode="r")
+        shape, chunks = image.shape, image.chunks
+        labels = zarr.create_array(
+            str(Path(folder) / "labels.zarr"), shape=shape, chunks=chunks, dtype="u1"
+        )
+        network, config = _network(), PredictConfig(tile_size_px=TILE_PX)
+        predict(network, image[0], axes="YX", normalization=SCALING, config=config)
+        seconds = {"stack": 0.0, "single": 0.0}
+
+        def together(planes: range) -> None:
+            region = Region(tuple((z,) for z in planes))
+            for _ in predict_tiles(
+                *(network, image, "ZYX"),
+                config=config,
+                outputs=Outputs(labels),
+                region=region,
+                limits=limits,
+            ):
+                pass
+
+        def one_by_one(planes: range) -> None:
+            for z in planes:
+                labels[z] = predict(
+                    network, image[z], axes="YX", normalization=SCALING, config=config
+                ).labels
+
+        turns = [("stack", together), ("single", one_by_one)]
+        with peak_over_now() as peak:
+            started = time.perf_counter()
+            limits = find_limits(network, image, "ZYX", SCALING)
+            seconds["stack"] += time.perf_counter() - started
+            for first in range(0, shape[0], 4):
+                for what, work in turns:
+                    started = time.perf_counter()
+                    work(range(first, first + 4))
+                    seconds[what] += time.perf_counter() - started
+                turns.reverse()  # neither always follows the other
+        return {"seconds": seconds["stack"], "bare_seconds": seconds["single"], **peak}
+
+
+_CHILDREN: dict[str, Callable[[str, int], dict[str, float]]] = {
+    "step_lw": _step,
+    "step_full": _step,
+    "tiled": _tiled,
+    "sliding_ours": _sliding,
+    "sliding_monai": _sliding,
+    "stack": _stack,
+}
+
+
+def _network() -> Segmenter:
+    """LW on mobile, folded and warm."""
+    network = build_segmenter(ModelConfig(adapter="lw"), CLASSES).folded()
+    for _ in range(3):
+        _bare(network)()
+    return network
+
+
+def _bare(network: Segmenter) -> Callable[[], object]:
+    tile = torch.rand(1, 1, TILE_PX, TILE_PX)
+
+    @torch.inference_mode()
+    def run() -> object:
+        return network(tile)
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=_CHILDREN)
+    parser.add_argument("side", type=int)
+    parser.add_argument("threads", type=int)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(json.dumps(_CHILDREN[options.what](options.what, options.side)))
+
+
+if __name__ == "__main__":
+    main()
