@@ -1,6 +1,7 @@
 # make demo   fine-tune and segment the bundled sample, no network needed after installation
 # make app    napari with the sample loaded
 # make test   style, types, structure and tests
+# make bench  speed and memory against baselines, in less than half an hour, into benchmarks/results
 # Each sets up .venv with what it needs. Another Python: make PYTHON=python3.12 test
 
 PYTHON ?= python3
@@ -27,7 +28,7 @@ test: $(VENV)/.with-test
 	bash scripts/on_virtual_screen.sh $(BIN)/pytest tests/widgets tests/scripts
 
 bench: $(VENV)/.with-bench
-	$(BIN)/python benchmarks/performance.py
+	$(BIN)/python benchmarks/performance.py --json benchmarks/results/performance.jsonl
 
 $(VENV)/.with-%: pyproject.toml scripts/set_up.sh
 	bash scripts/set_up.sh "$(PYTHON)" "$(VENV)" "$*"
