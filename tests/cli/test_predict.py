@@ -202,6 +202,16 @@ def test_masks_of_nifti_lie_where_their_images_lie(
     np.testing.assert_array_equal(mask.affine, nibabel.load(tmp_path / "scans/head.nii.gz").affine)
     assert (int(mask.header["qform_code"]), int(mask.header["sform_code"])) == (2, 3)
     assert mask.shape == image.shape
+    if not more:
+        wanted = ("--masks-as", "nii.gz", "--probabilities")
+        assert predict(trained, tmp_path / "scans", tmp_path / "more", *wanted).exit_code == 0
+        found = nibabel.load(tmp_path / "more" / "head_probabilities.nii.gz")
+        np.testing.assert_array_equal(found.affine, mask.affine)
+        assert (int(found.header["qform_code"]), int(found.header["sform_code"])) == (2, 3)
+        assert found.shape == (*image.shape, 1, 2)
+        np.testing.assert_array_equal(
+            np.squeeze(found.get_fdata()).argmax(-1) + 1, mask.get_fdata()
+        )
     assert "other programs show it straight" not in result.stderr
     as_tiff = predict(trained, tmp_path / "scans", tmp_path / "tiff", *more)
     assert "head.nii.gz: head.tif keeps rotation, shear and flips for this plugin" in as_tiff.stderr

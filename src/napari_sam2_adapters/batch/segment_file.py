@@ -166,15 +166,18 @@ def _write(
     overwrite: bool,
 ) -> None:
     axes = label_axes(image.axes)
-    place: dict[str, Any] = {"geometry": image.geometry, "overwrite": overwrite}
+    place: dict[str, Any] = {
+        "geometry": image.geometry,
+        "source": image.path,
+        "overwrite": overwrite,
+    }
     if arrays.probabilities is not None:
         write_array(outputs["probabilities"], arrays.probabilities, axes=f"C{axes}", **place)
     if arrays.uncertainty is not None:
         write_array(outputs["uncertainty"], arrays.uncertainty, axes=axes, **place)
     # The labels come last: where they lie, the image is done.
     if "labels" in outputs:
-        place |= {"classes": classes, "source": image.path}
-        write_labels(outputs["labels"], arrays.labels, axes=axes, **place)
+        write_labels(outputs["labels"], arrays.labels, axes=axes, classes=classes, **place)
 
 
 def notes_of(image: ImageFile, header: AdapterHeader) -> list[str]:

@@ -134,6 +134,7 @@ def write_array(
     *,
     axes: str,
     geometry: Geometry | None = None,
+    source: Path | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write probabilities, uncertainty or an image in the array's own type; as :func:`write_labels`.
@@ -156,7 +157,7 @@ def write_array(
     module.check(path, axes, dtype)
     if geometry is not None:
         geometry.check_axes(axes)
-    content = Content(array, axes, dtype, False, geometry)
+    content = Content(array, axes, dtype, False, geometry, source=source)
     return module.write(path, content, overwrite=overwrite)
 
 

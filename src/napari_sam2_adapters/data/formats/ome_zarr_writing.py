@@ -74,7 +74,13 @@ def write(path: Path, content: Content, *, overwrite: bool) -> Path:
         shape,
         order,
         content.dtype,
-        _About(content.geometry, content.classes, content.source, content.labels),
+        # channels do not follow the levels of an image
+        _About(
+            content.geometry,
+            content.classes,
+            content.source if content.labels else None,
+            content.labels,
+        ),
         overwrite=overwrite,
     )
     try:

@@ -46,7 +46,7 @@ class Content:
     classes
         Names and colours of label values, for formats that can hold them.
     source
-        The image that the labels belong to; its header is kept by formats that have one to keep.
+        The image that the array belongs to; its header is kept by formats that have one to keep.
     """
 
     array: ArrayLike
