@@ -16,6 +16,7 @@ from napari_sam2_adapters.models.model_file import read_header
 from napari_sam2_adapters.widgets.docks.dock import frame_of
 from napari_sam2_adapters.widgets.docks.results import OURS
 from napari_sam2_adapters.widgets.docks.store import list_adapters
+from napari_sam2_adapters.widgets.fine_tuning import following
 from napari_sam2_adapters.widgets.finetune import FineTune
 
 SMALL = TrainConfig(steps=6, validate_every=3, batch_size=2, crop_size_px=32)
@@ -153,7 +154,10 @@ def test_it_can_be_paused_before_it_has_begun(dock, viewer, qtbot, two_halves) -
     assert (dock.progress.format(), dock.status.text()) == ("getting ready …", "Going on …")
 
 
-def test_the_preview_lies_on_the_slice_on_show(dock, viewer, qtbot, two_halves) -> None:
+def test_the_preview_lies_on_the_slice_on_show(
+    dock, viewer, qtbot, two_halves, monkeypatch
+) -> None:
+    monkeypatch.setattr(following, "_LONGEST_SHOWING_S", WAIT_MS)  # it need not be waited for
     image, strokes = two_halves
     viewer.add_image(image, scale=(2, 0.5, 0.5), translate=(1, 2, 3))
     theirs = viewer.add_labels(strokes, scale=(2, 0.5, 0.5), translate=(1, 2, 3))

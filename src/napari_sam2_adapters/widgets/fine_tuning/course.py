@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,7 +80,7 @@ class Course(QWidget):
         self.plot.clear(classes, steps)
         self.plot.show()
         self.outcome.clear_scores(classes)
-        self.wish = Wish()
+        self.wish = Wish(shown=threading.Event())
         self.look()
 
     def remove_previews(self) -> None:
@@ -104,12 +105,12 @@ class Course(QWidget):
 
     def take_preview(self, previewed: Previewed, below: Sequence[Layer]) -> None:
         """Show a preview below the strokes."""
-        layer = self._previews[previewed.place.pair]
-        if not self.preview.isChecked():
-            return
-        inside = [one for one in below if one in self._viewer.layers]
-        lowest = min(inside, key=self._viewer.layers.index) if inside else None
-        layer.show(previewed, below=lowest)
+        if self.preview.isChecked():
+            inside = [one for one in below if one in self._viewer.layers]
+            lowest = min(inside, key=self._viewer.layers.index) if inside else None
+            self._previews[previewed.place.pair].show(previewed, below=lowest)
+        if self.wish.shown is not None:
+            self.wish.shown.set()
 
     def take_result(self, result: FineTuned) -> None:
         """Show before and after."""

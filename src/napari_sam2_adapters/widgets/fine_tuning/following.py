@@ -33,6 +33,8 @@ __all__ = ["GUI_INTERVAL_S", "Report", "follow", "preview"]
 
 GUI_INTERVAL_S = 0.1
 PREVIEW_INTERVAL_S = 2.0
+_LONGEST_SHOWING_S = 2.0
+"""A window that is busy for longer does not keep the training from its work."""
 _PREVIEW_SHARE = 0.2
 """Most of the time that previews may take."""
 
@@ -120,6 +122,8 @@ def follow(
         if gui.due():
             said.append(report.send())
         yield from (part for part in said if part is not None)
+        if wish.shown is not None and any(isinstance(part, Previewed) for part in said):
+            wish.shown.wait(_LONGEST_SHOWING_S)
         since = time.perf_counter()  # what passes at a yield is the user's pause
         if stop.is_set():
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,9 +108,18 @@ class Place:
 
 @dataclass
 class Wish:
-    """What the viewer shows now and wants to see segmented; None for nothing. Set by the GUI, read by the worker."""
+    """What the viewer shows now and wants to see segmented; None for nothing. Set by the GUI, read by the worker.
+
+    Attributes
+    ----------
+    place
+        The part on show.
+    shown
+        Set as soon as a preview is in the window; the worker waits for the first one, so that the window has both cores for it.
+    """
 
     place: Place | None = None
+    shown: threading.Event | None = None
 
 
 @dataclass(frozen=True)
