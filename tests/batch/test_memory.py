@@ -34,7 +34,7 @@ class Threshold(torch.nn.Module):
         return torch.cat([0.5 - batch, batch - 0.5], dim=1)
 
 header = SimpleNamespace(
-    normalization=Normalization(mode="range", low=0, high=256),
+    normalization=Normalization(mode="range", low=0, high=255),
     pixel_size=None, unit=None, classes=Threshold.classes,
 )
 source, target = map(Path, sys.argv[1:])

@@ -62,7 +62,9 @@ def test_a_folder_is_segmented_and_summed_up(folder: Path, trained: Path, tmp_pa
 
 def test_tables_pictures_and_a_page(folder: Path, trained: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    assert batch(trained, folder, results, "--measurements", "--html-report").exit_code == 1
+    done = batch(trained, folder, results, "--measurements", "--html-report")
+    assert done.exit_code == 1
+    assert f"with pictures in {results / 'report.html'}." in done.stdout
     assert (results / "measurements" / "cell0.csv").is_file()
     assert (results / "overlays" / "cell1.png").is_file()
     assert "broken" in (results / "report.html").read_text(encoding="utf-8")

@@ -207,7 +207,7 @@ def _settings(scheme: Scheme) -> str:
     rows = {
         "Images": printable(source.absolute()) if isinstance(source, Path) else source,
         "Pattern": job.pattern,
-        "Subfolders": "yes" if job.subfolders else "no",
+        "Subfolders": "yes" if job.subfolders or "**" in job.pattern else "no",
         "Masks as": job.label_format,
         **{
             field.title or name: _value(getattr(predict, name))

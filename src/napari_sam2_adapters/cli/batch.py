@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from napari_sam2_adapters.batch.cluster import ClusterConfig
 from napari_sam2_adapters.batch.job import Extras
+from napari_sam2_adapters.batch.plan import REPORT_HTML
 from napari_sam2_adapters.cli.files import Device, MemoryShare, Model, Overwrite, SettingsFile
 from napari_sam2_adapters.cli.interrupts import stop_requests
 from napari_sam2_adapters.cli.predict import prediction_settings
@@ -114,7 +115,7 @@ def batch(  # noqa: PLR0913, PLR0917 (a flag each)
             records.close()
     if requests and options.skip_done:
         shown.take_last(survey_batch(job, options).records)
-    failed = shown.sum_up(output)
+    failed = shown.sum_up(output, pictured=job.extras.html_report)
     if requests:
         raise KeyboardInterrupt("Stopped; the same command goes on where this one ended.")
     if failed:
@@ -187,16 +188,18 @@ class _Shown:
         finished = sum(record.status in ("done", "failed") for record in todo)
         self._bar.update(self._images, total=len(todo), completed=finished)
 
-    def sum_up(self, output: Path) -> int:
-        """Say how many images are done; gives the number of those that failed."""
+    def sum_up(self, output: Path, *, pictured: bool) -> int:
+        """Say how many images are done, and where the page is if one was asked for; gives the number of those that failed."""
         counts: Counter[str] = Counter()
         for record in self._last.values():
             counts[f"earlier {record.status}" if record.earlier else record.status] += 1
         new, earlier = counts["done"], counts["earlier done"]
+        page = output / REPORT_HTML
         console().print(
             f"{new + earlier} of {len(self._last)} images are segmented"
             + (f", {earlier} of them by an earlier run" if earlier else "")
-            + f". The results and report.csv are in {output}."
+            + f". The results and report.csv are in {output}"
+            + (f", with pictures in {page}." if pictured and page.is_file() else ".")
         )
         failed = counts["failed"] + counts["earlier failed"]
         if failed:
