@@ -16,6 +16,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2_adapters.batch import remote
+from napari_sam2_adapters.batch.deaths import Deaths
 from napari_sam2_adapters.batch.hand import Hand, Mail, free_card, lost_image, tell_error
 from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.batch.segment_item import Progress, Task
@@ -32,8 +33,6 @@ _BEAT_S = 0.2
 _LOOK_INTERVAL_S = 1.0
 _GRACE_S = 2.0
 """How long a call that has not begun is waited for after all were stopped."""
-_MOST_DEATHS = 2
-"""An image whose worker dies so often at the same place is given up, and a run whose workers die so often each while they load the model."""
 
 
 class DaskWorkers:
@@ -56,7 +55,7 @@ class DaskWorkers:
         self._again: deque[Part] = deque()
         self._shared: dict[int, SharedImage] = {}
         self._given_up: deque[Ended] = deque()
-        self._deaths: dict[tuple[int, int | None], list[str]] = {}
+        self._deaths = Deaths()
 
     def begin(self, model: Model, device: str, *, network: bool = True) -> None:
         """Begin a run; each worker loads the network, if it is needed, as soon as it is seen."""
@@ -65,9 +64,8 @@ class DaskWorkers:
         self._mail: Mail = queue.SimpleQueue()
         self._hands.clear()
         self._shared.clear()
-        self._deaths.clear()
-        self._early_deaths, self._stopping = 0, False
-        self._looked = 0.0
+        self._deaths = Deaths()
+        self._stopping, self._looked = False, 0.0
         mail = self._mail
         self._client.subscribe_topic(self._run, lambda event: mail.put(event[1]))
 
@@ -296,11 +294,7 @@ class DaskWorkers:
         part, state, call = hand.part, hand.state, hand.call
         hand.free("idle")
         if state == "preparing":
-            self._early_deaths += 1
-            if self._early_deaths > _MOST_DEATHS * max(2, len(self._hands)):
-                raise ConnectionError(
-                    "The workers of the cluster die while they load the model. Look into their logs; perhaps their memory is too small."
-                )
+            self._deaths.count_early(len(self._hands))
         if part is None:
             return
         index = part.task.item.index
@@ -308,16 +302,10 @@ class DaskWorkers:
         if part.opened is not None and shared is None:
             return  # the image has failed meanwhile
         place = None if shared is None else shared.lose_part(call)
-        deaths = self._deaths.setdefault((index, place), [])
-        deaths.append(hand.address)
-        if len(deaths) < _MOST_DEATHS:
-            if shared is None:
-                # what lies in the place of its results now was written by that worker
-                self._again.append(Part(replace(part.task, replace=True)))
-            return
-        reason = (
-            f"The worker that segmented it died without a word, twice ({', '.join(deaths)}). "
-            "Perhaps the memory was full: try it on a machine with more."
-        )
-        self._drop(index)
-        self._given_up.append(Ended(index, lost_image(part.task, reason)))
+        reason = self._deaths.count(index, place, hand.address)
+        if reason:
+            self._drop(index)
+            self._given_up.append(Ended(index, lost_image(part.task, reason)))
+        elif shared is None:
+            # what lies in the place of its results now was written by that worker
+            self._again.append(Part(replace(part.task, replace=True)))

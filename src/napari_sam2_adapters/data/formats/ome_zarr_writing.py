@@ -25,6 +25,7 @@ from napari_sam2_adapters.data.formats.ngff import (
     parse_multiscale,
     put_under_ome,
 )
+from napari_sam2_adapters.data.formats.ome_zarr_levels import own_levels, rechunked
 from napari_sam2_adapters.data.formats.ome_zarr_target import (
     ensure_labels_group,
     fitting_image,
@@ -38,17 +39,14 @@ from napari_sam2_adapters.data.formats.pyramid import (
     LevelShape,
     aligned_blocks,
     fill_level,
-    halved_levels,
     sampled_indices,
 )
 from napari_sam2_adapters.data.formats.registry import Content
 from napari_sam2_adapters.data.geometry import Geometry
-from napari_sam2_adapters.data.units import time_unit_name, unit_name
 
 __all__ = ["create_labels", "discard_labels", "finish_labels", "write"]
 
 _ORDER = "TCZYX"
-_CHUNK_PX = {"T": 1, "C": 1, "Z": 16, "Y": 512, "X": 512}
 _SPEC_FORMATS: dict[Version, Any] = {"0.4": 2, "0.5": 3}
 
 
@@ -229,9 +227,9 @@ def _create(
     if image is not None:
         image = fitting_image(image, shape, axes, geometry, path if inside else None)
     if image is None:
-        multiscale, shapes = _own_levels(shape, axes, geometry, chunks, version or "0.4")
+        multiscale, shapes = own_levels(shape, axes, geometry, chunks, version or "0.4")
     else:
-        shapes = image.shapes if chunks is None else _rechunked(image.shapes, chunks)
+        shapes = image.shapes if chunks is None else rechunked(image.shapes, chunks)
         kept = image.multiscale.version if inside else version or image.multiscale.version
         multiscale = replace(image.multiscale, version=kept)
         geometry = image.geometry
@@ -267,39 +265,6 @@ def _new_array(
         options["dimension_names"] = [axis.lower() for axis in multiscale.axes]
         options["shards"] = stored.shards
     group.create_array(name, fill_value=0, **options)
-
-
-def _own_levels(
-    shape: tuple[int, ...],
-    axes: str,
-    geometry: Geometry | None,
-    chunks: Sequence[int] | None,
-    version: Version,
-) -> tuple[Multiscale, tuple[LevelShape, ...]]:
-    """Levels of an image that follows no other."""
-    spatial = [axis for axis in "ZYX" if axis in axes]
-    place: dict[str, tuple[float, float, str | None]] = {"T": (1.0, 0.0, None)}
-    if geometry is not None:
-        origin = geometry.origin or (0.0,) * len(spatial)
-        for axis, size, start in zip(spatial, geometry.pixel_size, origin, strict=True):
-            place[axis] = (size, start, unit_name(geometry.unit))
-        place["T"] = (geometry.time_step or 1.0, 0.0, time_unit_name(geometry.time_unit))
-    placed = [place.get(axis, (1.0, 0.0, None)) for axis in axes]
-    levels = halved_levels(shape, axes, [p[0] for p in placed], [p[1] for p in placed])
-    grain = chunks or [_CHUNK_PX[axis] for axis in axes]
-    shapes = tuple(
-        LevelShape(lengths, tuple(min(int(g), n) for g, n in zip(grain, lengths, strict=True)))
-        for _, lengths in levels
-    )
-    units = tuple(p[2] for p in placed)
-    return Multiscale(axes, units, tuple(level for level, _ in levels), version), shapes
-
-
-def _rechunked(shapes: tuple[LevelShape, ...], chunks: Sequence[int]) -> tuple[LevelShape, ...]:
-    return tuple(
-        LevelShape(s.shape, tuple(min(int(c), n) for c, n in zip(chunks, s.shape, strict=True)))
-        for s in shapes
-    )
 
 
 def _stored_axes(level0: Any) -> str:
