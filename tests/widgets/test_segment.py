@@ -68,6 +68,20 @@ def test_the_whole_stack_comes_out_as_predicted(dock, viewer, qtbot, two_halves)
     assert "Done" in dock.status.text()
 
 
+def test_the_memory_plan_is_said_before_the_first_tile(dock, viewer, qtbot, two_halves) -> None:
+    said: list[tuple[str, str]] = []
+    dock.job.updated.connect(
+        lambda update: said.append((type(update).__name__, dock.status.text()))
+    )
+    viewer.add_image(two_halves[0], name="cells")
+    run(dock, qtbot)
+    (first, plan), *_ = said
+    assert first == "Prepared"
+    assert plan.startswith("Memory plan: 1 tile of 64 px at a time, about 0.")
+    assert "may be used on cpu" in plan
+    assert plan.removesuffix(" Segmenting …") == dock.status.toolTip()
+
+
 def test_the_current_slice_agrees_with_the_whole_stack(dock, viewer, qtbot, two_halves) -> None:
     image, _ = two_halves
     viewer.add_image(image)

@@ -24,6 +24,7 @@ __all__ = [
     "MemoryPlan",
     "attempt",
     "is_out_of_memory",
+    "keep_freed_memory",
     "memory_share",
     "peak_bytes",
     "plan_memory",
@@ -222,6 +223,16 @@ def attempt(device: torch.device, work: Callable[[], _Result]) -> _Result | None
     elif device.type == "mps":
         torch.mps.empty_cache()
     return None
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what a pass lets go of for the next one, instead of giving it back and taking it over again.
+
+    glibc maps arrays anew that are larger than any freed before, and gives back more than twice that size; freeing one array of the
+    largest size that it adapts to (32 MiB) moves both limits to their ends. It is never written to, so it takes no memory. Elsewhere
+    nothing changes. On the CPU an image takes a fifth longer without it: 10,000 page faults.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)
 
 
 class _CountedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -28,6 +28,7 @@ from napari_sam2_adapters.models.decoder import PromptFreeDecoder, SamHeads
 from napari_sam2_adapters.models.detail import DetailHead, leave_out_some
 from napari_sam2_adapters.models.device import seeded
 from napari_sam2_adapters.models.in_place import add_scaled, use_in_place_gelu
+from napari_sam2_adapters.models.memory import keep_freed_memory
 from napari_sam2_adapters.models.position import PositionEncodingGenerator
 from napari_sam2_adapters.wording import counted
 
@@ -242,6 +243,7 @@ def assemble(
     _check_classes(classes)
     if not isinstance(backbone, nn.Module):
         raise TypeError(f"The backbone must be a torch module, got {type(backbone).__name__}.")
+    keep_freed_memory()
     backbone.requires_grad_(False)
     hybrid = config.position == "hybrid"
     with seeded(torch.device("cpu"), config.seed):

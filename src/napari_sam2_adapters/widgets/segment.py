@@ -266,7 +266,8 @@ class Segment(Dock):
         if isinstance(update, Prepared):
             if self._run is not None:
                 self.results.begin(self._run, update.arrays, self._shown.set)
-            self._say("Segmenting …")
+            self.status.setToolTip(update.plan)
+            self._say(f"{update.plan} Segmenting …")
             return
         self.progress.setRange(0, update.total)
         self.progress.setValue(update.done)

@@ -48,13 +48,13 @@ class HighPerformanceAdapter(nn.Module):
         # Positions need more digits than bfloat16 has: at 256 pixels its step is a whole pixel.
         with torch.autocast(h.device.type, enabled=False):
             h = h.float()
-            # The convolution is several times faster on channels that are last, sampling on channels that are first.
+            # several times faster on channels that are last
             steering = F.conv2d(h, self.offset.weight.float(), self.offset.bias.float(), padding=1)  # type: ignore[union-attr]
             bias = self.conv.bias.float()  # type: ignore[union-attr]
             h = deformable_convolution(
-                h.contiguous(),
-                steering[:, :18].contiguous(),
-                2 * torch.sigmoid(steering[:, 18:].contiguous()),
+                h,
+                steering[:, :18],
+                2 * torch.sigmoid(steering[:, 18:]),
                 self.conv.weight.float(),
                 bias,
             )

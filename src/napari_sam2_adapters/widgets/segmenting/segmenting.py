@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam2_adapters.config import Normalization, PredictConfig
-from napari_sam2_adapters.data.axes import ArrayLike, label_axes
+from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_shape
 from napari_sam2_adapters.inference.region import Region, settle_region
 from napari_sam2_adapters.inference.rules import PostprocessConfig
 from napari_sam2_adapters.widgets.docks.arrays import (
@@ -103,9 +103,10 @@ class SegmentRequest:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The network is loaded, and these arrays are about to be written into."""
+    """The network is loaded, these arrays are about to be written into, and the memory plan in a sentence."""
 
     arrays: ResultArrays
+    plan: str
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ def segment(
     ValueError
         When the adapter's file has changed since it was chosen, or does not fit the image.
     """
+    from napari_sam2_adapters.inference.tile_plan import plan_tiles
     from napari_sam2_adapters.models.device import choose_device
     from napari_sam2_adapters.models.model_file import load_adapter
 
@@ -173,10 +175,12 @@ def segment(
             f"{request.model.name} has changed since it was chosen. Choose another adapter, then this one again."
         )
     arrays = _arrays(request, header)
-    yield Prepared(arrays)
+    network = segmenter.folded()
+    longest = max(plane_shape(request.image.shape, request.axes))
+    yield Prepared(arrays, plan_tiles(network, request.config, longest_px=longest).sentence)
     if request.shown is not None:
         request.shown.wait(_LONGEST_SHOWING_S)
-    done, total, reached = yield from _tiles(stop, request, segmenter.folded(), header, arrays)
+    done, total, reached = yield from _tiles(stop, request, network, header, arrays)
     arrays = replace(arrays, planes=arrays.planes | reached)
     tidied = None
     if done == total and not stop.is_set():
