@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 import numpy as np
+import psutil
 from qtpy.QtCore import QTimer
 
 TICK_MS = 5
@@ -43,11 +44,13 @@ class GapWatch:
         self._timer = QTimer()
         self._timer.timeout.connect(self._tick)
         self._running = False
+        self._begun, self._others = (0.0, 0.0, 0.0), 0.0
 
     def start(self) -> None:
         """Begin anew."""
         self.gaps.clear()
         self._running = True
+        self._begun = _clocks()
         self.skip()
         self._timer.start(TICK_MS)
         threading.Thread(target=self._look, daemon=True).start()
@@ -60,6 +63,7 @@ class GapWatch:
     def stop(self) -> None:
         """Stop looking."""
         self._running = False
+        self._others = _since(self._begun)
         self._timer.stop()
 
     def report(self) -> str:
@@ -68,7 +72,8 @@ class GapWatch:
             return "the event loop was not watched"
         lengths = np.array([gap.ms for gap in self.gaps])
         lines = [
-            f"event loop: 95 % of {len(lengths)} gaps ≤ {np.percentile(lengths, 95):.0f} ms, worst {lengths.max():.0f} ms"
+            f"event loop: 95 % of {len(lengths)} gaps ≤ {np.percentile(lengths, 95):.0f} ms, worst {lengths.max():.0f} ms",
+            f"  meanwhile other programs, the X server among them, kept {self._others:.0%} of the processors busy",
         ]
         worst: dict[str, Gap] = {}
         for gap in sorted(self.gaps, key=lambda gap: gap.ms):
@@ -108,6 +113,19 @@ class GapWatch:
             frame = sys._current_frames().get(self._main)
             if frame is not None:
                 self._seen[_culprit(frame)] += 1
+
+
+def _clocks() -> tuple[float, float, float]:
+    """Seconds of the clock, seconds that all processors were busy, and seconds that this program took of them."""
+    every, own = psutil.cpu_times(), psutil.Process().cpu_times()
+    busy = sum(every) - every.idle - getattr(every, "iowait", 0.0)
+    return time.perf_counter(), busy, own.user + own.system
+
+
+def _since(begun: tuple[float, float, float]) -> float:
+    """Share of the processors, 0 to 1, that others had since then."""
+    clock, busy, own = (now - then for now, then in zip(_clocks(), begun, strict=True))
+    return max(0.0, busy - own) / (clock * (psutil.cpu_count() or 1))
 
 
 def _culprit(frame: FrameType | None) -> tuple[str, bool]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 from napari.utils.notifications import notification_manager
+from npe2 import PluginManifest
 
 from napari_sam2_adapters.widgets import commands
 from napari_sam2_adapters.widgets.docks import log
@@ -77,3 +78,16 @@ def test_measuring_opens_the_segment_dock(make_napari_viewer_proxy, qtbot) -> No
     run("measure")
     qtbot.wait(50)
     assert any(isinstance(dock, Segment) for dock in viewer.window.dock_widgets.values())
+
+
+def test_all_that_we_do_is_in_the_palette(make_napari_viewer_proxy) -> None:
+    from app_model.types import MenuItem
+    from napari._app_model import get_app_model
+
+    make_napari_viewer_proxy()
+    menus = get_app_model().menus
+    palette = menus.get_menu(menus.COMMAND_PALETTE_ID)
+    listed = {item.command.id for item in palette if isinstance(item, MenuItem)}
+    manifest = PluginManifest.from_distribution(PLUGIN)
+    silent = {c.id for c in manifest.contributions.commands} - listed
+    assert not silent

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
+import zarr
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_sam2_adapters.config import TrainConfig
 from napari_sam2_adapters.widgets.annotation.snapshots import autosave_folder, list_snapshots
+from napari_sam2_adapters.widgets.docks import closing
 from napari_sam2_adapters.widgets.docks.results import OURS
+from napari_sam2_adapters.widgets.docks.store import list_adapters
 from napari_sam2_adapters.widgets.finetune import FineTune
 
 LONG = TrainConfig(steps=100_000, validate_every=2, batch_size=1, crop_size_px=32)
@@ -121,3 +130,117 @@ def test_it_goes_on_with_the_strokes_added_since(open_dock, viewer, qtbot, two_h
     dock.training.start.choose_fresh()
     assert not dock.reason.text()
     assert dock.training.adapter.isEnabled()
+
+
+def test_what_is_no_better_is_not_kept_unless_asked(
+    open_dock, viewer, qtbot, two_halves, tmp_path, monkeypatch
+) -> None:
+    image, strokes = two_halves
+    viewer.add_image(image, name="cells")
+    painted = viewer.add_labels(strokes, name="strokes")
+    dock = open_dock(LONG.model_copy(update={"steps": 30, "validate_every": 5, "batch_size": 2}))
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.start_button.click()
+    assert dock.fine_tuned.verdict.keep
+    kept = list_adapters()
+    assert kept == [dock.fine_tuned.path]
+
+    painted.data[2, 10:50, 10:20] = 2  # what is added says the contrary
+    painted.data[2, 10:50, 70:80] = 1
+    painted.refresh()
+    wrong = LONG.model_copy(update={"steps": 2, "learning_rate": 1.0})
+    dock.training.plain.settings = dock.training.advanced_train.settings = wrong
+    qtbot.wait(500)
+    qtbot.waitUntil(dock.go_on_button.isEnabled, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.go_on_button.click()
+    assert dock.status.text().startswith("No better than before")
+    assert list_adapters() == kept
+    assert not dock.segment_button.isVisibleTo(dock)
+    chosen = tmp_path / "all the same.adapter.safetensors"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(chosen), ""))
+    dock.save_button.click()
+    assert chosen.is_file()
+
+
+class ByHand(QCloseEvent):
+    """A close event as the window's cross makes it."""
+
+    def spontaneous(self) -> bool:
+        return True
+
+
+class Open(QObject):
+    """Keeps a window open that is closed, for the fixture that made it, and calls ``closed()`` instead."""
+
+    def __init__(self, window: QWidget, closed: Callable[[], None]) -> None:
+        super().__init__(window)
+        self._closed = closed
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
+        if event.type() != QEvent.Type.Close:
+            return False
+        event.ignore()
+        self._closed()
+        return True
+
+
+def test_a_window_closed_at_work_asks_and_saves(
+    make_napari_viewer_proxy, qtbot, two_halves, adapters_home, monkeypatch
+) -> None:
+    image, strokes = two_halves
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.add_image(image, name="cells")
+    viewer.add_labels(strokes, name="strokes")
+    frame, dock = viewer.window.add_plugin_dock_widget("napari-sam2-adapters", "Fine-tune")
+    dock.training.plain.settings = dock.training.advanced_train.settings = LONG
+    dock.training.adapter.setCurrentIndex(dock.training.adapter.findData("lora"))
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    dock.start_button.click()
+    grow(dock, qtbot)
+    asked, closed = [], []
+    window = dock.window()
+    kept = Open(window, lambda: closed.append(dock.fine_tuned))
+    for agree in (False, True):
+        monkeypatch.setattr(
+            closing, "agreed", lambda *a, agree=agree, **_: asked.append(a[2]) or agree
+        )
+        # asked by its guard: Qt would not take an event of ours for one by hand
+        assert dock._guard.eventFilter(window, ByHand())
+        if not agree:
+            grow(dock, qtbot)
+            assert closed == []
+    qtbot.waitUntil(lambda: bool(closed), timeout=WAIT_MS)
+    assert len(asked) == 2
+    assert "keep the best so far, and close napari?" in asked[0]
+    assert closed[0].resumable  # it closed when the result was there
+    assert list((adapters_home.parent / "runs").glob("*/checkpoint.safetensors"))
+    window.removeEventFilter(kept)
+    viewer.window.remove_dock_widget(frame)
+    dock.deleteLater()
+    kept.deleteLater()
+
+
+def test_time_and_depth_with_labels_on_disk(open_dock, viewer, qtbot, two_halves, tmp_path) -> None:
+    image, strokes = two_halves
+    on_disk = zarr.create_array(
+        tmp_path / "strokes.zarr", shape=(2, 3, 64, 96), chunks=(1, 1, 64, 96), dtype="uint8"
+    )
+    on_disk[1] = strokes
+    viewer.add_image(np.stack([image, image]), name="movie", axis_labels=("t", "z", "y", "x"))
+    layer = viewer.add_labels(on_disk, name="strokes")
+    dock = open_dock(LONG.model_copy(update={"steps": 2}))
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    assert dock.data.pairs[0].axes == "TZYX"
+    layer.brush_size, layer.selected_label = 5, 2
+    painted = np.count_nonzero(strokes == 2)
+    layer.paint((0, 2, 30, 75), 2)
+    qtbot.waitUntil(lambda: dock.data.totals[2] > painted, timeout=WAIT_MS)
+    assert on_disk[0, 2].any()  # painted into the file, not into a copy
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.start_button.click()
+    assert dock.fine_tuned.training["steps"] == 2
+    assert layer.data is on_disk

@@ -13,10 +13,12 @@ from qtpy.QtGui import QDropEvent
 
 from napari_sam2_adapters.batch.job import BatchJob, JobFile, write_job_file
 from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.data import stacks
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import write_array, write_labels
 from napari_sam2_adapters.widgets.load import Load
+from napari_sam2_adapters.widgets.loading import loading
 from napari_sam2_adapters.widgets.loading.axes_form import AxesForm
 from napari_sam2_adapters.widgets.loading.label_guess import look_like_labels
 
@@ -72,6 +74,7 @@ def test_sections_become_one_lazy_stack_with_what_is_set(dock, viewer, qtbot, tm
     assert [size.value() for size in axes.sizes] == pytest.approx([0.01] * 3)
     assert axes.unit.currentText() == "micrometer"
     assert "check the pixel size of Z" in axes.about.text()
+    assert dock.form.inside.isHidden()  # these files hold no labels
     assert dock.form.list.item(2).text() == "section_2.tif"
     axes.sizes[0].setValue(0.05)
     load(dock, qtbot)
@@ -84,6 +87,25 @@ def test_sections_become_one_lazy_stack_with_what_is_set(dock, viewer, qtbot, tm
     assert layer.axis_labels == ("z", "y", "x")
     assert np.asarray(layer.data[10]).max() == 10
     assert dock.status.text() == "1 layer added."
+
+
+def test_of_many_sections_only_heads_and_what_is_on_show_are_read(
+    dock, viewer, qtbot, tmp_path, monkeypatch
+) -> None:
+    read = []
+    real = stacks.read_image
+    monkeypatch.setattr(
+        loading,
+        "open_stack",
+        lambda paths: stacks.open_stack(paths, read=lambda p: read.append(p.name) or real(p)),
+    )
+    dock.form.folder.path = write_sections(tmp_path / "block", 500, "uint16")
+    load(dock, qtbot)
+    assert viewer.layers[0].data.shape == (500, 30, 40)
+    opened = len(read)
+    assert opened < 30  # a sample for the grey values among them
+    viewer.dims.set_point(0, 321 * viewer.layers[0].scale[0])
+    assert set(read[opened:]) == {"section_321.tif"}
 
 
 def test_files_without_a_tick_stay_out(dock, viewer, qtbot, tmp_path) -> None:

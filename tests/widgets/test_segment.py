@@ -237,3 +237,37 @@ def test_large_results_stream_to_disk(monkeypatch) -> None:
     labels[1, 3:5] = 7
     assert labels[1, 3:5].all()
     assert not labels[0].any()
+
+
+def test_two_docks_work_one_after_the_other_in_one_layer(dock, viewer, qtbot, two_halves) -> None:
+    other = Segment(viewer)
+    viewer.add_image(two_halves[0], name="cells")
+    for one in (dock, other):
+        qtbot.waitUntil(one.start_button.isEnabled, timeout=WAIT_MS)
+    viewer.dims.set_point(0, 0)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.start_button.click()
+        assert "Another Segment dock is at work" in other.reason.text()
+        assert not other.start_button.isEnabled()
+        other.start()
+        assert not other.job.running
+    viewer.dims.set_point(0, 2)
+    run(other, qtbot)
+    (layer,) = own_layers(viewer)
+    assert [bool(plane.any()) for plane in layer.data] == [True, False, True]
+    other.close()
+    other.deleteLater()
+
+
+def test_the_stack_at_one_time(dock, viewer, qtbot, two_halves) -> None:
+    movie = np.stack([two_halves[0], two_halves[0]])
+    place = {"scale": (5, 2, 0.5, 0.5), "units": ("s", "um", "um", "um")}
+    image = viewer.add_image(movie, axis_labels=("t", "z", "y", "x"), **place)
+    dock.extent.planes.setCurrentIndex(dock.extent.planes.findText("the stack at this time"))
+    viewer.dims.set_point(0, 5)
+    run(dock, qtbot)
+    (layer,) = own_layers(viewer)
+    assert not layer.data[0].any()
+    assert layer.data[1].all()
+    np.testing.assert_allclose(layer.scale, image.scale)
+    assert (layer.units, layer.axis_labels) == (image.units, image.axis_labels)

@@ -20,6 +20,7 @@ from napari_sam2_adapters.widgets.docks.dock import (
     show_dock,
 )
 from napari_sam2_adapters.widgets.docks.leaving import Leaving
+from napari_sam2_adapters.widgets.docks.one_at_a_time import TRAININGS
 from napari_sam2_adapters.widgets.docks.trained import TRAINED
 from napari_sam2_adapters.widgets.docks.words import duration
 from napari_sam2_adapters.widgets.fine_tuning.course import Course
@@ -32,7 +33,6 @@ from napari_sam2_adapters.widgets.fine_tuning.messages import (
     TrainingRequest,
     Update,
 )
-from napari_sam2_adapters.widgets.fine_tuning.one_at_a_time import TRAININGS
 from napari_sam2_adapters.widgets.fine_tuning.requests import (
     classes_to_show,
     new_request,

@@ -17,6 +17,7 @@ from napari_sam2_adapters.widgets.docks.dock import Dock, button, section
 from napari_sam2_adapters.widgets.docks.folded import Folded
 from napari_sam2_adapters.widgets.docks.form import SettingsForm
 from napari_sam2_adapters.widgets.docks.image_form import ImageForm
+from napari_sam2_adapters.widgets.docks.one_at_a_time import SEGMENTATIONS
 from napari_sam2_adapters.widgets.docks.results import find_own
 from napari_sam2_adapters.widgets.docks.words import duration
 from napari_sam2_adapters.widgets.segmenting.extent_form import ExtentForm
@@ -80,6 +81,7 @@ class Segment(Dock):
         self.setAcceptDrops(True)
         self._lay_out()
         self._connect()
+        SEGMENTATIONS.add(self.job)
         self.adapter.list_models()
         self._fit_image()
 
@@ -112,6 +114,8 @@ class Segment(Dock):
 
     def missing(self) -> str:
         """What stands in the way of a start, in words; empty when nothing does."""
+        if SEGMENTATIONS.in_the_way_of(self.job):
+            return "Another Segment dock is at work; stop that one or wait for it."
         missing = self.adapter.missing()
         if missing or self.header is None:
             return missing
@@ -167,7 +171,7 @@ class Segment(Dock):
     def apply(self) -> None:
         """Tidy the result that is there, without the network."""
         found = self.results.for_image(self.image.layer)
-        if self.job.running or found is None:
+        if self.job.running or SEGMENTATIONS.in_the_way_of(self.job) or found is None:
             return
         self._run, arrays = found
         request = TidyRequest(
@@ -196,7 +200,8 @@ class Segment(Dock):
         self.progress.setVisible(running)
         if self.job.stopping:
             self.status.setText("Stopping after the tile in work …")
-        result = None if running else self.results.for_image(self.image.layer)
+        busy = running or SEGMENTATIONS.in_the_way_of(self.job)
+        result = None if busy else self.results.for_image(self.image.layer)
         self.tidying.apply_button.setEnabled(result is not None)
         unmeasured = self.measuring.missing()
         self.measuring.measure_button.setEnabled(not running and not unmeasured)
@@ -237,7 +242,7 @@ class Segment(Dock):
         self.job.updated.connect(self._take_update)
         self.job.ended.connect(self._take_result)
         self.job.failed.connect(self.status.setText)
-        self.job.state_changed.connect(self.refresh)
+        SEGMENTATIONS.changed.connect(self.refresh)  # of this dock too
 
     def _fit_image(self) -> None:
         if self.header is not None:

@@ -255,13 +255,13 @@ class LoadForm(QWidget):
 
     def _offer_inside(self, found: tuple[Path, ...]) -> None:
         """Offer labels that are kept in the image; the only ones are taken, unless others are chosen already."""
+        self.inside.setVisible(bool(found))
         if found == tuple(self.inside.itemData(row) for row in range(1, self.inside.count())):
             return
         self.inside.clear()
         self.inside.addItem("labels of this image …", None)
         for path in found:
             self.inside.addItem(path.name, path)
-        self.inside.setVisible(bool(found))
         if len(found) == 1 and self.labels.path is None:
             self.inside.setCurrentIndex(1)
             self._take_inside()

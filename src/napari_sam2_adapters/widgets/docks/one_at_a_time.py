@@ -1,4 +1,4 @@
-"""One training at a time in a program, whatever number of docks and windows there are."""
+"""Work that is done once at a time in a program, whatever number of docks and windows there are."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_sam2_adapters.widgets.docks.jobs import Job
 
-__all__ = ["TRAININGS", "Trainings"]
+__all__ = ["SEGMENTATIONS", "TRAININGS", "OneAtATime"]
 
 
-class Trainings(QObject):
-    """Knows the jobs of all Fine-tune docks, and tells each dock when one of them begins or ends."""
+class OneAtATime(QObject):
+    """Knows the jobs of all docks of a kind, and tells each dock when one of them begins or ends."""
 
     changed = Signal()
 
@@ -30,5 +30,7 @@ class Trainings(QObject):
         return any(other.running for other in self._jobs if other is not job)
 
 
-TRAININGS = Trainings()
-"""Shared by all docks, because the processor and its memory are."""
+TRAININGS = OneAtATime()
+"""Shared by all Fine-tune docks, because the processor and its memory are."""
+SEGMENTATIONS = OneAtATime()
+"""Shared by all Segment docks: two that begin together would each have results of their own for one layer."""
