@@ -16,10 +16,9 @@ SOURCE = ROOT / "src" / "napari_sam2_adapters"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 LONGEST_FILE = 320
-SLOWEST_IMPORT_S = 0.3
 DRAWERS = {"util", "utils", "common", "helpers", "base", "misc"}
 
-HEAVY = ("torch", "torchvision", "timm", "sam2", "napari", "qtpy", "skimage", "pydantic")
+HEAVY = ("torch", "torchvision", "sam2", "napari", "qtpy", "skimage", "pydantic", "numpy")
 
 
 def in_a_new_python(code: str) -> str:
@@ -31,14 +30,6 @@ def in_a_new_python(code: str) -> str:
 
 class TestImport:
     """Importing the package costs next to nothing and has no effect."""
-
-    def test_it_takes_less_than_a_third_of_a_second(self) -> None:
-        code = (
-            "import time; start = time.perf_counter(); import napari_sam2_adapters; "
-            "print(time.perf_counter() - start)"
-        )
-        # The best of a few: what else the machine does is not ours.
-        assert min(float(in_a_new_python(code)) for _ in range(5)) < SLOWEST_IMPORT_S
 
     def test_it_loads_nothing_heavy(self) -> None:
         code = "import json, sys, napari_sam2_adapters; print(json.dumps(list(sys.modules)))"

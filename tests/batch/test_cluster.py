@@ -170,7 +170,7 @@ def test_a_model_that_the_workers_cannot_read_travels_as_bytes(
 
 def test_a_model_that_no_worker_can_use_is_said(client: Client, job: BatchJob) -> None:
     job = job.model_copy(update={"device": "cuda:77"})
-    client.wait_for_workers(2, timeout=60)  # an earlier test may have killed one
+    client.wait_for_workers(2, timeout=300)  # an earlier test may have killed one
     with (
         pytest.warns(UserWarning, match="is left out: The device 'cuda:77'"),
         pytest.raises(ValueError, match="No worker of the cluster can use the model"),
@@ -287,7 +287,7 @@ def test_each_worker_takes_a_card_of_those_that_it_sees() -> None:
 
 
 def test_the_network_is_loaded_once_per_worker(client: Client, job: BatchJob) -> None:
-    client.wait_for_workers(1, timeout=60)
+    client.wait_for_workers(1, timeout=300)
     run(job, DaskWorkers(client))
 
     def identities() -> dict[str, int]:
