@@ -7,10 +7,8 @@ import json
 import os
 import platform
 import signal
-import stat
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -21,11 +19,7 @@ from pydantic import ValidationError
 
 from napari_sam2_adapters.batch import cluster as cluster_module
 from napari_sam2_adapters.batch import remote
-from napari_sam2_adapters.batch.cluster import (
-    ClusterConfig,
-    local_workers,
-    slurm_arguments,
-)
+from napari_sam2_adapters.batch.cluster import ClusterConfig, local_workers
 from napari_sam2_adapters.batch.dask_workers import DaskWorkers
 from napari_sam2_adapters.batch.hand import Hand, free_card
 from napari_sam2_adapters.batch.job import BatchJob, BatchOptions
@@ -220,6 +214,7 @@ def test_a_scheduler_that_is_not_there_is_said(
         {"scheduler": "tcp://a:1", "scheduler_file": "b"},
         {"scheduler": "tcp://a:1", "workers": 2},
         {"slurm": True},
+        {"scheduler": "node1"},
         {"workers": 2, "slurm_queue": "gpu"},
     ],
 )
@@ -300,70 +295,3 @@ def test_the_network_is_loaded_once_per_worker(client: Client, job: BatchJob) ->
     after = client.run(identities)
     for worker in set(before) & set(after):
         assert before[worker].items() <= after[worker].items()  # the same object, not loaded anew
-
-
-def test_slurm_gets_a_worker_for_each_card(tmp_path: Path) -> None:
-    options = tmp_path / "slurm.yaml"
-    options.write_text(
-        "jobqueue: {slurm: {queue: other, job-extra-directives: [--exclusive], interface: ib0}}"
-    )
-    config = ClusterConfig(
-        workers=4,
-        slurm=True,
-        slurm_queue="gpu",
-        slurm_memory="32GB",
-        slurm_cores=8,
-        slurm_gpus=2,
-        slurm_options=options,
-    )
-    arguments = slurm_arguments(config)
-    assert arguments["queue"] == "gpu"  # what is said by name wins
-    assert arguments["processes"] == 2
-    assert arguments["job_extra_directives"] == ["--exclusive", "--gres=gpu:2"]
-    assert arguments["interface"] == "ib0"
-    options.write_text("just words")
-    with pytest.raises(ValueError, match="should hold options such as"):
-        slurm_arguments(config)
-    options.unlink()
-    with pytest.raises(FileNotFoundError, match="There is no file of options"):
-        slurm_arguments(config)
-
-
-SBATCH = """#!/bin/sh
-cp "$1" {folder}/job.sh
-setsid sh {folder}/job.sh >{folder}/worker.log 2>&1 &
-echo $! >{folder}/pid
-echo 4711
-"""
-SCANCEL = """#!/bin/sh
-kill -TERM -- -$(cat {folder}/pid)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Slurm runs on Linux")
-def test_jobs_in_slurms_queue(
-    job: BatchJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """dask-jobqueue as it is, with commands in the place of Slurm's that run the job on this machine."""
-    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
-        path = tmp_path / "bin" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text.format(folder=tmp_path))
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    options = tmp_path / "slurm.yaml"
-    options.write_text(f"{{local_directory: {tmp_path}, interface: lo, memory: 4GB, cores: 1}}")
-    slurm = ClusterConfig(
-        workers=1, slurm=True, slurm_queue="short", slurm_gpus=1, slurm_options=options
-    )
-    last = run(job, slurm)
-    assert Counter(record.status for record in last.values()) == {"done": 4}
-    script = (tmp_path / "job.sh").read_text()
-    assert "#SBATCH -p short" in script
-    assert "#SBATCH --gres=gpu:1" in script
-    process = int((tmp_path / "pid").read_text())
-    for _ in range(100):
-        if not Path(f"/proc/{process}").exists():
-            break
-        time.sleep(0.1)
-    assert not Path(f"/proc/{process}").exists()  # the job was cancelled at the end

@@ -89,10 +89,32 @@ def test_a_list_of_images(folder: Path, trained: Path, tmp_path: Path) -> None:
     assert (tmp_path / "results" / "cell1.png").is_file()
 
 
+def test_the_settings_file_may_say_who_works_and_what_comes_besides(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("extras: {overlays: true}\ncluster: {scheduler: tcp://a:1, workers: 2}\n")
+    refused = batch(trained, folder, tmp_path / "results", "--settings", str(settings))
+    assert refused.exit_code == 2
+    assert "either joins a running scheduler" in refused.stderr
+    settings.write_text("extras: {overlays: true}\n")
+    batch(trained, folder, tmp_path / "results", "--settings", str(settings))
+    assert (tmp_path / "results" / "overlays" / "cell1.png").is_file()
+
+
+def test_a_log_without_a_terminal_says_how_far_it_is(
+    folder: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the command hides its module
+    monkeypatch.setattr(sys.modules["napari_sam2_adapters.cli.batch"], "_LOG_INTERVAL_S", 0)
+    told = batch(trained, folder, tmp_path / "results").stderr.splitlines()
+    assert told.index("0 of 3 images") < told.index("2 of 3 images") < told.index("3 of 3 images")
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--masks-as", "gif"), "label_format"),
+        (("--masks-as", "gif"), "--masks-as takes tif, "),
         (("--pattern", "*.gif"), "No image fits"),
         (("--again", "some"), "takes 'failed' or 'all'"),
         (("--overlap", "2"), "predict settings are not valid"),
@@ -170,7 +192,8 @@ def test_ctrl_c_of_a_terminal_ends_a_run_with_workers_well(
     # the workers may have written the two masks in their hands without being able to say so any more
     done = int(said.split(" of 60 images are segmented")[0].split()[-1])
     assert written_masks - 2 <= done <= written_masks
-    assert complaint.strip() == "Stopped; the same command goes on where this one ended."
+    told = [line for line in complaint.splitlines() if "of 60 images" not in line]
+    assert told == ["Stopped; the same command goes on where this one ended."]
     assert run.returncode == 130
     from napari_sam2_adapters.batch.job import read_job_file
 
@@ -186,6 +209,7 @@ def test_ctrl_c_of_a_terminal_ends_a_run_with_workers_well(
     [
         (("--workers", "2", "--scheduler", "tcp://a:1"), "either joins a running scheduler"),
         (("--slurm",), "needs a number of workers"),
+        (("--scheduler", "node1"), "an address such as tcp://node1:8786, but 'node1' is none"),
         (("--workers", "2", "--slurm-queue", "gpu"), "slurm_queue is for jobs of Slurm"),
         (("--scheduler-file", "nowhere.json"), "There is no scheduler file nowhere.json"),
     ],

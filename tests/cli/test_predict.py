@@ -144,7 +144,7 @@ def test_masks_in_ome_zarr(blobs: Path, trained: Path, tmp_path: Path) -> None:
     assert found.classes
     refused = predict(trained, image, masks, "--masks-as", "bmp")
     assert refused.exit_code != 0
-    assert "written as tif, ome.tif, ome.zarr" in refused.output
+    assert "--masks-as takes tif, ome.tif, ome.zarr" in refused.output
 
 
 @pytest.mark.parametrize(

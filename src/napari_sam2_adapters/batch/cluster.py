@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import yaml
 from pydantic import Field, model_validator
 
+from napari_sam2_adapters.batch.slurm import slurm_jobs
 from napari_sam2_adapters.config import Settings
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from napari_sam2_adapters.batch.workers import Workers
 
-__all__ = ["ClusterConfig", "local_workers", "open_cluster", "slurm_arguments"]
+__all__ = ["ClusterConfig", "local_workers", "open_cluster"]
 
 _CONNECT_S = 20
+_ADDRESS = re.compile(r"(?:[a-z]+://)?\S+:\d+(?:/\S*)?")
 _PRELOAD = "napari_sam2_adapters.batch.remote"
 
 
@@ -91,6 +92,10 @@ class ClusterConfig(Settings):
             )
         if not joined and not self.workers:
             raise ValueError("a cluster needs a number of workers, or a running scheduler")
+        if self.scheduler and not _ADDRESS.fullmatch(self.scheduler):
+            raise ValueError(
+                f"a scheduler has an address such as tcp://node1:8786, but {self.scheduler!r} is none"
+            )
         asked = sorted(name for name in self.model_fields_set if name.startswith("slurm_"))
         if asked and not self.slurm:
             raise ValueError(f"{asked[0]} is for jobs of Slurm, which are not asked for")
@@ -115,7 +120,7 @@ def open_cluster(config: ClusterConfig, device: str, most_workers: int | None) -
     ImportError
         When Dask is not installed, in a sentence that names the extra.
     ConnectionError
-        When there is no scheduler at the address.
+        When there is no scheduler at the address, or Slurm takes no job.
     ValueError
         When dask-jobqueue does not take the arguments.
     """
@@ -129,8 +134,10 @@ def open_cluster(config: ClusterConfig, device: str, most_workers: int | None) -
 
     with ExitStack() as stack:
         wanted = min(config.workers or 1, most_workers or config.workers or 1)
+        look_after: Callable[[], None] | None = None
         if config.slurm:
-            where = {"address": stack.enter_context(_slurm(config, wanted))}
+            jobs = stack.enter_context(slurm_jobs(config, wanted))
+            where, look_after = {"address": jobs.cluster}, jobs.replace_ended
         elif config.workers is not None:
             folder = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="sam2-adapters-", ignore_cleanup_errors=True)
@@ -153,7 +160,7 @@ def open_cluster(config: ClusterConfig, device: str, most_workers: int | None) -
             where = {"scheduler_file": str(_there(config.scheduler_file))}
         else:
             where = {"address": config.scheduler}
-        yield DaskWorkers(stack.enter_context(_connected(where)))
+        yield DaskWorkers(stack.enter_context(_connected(where)), look_after=look_after)
 
 
 def local_workers(n_workers: int, device: str, folder: str) -> dict[int, dict[str, Any]]:
@@ -191,56 +198,6 @@ def local_workers(n_workers: int, device: str, folder: str) -> dict[int, dict[st
     }
 
 
-def slurm_arguments(config: ClusterConfig) -> dict[str, Any]:
-    """Arguments of dask-jobqueue's SLURMCluster: the file of options, and over it what is said by name.
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is no such file.
-    ValueError
-        When the file holds no options.
-    """
-    arguments = _read_options(config.slurm_options) if config.slurm_options else {}
-    for name in ("queue", "account", "walltime", "memory", "cores"):
-        value = getattr(config, f"slurm_{name}")
-        if value is not None:
-            arguments[name] = value
-    if config.slurm_gpus:
-        directives = list(arguments.get("job_extra_directives") or [])
-        arguments["job_extra_directives"] = [*directives, f"--gres=gpu:{config.slurm_gpus}"]
-        arguments["processes"] = config.slurm_gpus
-    arguments.setdefault("processes", 1)
-    arguments.setdefault("scheduler_options", {"dashboard_address": ":0"})  # any free port
-    # A worker that Dask lets rest because its memory fills up would keep its image for good.
-    prologue = list(arguments.get("job_script_prologue") or [])
-    arguments["job_script_prologue"] = [
-        *prologue,
-        "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False",
-    ]
-    return arguments
-
-
-@contextmanager
-def _slurm(config: ClusterConfig, n_workers: int) -> Iterator[Any]:
-    try:
-        from dask_jobqueue import SLURMCluster
-    except ImportError as error:
-        raise ImportError(
-            'Slurm needs dask-jobqueue. Install it with: pip install "napari-sam2-adapters[slurm]"'
-        ) from error
-    arguments = slurm_arguments(config)
-    try:
-        cluster = SLURMCluster(**arguments)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"dask-jobqueue does not take these options for Slurm: {error} Give memory and cores, and correct the others."
-        ) from error
-    with cluster:
-        cluster.scale(jobs=math.ceil(n_workers / arguments["processes"]))
-        yield cluster
-
-
 @contextmanager
 def _connected(where: dict[str, Any]) -> Iterator[Client]:
     from distributed import Client
@@ -254,23 +211,6 @@ def _connected(where: dict[str, Any]) -> Iterator[Client]:
         ) from error
     with client:
         yield client
-
-
-def _read_options(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file of options {path}. Check the path.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid YAML: {error}. Correct that line.") from error
-    for section in ("jobqueue", "slurm"):  # as in dask-jobqueue's own file
-        if isinstance(content, dict) and set(content) == {section}:
-            content = content[section]
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{path} should hold options such as 'cores: 8', but holds {content!r}. Correct the file."
-        )
-    return {str(name).replace("-", "_"): value for name, value in content.items()}
 
 
 def _there(path: Path) -> Path:

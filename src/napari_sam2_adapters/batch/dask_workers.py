@@ -11,6 +11,7 @@ import secrets
 import time
 import warnings
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -46,10 +47,18 @@ class DaskWorkers:
         Connected to the cluster; it stays open.
     steps
         What is done with an image, for measuring what the rest costs.
+    look_after
+        Called once a second during a run, to bring back workers that are gone.
     """
 
-    def __init__(self, client: Client, *, steps: Steps | None = None) -> None:
-        self._client, self._steps = client, steps or Steps()
+    def __init__(
+        self,
+        client: Client,
+        *,
+        steps: Steps | None = None,
+        look_after: Callable[[], None] | None = None,
+    ) -> None:
+        self._client, self._steps, self._look_after = client, steps or Steps(), look_after
         self._model: Model | None = None
         self._hands: dict[str, Hand] = {}
         self._again: deque[Part] = deque()
@@ -150,6 +159,8 @@ class DaskWorkers:
                 f"The scheduler of the cluster cannot be reached any more ({error}). Start it, and then the batch again to go on."
             ) from error
         self._looked = time.monotonic()
+        if self._look_after is not None and not self._stopping:
+            self._look_after()
         for address in set(self._hands) - set(there):
             self._bury(self._hands.pop(address))
         for address in set(there) - set(self._hands):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from napari_sam2_adapters.batch.job import Extras
 from napari_sam2_adapters.batch.plan import REPORT_HTML
 from napari_sam2_adapters.cli.files import Device, MemoryShare, Model, Overwrite, SettingsFile
 from napari_sam2_adapters.cli.interrupts import stop_requests
-from napari_sam2_adapters.cli.predict import prediction_settings
+from napari_sam2_adapters.cli.predict import known_format, prediction_settings
 from napari_sam2_adapters.cli.settings import (
     Sections,
     build_settings,
@@ -27,6 +28,7 @@ from napari_sam2_adapters.cli.settings import (
 from napari_sam2_adapters.cli.terminal import FAILED, JobFailedError, errors, progress_bar
 from napari_sam2_adapters.cli.terminal import output as console
 from napari_sam2_adapters.config import PredictConfig, describe_errors
+from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.batch.job import BatchJob
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["batch"]
 
 _LISTS = (".txt", ".csv")
+_LOG_INTERVAL_S = 30.0
+"""Between two lines about the progress where no bar can be drawn, such as in the log of a job."""
 
 
 @settings_flags(predict=PredictConfig, cluster=ClusterConfig, extras=Extras)
@@ -71,8 +75,10 @@ def batch(  # noqa: PLR0913, PLR0917 (a flag each)
 ) -> None:
     """Segment many images and report on each; the same command goes on where it was stopped.
 
-    What is done with the same model and settings is skipped, if neither image nor result has changed. An image that fails
-    does not stop the others; report.csv in the output folder says why. Ctrl-C stops after the current tile.
+    What is done with the same model and settings is skipped, if neither image nor result has changed.
+
+    An image that fails does not stop the others; report.csv in the output folder says why. Ctrl-C stops after the current tile.
+
     --workers, --scheduler and --slurm let several processes work, here or on a cluster; the results are the same.
     """
     if again not in (None, "failed", "all"):
@@ -88,7 +94,7 @@ def batch(  # noqa: PLR0913, PLR0917 (a flag each)
         model=model,
         output=output,
         pattern=pattern,
-        label_format=masks_as,
+        label_format=known_format(masks_as),
         device=device,
         extras=build_settings(Extras, sections, "extras"),
         predict=prediction_settings(sections, read_header(model)),
@@ -143,15 +149,15 @@ def _job(**fields: object) -> BatchJob:
 
 
 class _Shown:
-    """The progress on the screen, and the sum at the end."""
+    """The progress on the screen, or in a log, and the sum at the end."""
 
     def __init__(self) -> None:
         self._last: dict[int, ItemRecord] = {}
-        self._running: int | None = None
 
     def begin(self, bar: Progress) -> None:
         """Show two bars: images and the tiles of the one at work."""
         self._bar = bar
+        self._logged = time.monotonic()
         self._images = bar.add_task("images", total=None)
         self._tiles = bar.add_task("tiles", total=None, visible=False)
 
@@ -167,6 +173,13 @@ class _Shown:
                 total=record.all_tiles or None,
                 visible=True,
             )
+        elif record.status == "pending":
+            self._bar.update(
+                self._tiles,
+                description="waiting for workers",
+                total=None,
+                visible=known is not None,
+            )
         elif not record.earlier:
             for notice in record.notices:
                 errors().print(f"{record.item.name}: {notice}")
@@ -174,6 +187,8 @@ class _Shown:
                 errors().print(f"{record.item.name} failed: {record.reason}")
         if known is None or record.status in ("done", "failed"):
             self._count()
+        if not self._bar.console.is_terminal:
+            self._log(waiting=record.status == "pending")
 
     def take_last(self, records: Iterable[ItemRecord]) -> None:
         """Note the images that were in the hands of workers at the stop and came to their end all the same."""
@@ -183,10 +198,25 @@ class _Shown:
                 self._last[index] = replace(record, earlier=False)
 
     def _count(self) -> None:
-        """Only what this run has to do counts, so that the time left is right."""
+        finished, total = self._progress()
+        self._bar.update(self._images, total=total, completed=finished)
+
+    def _log(self, *, waiting: bool) -> None:
+        """Say once in a while how far it is."""
+        now = time.monotonic()
+        if now - self._logged < _LOG_INTERVAL_S:
+            return
+        self._logged = now
+        finished, total = self._progress()
+        errors().print(
+            f"{finished} of {counted(total, 'image')}"
+            + (", waiting for workers" if waiting else "")
+        )
+
+    def _progress(self) -> tuple[int, int]:
+        """Images that are finished and all: only what this run has to do counts, so that the time left is right."""
         todo = [record for record in self._last.values() if not record.earlier]
-        finished = sum(record.status in ("done", "failed") for record in todo)
-        self._bar.update(self._images, total=len(todo), completed=finished)
+        return sum(record.status in ("done", "failed") for record in todo), len(todo)
 
     def sum_up(self, output: Path, *, pictured: bool) -> int:
         """Say how many images are done, and where the page is if one was asked for; gives the number of those that failed."""
@@ -203,8 +233,7 @@ class _Shown:
         )
         failed = counts["failed"] + counts["earlier failed"]
         if failed:
-            many = "1 image" if failed == 1 else f"{failed} images"
-            errors().print(f"{many} failed, report.csv says why.")
+            errors().print(f"{counted(failed, 'image')} failed, report.csv says why.")
         if counts["earlier failed"]:
             errors().print(
                 f"{counts['earlier failed']} of them failed in an earlier run and were left alone; --again failed tries them."

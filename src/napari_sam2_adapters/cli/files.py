@@ -64,7 +64,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that
 SettingsFile = Annotated[
     Path | None,
     typer.Option(
-        help="YAML file with any of the sections model, train, predict, normalization, classes."
+        help="YAML file with any of the sections model, train, predict, normalization, classes, and for batch cluster, extras."
     ),
 ]
 

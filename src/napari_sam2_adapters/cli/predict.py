@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["predict", "prediction_settings"]
+__all__ = ["known_format", "predict", "prediction_settings"]
 
 _FINISHING = "After the network"
 _EXTRAS = ("probabilities", "uncertainty")
@@ -141,7 +141,9 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
         volumes=volumes,
         measured=measure,
     )
-    outputs = _plan_outputs(paths, output, "png" if png else _known(masks_as), asked, finishing)
+    outputs = _plan_outputs(
+        paths, output, "png" if png else known_format(masks_as), asked, finishing
+    )
     check_output_folder(output)
     segmenter, header = load_adapter(model, device=chosen)
     console().print(f"{model.name} on {describe_device(chosen)}")
@@ -166,12 +168,21 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
         raise typer.Exit(FAILED)
 
 
-def _known(masks_as: str) -> str:
+def known_format(masks_as: str) -> str:
+    """The ending of masks that was asked for.
+
+    Raises
+    ------
+    ValueError
+        When there is no such format.
+    """
     from napari_sam2_adapters.batch.job import LabelFormat
 
     formats = get_args(LabelFormat)
     if masks_as not in formats:
-        raise ValueError(f"Masks are written as {', '.join(formats)}, got {masks_as!r}.")
+        raise ValueError(
+            f"--masks-as takes {', '.join(formats)}, got {masks_as!r}. Choose one of them."
+        )
     return masks_as
 
 

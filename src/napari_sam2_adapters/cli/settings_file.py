@@ -18,8 +18,8 @@ def load_settings(path: Path) -> dict[str, dict[str, Any]]:
     Parameters
     ----------
     path
-        A file with any of the sections ``model``, ``train``, ``predict`` and ``normalization``; ``classes``
-        may be a list of value, name and colour.
+        A file with any of the sections ``model``, ``train``, ``predict``, ``normalization``, ``cluster`` and ``extras``;
+        ``classes`` may be a list of value, name and colour.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def load_settings(path: Path) -> dict[str, dict[str, Any]]:
         raise ValueError(
             f"{path} is not valid YAML: {error}. Correct that line and try again."
         ) from error
-    known = {"model", "train", "predict", "normalization", "classes"}
+    known = {"model", "train", "predict", "normalization", "classes", "cluster", "extras"}
     if content is None:
         return {}
     if not isinstance(content, dict) or not set(content) <= known:
