@@ -270,6 +270,26 @@ def test_a_network_left_in_training_mode_predicts_as_in_inference_mode(tiny_segm
     assert segmenter.training
 
 
+@pytest.mark.parametrize("able", [True, False])
+def test_bfloat16_is_near_full_precision_or_said_to_be_missing(
+    tiny_segmenter, camera, monkeypatch, able
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able}, raising=False)
+    segmenter = tiny_segmenter(n_classes=2)
+    config = PredictConfig(tile_size_px=128, probabilities=True)
+    expected = predict(segmenter, camera[:160, :160], config=config).probabilities
+    asked = config.model_copy(update={"bfloat16": True})
+    outputs = allocate_outputs(segmenter, (160, 160), "YX", asked)
+    first, *_ = predict_tiles(segmenter, camera[:160, :160], "YX", config=asked, outputs=outputs)
+    difference = np.abs(outputs.probabilities - expected)
+    if able:
+        assert first.notice is None
+        assert 0 < difference.max() < 0.03
+    else:
+        assert "in full precision" in first.notice
+        assert not difference.any()
+
+
 def test_full_memory_shrinks_the_batch_then_the_tile_and_says_so(camera):
     config = PredictConfig(tile_size_px=256, batch_size=4)
     expected = predict(Threshold(), camera, config=config).labels

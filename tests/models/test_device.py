@@ -7,6 +7,7 @@ import torch
 
 from napari_sam2_adapters.models.device import (
     choose_device,
+    computes_bfloat16,
     describe_device,
     half_precision,
     seeded,
@@ -96,6 +97,17 @@ def test_the_seed_of_one_device_is_not_that_of_all(monkeypatch: pytest.MonkeyPat
 def test_the_cpu_computes_in_full_precision() -> None:
     with half_precision(CPU):
         assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_the_cpu_computes_in_bfloat16_when_asked_and_able(monkeypatch, able: bool) -> None:
+    found = {"avx2": True, "avx512_bf16": able}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert computes_bfloat16(CPU) == able
+    with half_precision(CPU, on_cpu=True):
+        assert torch.is_autocast_enabled("cpu") == able
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not computes_bfloat16(CPU)
 
 
 @pytest.mark.gpu

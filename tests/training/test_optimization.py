@@ -80,6 +80,38 @@ def test_a_batch_in_parts_learns_what_the_whole_batch_does(tiny_segmenter, batch
                 )
 
 
+@pytest.mark.parametrize("part_size", [4, 2])
+@pytest.mark.parametrize("adapter", ["hp", "lora"])
+def test_what_is_computed_again_learns_the_same_in_less_memory(
+    tiny_segmenter, adapter: str, part_size: int
+) -> None:
+    """LoRA has dropout, which has to fall on the same places again."""
+    images = torch.rand(4, 1, 96, 96, generator=torch.Generator().manual_seed(1))
+    labels = (images[:, 0] > 0.5).long()
+    learnt, peaks = [], []
+    for recompute in (False, True):
+        segmenter = tiny_segmenter(adapter=adapter, n_classes=2)
+        one = Stepper(
+            segmenter,
+            RECIPES["paper"],
+            build_loss("paper", [1, 1]),
+            learning_rate=None,
+            batch_size=part_size,
+            recompute=recompute,
+        )
+
+        def take(stepper: Stepper = one) -> None:
+            for seed in (0, 1):
+                stepper.take(images, labels, progress=0.0, seed=seed)
+
+        peaks.append(memory.peak_bytes(torch.device("cpu"), take))
+        learnt.append(segmenter.trained_state())
+        assert all("forward" not in vars(block) for block in segmenter.backbone.blocks())
+    assert peaks[1] < 0.8 * peaks[0]
+    for name, value in learnt[0].items():
+        assert torch.equal(value, learnt[1][name]), name
+
+
 def test_the_plan_learns_nothing_and_divides_the_batch(
     tiny_segmenter, batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

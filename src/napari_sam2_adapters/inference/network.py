@@ -42,29 +42,29 @@ def segment_tiles(
     *,
     batch_size: int,
     test_time_augmentation: bool,
+    bfloat16: bool = False,
     notice: Callable[[str], None],
 ) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
     """Give each tile with its logits (classes, h, w), in the order of the tiles.
 
     Tiles of one shape that follow each other go through the network together, also those of different rows and planes. When the device's
     memory is too small, the batch is halved for all that follow. With test-time augmentation the logits are the logarithm of the mean
-    softmax over the flips and turns.
+    softmax over the flips and turns. ``bfloat16`` is for the CPU.
 
     Raises
     ------
     TileTooLargeError
         When even one tile does not fit.
     """
+    run = partial(run_network, segmenter, augment=test_time_augmentation, bfloat16=bfloat16)
     waiting: list[Tile] = []
     for tile in tiles:
         if waiting and (len(waiting) >= batch_size or waiting[0].image.shape != tile.image.shape):
-            batch_size = yield from _flush(
-                segmenter, waiting, batch_size, test_time_augmentation, notice
-            )
+            batch_size = yield from _flush(segmenter.device, run, waiting, batch_size, notice)
             waiting = []
         waiting.append(tile)
     if waiting:
-        yield from _flush(segmenter, waiting, batch_size, test_time_augmentation, notice)
+        yield from _flush(segmenter.device, run, waiting, batch_size, notice)
 
 
 def copy_to_cpu(segmenter: Segmenter) -> Segmenter:
@@ -81,21 +81,21 @@ def copy_to_cpu(segmenter: Segmenter) -> Segmenter:
 
 
 def _flush(
-    segmenter: Segmenter,
+    device: torch.device,
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     tiles: list[Tile],
     batch_size: int,
-    augment: bool,
     notice: Callable[[str], None],
 ) -> Generator[tuple[Tile, NDArray[np.float32]], None, int]:
     done, halved = 0, False
     while done < len(tiles):
         part = tiles[done : done + batch_size]
         images = np.stack([tile.image for tile in part])
-        logits = attempt(segmenter.device, partial(run_network, segmenter, images, augment))
+        logits = attempt(device, partial(run, images))
         if logits is not None:
             if halved:
                 notice(
-                    f"The memory of {segmenter.device} is full: going on with {counted(batch_size, 'tile')} at a time."
+                    f"The memory of {device} is full: going on with {counted(batch_size, 'tile')} at a time."
                 )
                 halved = False
             yield from zip(part, logits, strict=True)
@@ -104,20 +104,20 @@ def _flush(
             batch_size, halved = len(part) // 2, True
         else:
             raise TileTooLargeError(
-                f"A tile of {part[0].image.shape[1]}×{part[0].image.shape[2]} px does not fit into the memory of {segmenter.device}."
+                f"A tile of {part[0].image.shape[1]}×{part[0].image.shape[2]} px does not fit into the memory of {device}."
             )
     return batch_size
 
 
 def run_network(
-    segmenter: Segmenter, images: NDArray[np.float32], augment: bool
+    segmenter: Segmenter, images: NDArray[np.float32], augment: bool, bfloat16: bool = False
 ) -> NDArray[np.float32]:
     """Logits (B, classes, h, w) of tiles (B, C, h, w), in inference mode; the network's own mode is put back."""
     device, training = segmenter.device, segmenter.training
     if training:  # LoRA's dropout would make every tile a throw of the dice
         segmenter.eval()
     try:
-        with torch.inference_mode(), half_precision(device):
+        with torch.inference_mode(), half_precision(device, on_cpu=bfloat16):
             batch = torch.from_numpy(images).to(device)
             logits = _over_flips_and_turns(segmenter, batch) if augment else segmenter(batch)
     finally:

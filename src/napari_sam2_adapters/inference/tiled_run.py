@@ -24,6 +24,7 @@ from napari_sam2_adapters.inference.region import Region, settle_region
 from napari_sam2_adapters.inference.tile_plan import plan_tiles, smaller_tile
 from napari_sam2_adapters.inference.tiling import BlendedRows, gaussian_window, tile_starts
 from napari_sam2_adapters.inference.uncertainty import normalized_entropy, softmax
+from napari_sam2_adapters.models.device import computes_bfloat16
 from napari_sam2_adapters.models.segmenter import Segmenter
 
 __all__ = ["TileProgress", "TiledRun"]
@@ -99,6 +100,9 @@ class TiledRun:
         self.notice: str | None = None
         self.wanted_px = config.tile_size_px
         self._fit_to_memory()
+        device = segmenter.device
+        if config.bfloat16 and self.notice is None and not computes_bfloat16(device):
+            self.notice = f"Not in bfloat16, which {device} does not compute in, as far as PyTorch tells: in full precision."
 
     def _fit_to_memory(self) -> None:
         """Lay out the tiles, smaller than wanted when not one of those would fit, and say how many go through together."""
@@ -180,6 +184,7 @@ class TiledRun:
             read_ahead(tiles) if self.total - self.done > 1 else tiles,
             batch_size=self.batch_size,
             test_time_augmentation=self.config.test_time_augmentation,
+            bfloat16=self.config.bfloat16,
             notice=self._tell,
         )
         for tile, logits in results:

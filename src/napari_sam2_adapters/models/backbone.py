@@ -53,6 +53,9 @@ class Backbone(Protocol):
     def add_projections(self) -> None:
         """Add the trained layers that this backbone needs to feed SAM's decoder; they start at zero."""
 
+    def blocks(self) -> list[nn.Module]:
+        """The trunk's blocks, each with all that was put beside or after it."""
+
     def drop_absolute_position(self) -> None:
         """Remove the backbone's own position embedding (PEG mode of the paper)."""
 
@@ -140,6 +143,10 @@ class HieraBackbone(nn.Module):
 
     def add_projections(self) -> None:
         """Nothing to add: SAM2's neck and decoder fit each other."""
+
+    def blocks(self) -> list[nn.Module]:
+        """All blocks, in order."""
+        return list(self.trunk.blocks)
 
     def drop_absolute_position(self) -> None:
         """Set the trunk's position embedding to zero."""

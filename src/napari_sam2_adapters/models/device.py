@@ -11,6 +11,7 @@ import torch
 
 __all__ = [
     "choose_device",
+    "computes_bfloat16",
     "describe_device",
     "half_precision",
     "seeded",
@@ -67,13 +68,21 @@ def describe_device(device: torch.device) -> str:
     return f"{name}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
 
 
-def half_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Give the context of a forward pass: bfloat16 on a CUDA device that computes in it, else nothing."""
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16, rather than imitating it; False where PyTorch does not tell."""
     if device.type == "cuda":
         with torch.cuda.device(device):
-            supported = torch.cuda.is_bf16_supported(including_emulation=False)
-        if supported:
-            return torch.autocast("cuda", dtype=torch.bfloat16)
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # since PyTorch 2.10
+        able = torch.cpu.get_capabilities()
+        return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
+    return False
+
+
+def half_precision(device: torch.device, *, on_cpu: bool = False) -> AbstractContextManager[object]:
+    """Give the context of a forward pass: bfloat16 on a CUDA device that computes in it and, when asked, on such a CPU; else nothing."""
+    if (device.type == "cuda" or on_cpu) and computes_bfloat16(device):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
 
 

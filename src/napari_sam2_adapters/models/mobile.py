@@ -77,6 +77,10 @@ class MobileBackbone(nn.Module):
         nn.init.zeros_(self.lateral.weight)
         nn.init.zeros_(self.lateral.bias)  # type: ignore[arg-type]
 
+    def blocks(self) -> list[nn.Module]:
+        """All blocks, in order."""
+        return [block for stage in self.trunk.stages for block in stage.blocks]
+
     def drop_absolute_position(self) -> None:
         """Nothing to drop: TinyViT has relative attention biases only."""
 

@@ -16,7 +16,8 @@ from napari_sam2_adapters.wording import counted
 __all__ = ["check_fit", "describe_run"]
 
 # A run may go on for longer, or be checked more often, than it was started for.
-_FREE_SETTINGS = {"steps", "time_budget_s", "patience", "validate_every"}
+# What is computed twice comes out the same.
+_FREE_SETTINGS = {"steps", "time_budget_s", "patience", "validate_every", "recompute"}
 
 
 def describe_run(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_sam2_adapters.models.device import half_precision, seeded
 from napari_sam2_adapters.models.memory import MemoryPlan, attempt, peak_bytes, plan_memory
+from napari_sam2_adapters.models.recomputing import recomputed
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.losses import Loss
 from napari_sam2_adapters.training.recipes import Recipe, build_optimizer, rate_factor, set_rates
@@ -44,6 +45,8 @@ class Stepper:
         Peak rate of the new parts; None: the recipe's own.
     batch_size
         Crops that first go through the network at once.
+    recompute
+        Whether the encoder's blocks are computed again for the gradient rather than kept; the gradient is the same.
 
     Attributes
     ----------
@@ -60,6 +63,7 @@ class Stepper:
         *,
         learning_rate: float | None,
         batch_size: int,
+        recompute: bool = False,
     ) -> None:
         self.optimizer = build_optimizer(segmenter, recipe, learning_rate)
         self.part_size = batch_size
@@ -67,6 +71,7 @@ class Stepper:
         self._segmenter = segmenter
         self._recipe = recipe
         self._loss = loss
+        self._recompute = recompute
         self._notice: str | None = None
 
     def plan(self, crop_size_px: int) -> MemoryPlan:
@@ -213,6 +218,7 @@ class Stepper:
         """Logits of some crops, with dropout by the seed."""
         device = self._segmenter.device
         # Dropout draws from torch's global state: seeded per pass, and given back to others as it was.
-        with seeded(device, seed), reduced_precision(device, self._recipe):
+        blocks = self._segmenter.backbone.blocks() if self._recompute else []  # type: ignore[operator]
+        with seeded(device, seed), reduced_precision(device, self._recipe), recomputed(blocks):
             logits: Tensor = self._segmenter(images.to(device))
         return logits

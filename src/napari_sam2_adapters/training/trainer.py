@@ -93,6 +93,7 @@ class Trainer:
             self._loss,
             learning_rate=config.learning_rate,
             batch_size=config.batch_size,
+            recompute=config.recompute,
         )
         self._weights = RunWeights(segmenter, averaged=self._recipe.averaged)
         self._held_out = HeldOut(dataset, config, predict or PredictConfig())

@@ -67,7 +67,8 @@ class Segment(Dock):
         self.extent = ExtentForm(napari_viewer)
         self.wanted = CheckBoxes(PredictConfig(), ("probabilities", "uncertainty"))
         self.settings = SettingsForm(
-            PredictConfig(), ("tile_size_px", "overlap", "batch_size", "test_time_augmentation")
+            PredictConfig(),
+            ("tile_size_px", "overlap", "batch_size", "bfloat16", "test_time_augmentation"),
         )
         self.tidying = TidyForm()
         self.measuring = MeasureForm(napari_viewer)

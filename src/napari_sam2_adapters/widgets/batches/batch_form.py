@@ -70,7 +70,8 @@ class BatchForm(QWidget):
         self.wanted = CheckBoxes(PredictConfig(), ("probabilities", "uncertainty"))
         self.extras = CheckBoxes(Extras(), tuple(Extras.model_fields))
         self.settings = SettingsForm(
-            PredictConfig(), ("tile_size_px", "overlap", "batch_size", "test_time_augmentation")
+            PredictConfig(),
+            ("tile_size_px", "overlap", "batch_size", "bfloat16", "test_time_augmentation"),
         )
         self.options = CheckBoxes(BatchOptions(), tuple(BatchOptions.model_fields))
         self._lay_out(device)

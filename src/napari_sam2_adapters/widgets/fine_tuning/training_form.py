@@ -51,6 +51,7 @@ _ADVANCED_TRAIN = (
     "batch_size",
     "crop_size_px",
     "learning_rate",
+    "recompute",
     "augment",
     "seed",
 )
