@@ -15,7 +15,7 @@ from napari_sam2_adapters.widgets.docks import layers
 from napari_sam2_adapters.widgets.docks.check_boxes import CheckBoxes
 from napari_sam2_adapters.widgets.docks.dock import Dock, button, section
 from napari_sam2_adapters.widgets.docks.folded import Folded
-from napari_sam2_adapters.widgets.docks.form import SettingsForm
+from napari_sam2_adapters.widgets.docks.form import TILE_FIELDS, SettingsForm
 from napari_sam2_adapters.widgets.docks.image_form import ImageForm
 from napari_sam2_adapters.widgets.docks.one_at_a_time import SEGMENTATIONS
 from napari_sam2_adapters.widgets.docks.results import find_own
@@ -66,10 +66,7 @@ class Segment(Dock):
         self.image = ImageForm(napari_viewer)
         self.extent = ExtentForm(napari_viewer)
         self.wanted = CheckBoxes(PredictConfig(), ("probabilities", "uncertainty"))
-        self.settings = SettingsForm(
-            PredictConfig(),
-            ("tile_size_px", "overlap", "batch_size", "bfloat16", "test_time_augmentation"),
-        )
+        self.settings = SettingsForm(PredictConfig(), TILE_FIELDS)
         self.tidying = TidyForm()
         self.measuring = MeasureForm(napari_viewer)
         self.results = ResultLayers(napari_viewer, self)

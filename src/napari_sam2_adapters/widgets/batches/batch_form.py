@@ -21,7 +21,7 @@ from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.widgets.docks.check_boxes import CheckBoxes
 from napari_sam2_adapters.widgets.docks.dock import section, sentence
 from napari_sam2_adapters.widgets.docks.folded import Folded
-from napari_sam2_adapters.widgets.docks.form import SettingsForm
+from napari_sam2_adapters.widgets.docks.form import TILE_FIELDS, SettingsForm
 from napari_sam2_adapters.widgets.docks.path_line import PathLine
 from napari_sam2_adapters.widgets.docks.preferences import preferences
 from napari_sam2_adapters.widgets.shelf.adapter_form import AdapterForm
@@ -69,10 +69,7 @@ class BatchForm(QWidget):
         self.format.setToolTip(about["label_format"])
         self.wanted = CheckBoxes(PredictConfig(), ("probabilities", "uncertainty"))
         self.extras = CheckBoxes(Extras(), tuple(Extras.model_fields))
-        self.settings = SettingsForm(
-            PredictConfig(),
-            ("tile_size_px", "overlap", "batch_size", "bfloat16", "test_time_augmentation"),
-        )
+        self.settings = SettingsForm(PredictConfig(), TILE_FIELDS)
         self.options = CheckBoxes(BatchOptions(), tuple(BatchOptions.model_fields))
         self._lay_out(device)
         self._connect()

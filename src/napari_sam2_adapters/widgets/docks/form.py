@@ -22,9 +22,12 @@ from qtpy.QtWidgets import (
 
 from napari_sam2_adapters.config import Settings
 
-__all__ = ["RealSpinBox", "SettingsForm"]
+__all__ = ["TILE_FIELDS", "RealSpinBox", "SettingsForm"]
 
 S = TypeVar("S", bound=Settings)
+
+TILE_FIELDS = ("tile_size_px", "overlap", "batch_size", "bfloat16", "test_time_augmentation")
+"""Of `PredictConfig`: how the tiles go through the network."""
 
 _LARGEST_INT = 2**31 - 1
 _EMPTY = re.compile(r"empty: ([^.;]+)")
