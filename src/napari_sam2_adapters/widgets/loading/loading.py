@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_sam2_adapters.config import Normalization
-from napari_sam2_adapters.data.axes import label_axes
+from napari_sam2_adapters.data.axes import label_axes, plane_indices, read_plane
 from napari_sam2_adapters.data.formats.registry import IMAGE_SUFFIXES, image_folder, is_image
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import read_image, read_labels
@@ -123,6 +123,7 @@ def layers_of(
         channels = "axis"
     layer = image_layer(image, channels=channels)
     found = [replace(layer, keywords={**layer.keywords, **_contrast(image, channels)})]
+    _read_a_corner(image)
     if labels is not None and label_path is not None:
         found.append(_labels_on(image, labels, label_path))
     return found
@@ -162,6 +163,14 @@ def _contrast(image: ImageFile, channels: Channels) -> dict[str, Any]:
             "contrast_limits": [list(pair) for pair in zip(limits.low, limits.high, strict=True)]
         }
     return {"contrast_limits": (min(limits.low), max(limits.high))}
+
+
+def _read_a_corner(image: ImageFile) -> None:
+    """Read a pixel of what is read lazily: the modules that this loads take half a second, which is not for the GUI thread."""
+    array = coarsest(image)
+    if not isinstance(array, np.ndarray):
+        planes = plane_indices(array.shape, image.axes)
+        read_plane(array, image.axes, planes[len(planes) // 2], slice(0, 1), slice(0, 1))
 
 
 def _labels_on(image: ImageFile, labels: ImageFile, path: Path) -> FileLayer:
