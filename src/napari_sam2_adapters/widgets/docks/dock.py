@@ -80,7 +80,7 @@ class Dock(QWidget):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.viewer = viewer
-        self._placed = False
+        self._placed = self._joined = False
         logger()  # from now on it takes what goes wrong
         apply_preferences()
         self.job = Job(self, uses_torch=self.uses_torch)
@@ -160,7 +160,9 @@ class Dock(QWidget):
             return
         frame = frame_of(self)
         _shorten_tab(frame)
-        others = [frame_of(dock) for dock in window.findChildren(Dock) if dock is not self]
+        # of docks that are opened at once each looks at those before it, or they would pair off
+        others = [frame_of(dock) for dock in window.findChildren(Dock) if dock._joined]
+        self._joined = True
         beside = [
             other
             for other in others
