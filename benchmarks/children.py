@@ -27,7 +27,7 @@ from napari_sam2_adapters.inference.region import Region
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["SCALING", "TILE_PX", "peak_over_now"]
+__all__ = ["SCALING", "TILE_PX", "peak_over_now", "stack_seconds"]
 
 TILE_PX = 448
 SCALING = Normalization(mode="percentile")
@@ -129,8 +129,14 @@ def _sliding(what: str, side: int) -> dict[str, float]:
 
 
 def _stack(what: str, side: int) -> dict[str, float]:
-    """Four slices at a time as a stack, and the same four one by one."""
     del what
+    with peak_over_now() as peak:
+        found = stack_seconds(_network(), side)
+    return {**found, **peak}
+
+
+def stack_seconds(network: Segmenter, side: int) -> dict[str, float]:
+    """64 slices from a zarr into a zarr: four at a time as a stack, and the same four one by one (``bare_seconds``)."""
     with tempfile.TemporaryDirectory() as folder:
         write_stack(Path(folder) / "stack.zarr", 64, side)
         image = zarr.open_array(str(Path(folder) / "stack.zarr"), mode="r")
@@ -138,7 +144,7 @@ def _stack(what: str, side: int) -> dict[str, float]:
         labels = zarr.create_array(
             str(Path(folder) / "labels.zarr"), shape=shape, chunks=chunks, dtype="u1"
         )
-        network, config = _network(), PredictConfig(tile_size_px=TILE_PX)
+        config = PredictConfig(tile_size_px=TILE_PX)
         predict(network, image[0], axes="YX", normalization=SCALING, config=config)
         seconds = {"stack": 0.0, "single": 0.0}
 
@@ -160,17 +166,16 @@ def _stack(what: str, side: int) -> dict[str, float]:
                 ).labels
 
         turns = [("stack", together), ("single", one_by_one)]
-        with peak_over_now() as peak:
-            started = time.perf_counter()
-            limits = find_limits(network, image, "ZYX", SCALING)
-            seconds["stack"] += time.perf_counter() - started
-            for first in range(0, shape[0], 4):
-                for what, work in turns:
-                    started = time.perf_counter()
-                    work(range(first, first + 4))
-                    seconds[what] += time.perf_counter() - started
-                turns.reverse()  # neither always follows the other
-        return {"seconds": seconds["stack"], "bare_seconds": seconds["single"], **peak}
+        started = time.perf_counter()
+        limits = find_limits(network, image, "ZYX", SCALING)
+        seconds["stack"] += time.perf_counter() - started
+        for first in range(0, shape[0], 4):
+            for what, work in turns:
+                started = time.perf_counter()
+                work(range(first, first + 4))
+                seconds[what] += time.perf_counter() - started
+            turns.reverse()  # neither always follows the other
+        return {"seconds": seconds["stack"], "bare_seconds": seconds["single"]}
 
 
 _CHILDREN: dict[str, Callable[[str, int], dict[str, float]]] = {

@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from against_sam2 import CLASSES, plain_sam2, tiny
+from children import stack_seconds
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_sam2_adapters.config import TrainConfig
+from napari_sam2_adapters.config import ModelConfig, TrainConfig
 from napari_sam2_adapters.data.dataset import Pair, build_dataset
 from napari_sam2_adapters.data.samples import load_sample
+from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.training.batches import BatchSource
 from napari_sam2_adapters.training.losses import build_loss
 from napari_sam2_adapters.training.optimization import Stepper
@@ -98,6 +100,25 @@ def interactive_steps(device: torch.device, seconds: float = 20.0) -> Rows:
     ]
 
 
+def stack(device: torch.device) -> Rows:
+    """64 slices of 512² as a stack against as many single predictions, by batches of tiles."""
+    network = build_segmenter(ModelConfig(adapter="lw"), CLASSES, device=device).folded()
+    found = stack_seconds(network, 512)
+    ratio = found["seconds"] / found["bare_seconds"]
+    return [
+        {
+            "name": "cuda_stack",
+            "baseline": "64 single predictions, LW on mobile",
+            "seconds": round(found["seconds"], 3),
+            "baseline_seconds": round(found["bare_seconds"], 3),
+            "ratio": round(ratio, 3),
+            "bar": round(1 / 1.5, 3),
+            "ok": ratio <= 1 / 1.5,
+            "device": _name(device),
+        }
+    ]
+
+
 def _interleaved(
     ours: nn.Module, theirs: nn.Module, size: int, device: torch.device
 ) -> tuple[float, float]:
@@ -155,6 +176,7 @@ ON_CUDA: dict[str, tuple[str, Callable[[], Rows]]] = {
         "SAM2's ImageEncoder in bfloat16, on CUDA; bars of the CPU, HP 1.15",
         _if_there("cuda_images", images_per_second),
     ),
+    "cuda_stack": ("64 single predictions on CUDA; bar 0.667", _if_there("cuda_stack", stack)),
     "cuda_steps": (
         "time of a training step on CUDA; drawing batches may take 0.10 of it",
         _if_there("cuda_steps", interactive_steps),

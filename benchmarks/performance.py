@@ -186,7 +186,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="file of JSON lines that grows")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--side", type=int, default=4096, help="of large images (px)")
+    parser.add_argument("--side", type=int, default=8192, help="of large images (px)")
     return parser.parse_args()
 
 

@@ -292,6 +292,13 @@ class PredictConfig(Settings):
             description="On a CPU that computes in bfloat16: nearly twice as fast; about one pixel in a thousand differs. GPUs do so anyway.",
         ),
     ] = False
+    compile: Annotated[
+        bool,
+        Field(
+            title="Compile",
+            description="Translate the network by torch.compile first, which takes minutes and a C++ compiler: for large images.",
+        ),
+    ] = False
     test_time_augmentation: Annotated[
         bool,
         Field(

@@ -290,6 +290,26 @@ def test_bfloat16_is_near_full_precision_or_said_to_be_missing(
         assert not difference.any()
 
 
+def test_compiled_or_not_is_the_same_and_a_failure_is_said(camera, monkeypatch):
+    def translate(network, **settings):
+        def run(x):
+            if x.shape[-1] > 128:
+                raise RuntimeError("no compiler")
+            return network(x)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", translate)
+    expected = predict(Threshold(), camera, config=SMALL).labels
+    for side, wanted in ((128, []), (256, ["torch.compile does not work here (no compiler)"])):
+        config = PredictConfig(tile_size_px=side, compile=True)
+        network = Threshold()
+        outputs = allocate_outputs(network, camera.shape, "YX", config)
+        records = list(predict_tiles(network, camera, "YX", config=config, outputs=outputs))
+        assert [r.notice.split(":")[0] for r in records if r.notice] == wanted
+        np.testing.assert_array_equal(outputs.labels, expected)
+
+
 def test_full_memory_shrinks_the_batch_then_the_tile_and_says_so(camera):
     config = PredictConfig(tile_size_px=256, batch_size=4)
     expected = predict(Threshold(), camera, config=config).labels

@@ -134,11 +134,11 @@ class BatchJob(Settings):
     def settings_sha256(self, model_sha256: str, predict: PredictConfig) -> str:
         """Checksum over all that a result depends on besides its image.
 
-        The number of tiles in one network pass and the device are left out: they change the speed.
+        The number of tiles in one network pass, their translation and the device are left out: they change the speed.
         """
         content = {
             "model": model_sha256,
-            "predict": predict.model_dump(mode="json", exclude={"batch_size"}),
+            "predict": predict.model_dump(mode="json", exclude={"batch_size", "compile"}),
             "label_format": self.label_format,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -21,6 +21,9 @@ from napari_sam2_adapters.wording import counted
 
 __all__ = ["Tile", "TileTooLargeError", "copy_to_cpu", "run_network", "segment_tiles"]
 
+Network = Callable[[Tensor], Tensor]
+"""Maps tiles (B, C, h, w) to logits (B, classes, h, w)."""
+
 
 class TileTooLargeError(RuntimeError):
     """A single tile does not fit into the device's memory."""
@@ -43,20 +46,28 @@ def segment_tiles(
     batch_size: int,
     test_time_augmentation: bool,
     bfloat16: bool = False,
+    network: Network | None = None,
     notice: Callable[[str], None],
 ) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
     """Give each tile with its logits (classes, h, w), in the order of the tiles.
 
     Tiles of one shape that follow each other go through the network together, also those of different rows and planes. When the device's
     memory is too small, the batch is halved for all that follow. With test-time augmentation the logits are the logarithm of the mean
-    softmax over the flips and turns. ``bfloat16`` is for the CPU.
+    softmax over the flips and turns. ``bfloat16`` is for the CPU, and
+    ``network`` stands for the segmenter's own pass.
 
     Raises
     ------
     TileTooLargeError
         When even one tile does not fit.
     """
-    run = partial(run_network, segmenter, augment=test_time_augmentation, bfloat16=bfloat16)
+    run = partial(
+        run_network,
+        segmenter,
+        augment=test_time_augmentation,
+        bfloat16=bfloat16,
+        network=network,
+    )
     waiting: list[Tile] = []
     for tile in tiles:
         if waiting and (len(waiting) >= batch_size or waiting[0].image.shape != tile.image.shape):
@@ -110,16 +121,21 @@ def _flush(
 
 
 def run_network(
-    segmenter: Segmenter, images: NDArray[np.float32], augment: bool, bfloat16: bool = False
+    segmenter: Segmenter,
+    images: NDArray[np.float32],
+    augment: bool,
+    bfloat16: bool = False,
+    network: Network | None = None,
 ) -> NDArray[np.float32]:
     """Logits (B, classes, h, w) of tiles (B, C, h, w), in inference mode; the network's own mode is put back."""
+    network = network or segmenter
     device, training = segmenter.device, segmenter.training
     if training:  # LoRA's dropout would make every tile a throw of the dice
         segmenter.eval()
     try:
         with torch.inference_mode(), half_precision(device, on_cpu=bfloat16):
             batch = torch.from_numpy(images).to(device)
-            logits = _over_flips_and_turns(segmenter, batch) if augment else segmenter(batch)
+            logits = _over_flips_and_turns(network, batch) if augment else network(batch)
     finally:
         if training:
             segmenter.train()
@@ -127,13 +143,13 @@ def run_network(
     return result
 
 
-def _over_flips_and_turns(segmenter: Segmenter, batch: Tensor) -> Tensor:
+def _over_flips_and_turns(network: Network, batch: Tensor) -> Tensor:
     """Logarithm of the mean probabilities over the eight symmetries of the square."""
     views = list(product(range(4), (False, True)))
     total = torch.full((), -math.inf, device=batch.device)
     for turns, flipped in views:
         turned = torch.rot90(batch, turns, (2, 3))
-        logits = segmenter(turned.flip(3) if flipped else turned).float().log_softmax(1)
+        logits = network(turned.flip(3) if flipped else turned).float().log_softmax(1)
         back = torch.rot90(logits.flip(3) if flipped else logits, -turns, (2, 3))
         total = torch.logaddexp(total, back)
     return total - math.log(len(views))

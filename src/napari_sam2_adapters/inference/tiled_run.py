@@ -24,6 +24,7 @@ from napari_sam2_adapters.inference.region import Region, settle_region
 from napari_sam2_adapters.inference.tile_plan import plan_tiles, smaller_tile
 from napari_sam2_adapters.inference.tiling import BlendedRows, gaussian_window, tile_starts
 from napari_sam2_adapters.inference.uncertainty import normalized_entropy, softmax
+from napari_sam2_adapters.models.compiled import CompiledNetwork
 from napari_sam2_adapters.models.device import computes_bfloat16
 from napari_sam2_adapters.models.segmenter import Segmenter
 
@@ -99,10 +100,14 @@ class TiledRun:
         self.done = 0
         self.notice: str | None = None
         self.wanted_px = config.tile_size_px
+        self.compiled = self._compile()
         self._fit_to_memory()
         device = segmenter.device
         if config.bfloat16 and self.notice is None and not computes_bfloat16(device):
             self.notice = f"Not in bfloat16, which {device} does not compute in, as far as PyTorch tells: in full precision."
+
+    def _compile(self) -> CompiledNetwork | None:
+        return CompiledNetwork(self.segmenter, self._tell) if self.config.compile else None
 
     def _fit_to_memory(self) -> None:
         """Lay out the tiles, smaller than wanted when not one of those would fit, and say how many go through together."""
@@ -166,6 +171,7 @@ class TiledRun:
             self.notice = f"The memory of {device} is full: going on with tiles of {half} px."
         elif device.type != "cpu":
             self.segmenter = copy_to_cpu(self.segmenter)
+            self.compiled = self._compile()
             self._take_tiles_of(self.wanted_px)  # there is more room there
             self._fit_to_memory()
             self.notice = f"The memory of {device} is full even for the smallest tile: going on with the CPU, which is slower."
@@ -185,6 +191,7 @@ class TiledRun:
             batch_size=self.batch_size,
             test_time_augmentation=self.config.test_time_augmentation,
             bfloat16=self.config.bfloat16,
+            network=self.compiled,
             notice=self._tell,
         )
         for tile, logits in results:
@@ -207,7 +214,7 @@ class TiledRun:
             yield self._progress(tile.plane, final, changed)
 
     def _tell(self, notice: str) -> None:
-        self.notice = notice
+        self.notice = notice if self.notice is None else f"{self.notice} {notice}"
 
     def _new_band(self) -> BlendedRows:
         width = self.read_columns.stop - self.read_columns.start

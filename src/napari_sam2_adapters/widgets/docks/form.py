@@ -26,7 +26,14 @@ __all__ = ["TILE_FIELDS", "RealSpinBox", "SettingsForm"]
 
 S = TypeVar("S", bound=Settings)
 
-TILE_FIELDS = ("tile_size_px", "overlap", "batch_size", "bfloat16", "test_time_augmentation")
+TILE_FIELDS = (
+    "tile_size_px",
+    "overlap",
+    "batch_size",
+    "bfloat16",
+    "compile",
+    "test_time_augmentation",
+)
 """Of `PredictConfig`: how the tiles go through the network."""
 
 _LARGEST_INT = 2**31 - 1
