@@ -9,6 +9,7 @@ import platform
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -91,15 +92,28 @@ def test_two_workers_write_the_files_and_the_report_of_a_local_run(
 
 
 def test_a_worker_killed_at_work_is_replaced_and_nothing_is_lost(
-    client: Client, large: BatchJob
+    client: Client, large: BatchJob, tmp_path: Path
 ) -> None:
-    victim = next(iter(client.run(os.getpid).values()))
-    killed = False
-    for record in run_batch(large, cluster=DaskWorkers(client)):
-        if record.status == "done" and not killed:
-            os.kill(victim, signal.SIGKILL)
-            killed = True
-    assert killed
+    """The first of two at work that is in the middle of an image is killed there."""
+
+    def deadly(network: Network, part: Part) -> Generator[Progress, None, Entry]:
+        (tmp_path / f"begun {os.getpid()}").touch()
+        while len(list(tmp_path.glob("begun *"))) < 2:
+            time.sleep(0.01)
+        steps = segment_item(network, part.task)
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                return end.value
+            if progress.tiles > 3 and not (tmp_path / "killed").exists():
+                (tmp_path / "killed").write_text(part.task.item.name)
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield progress
+
+    client.wait_for_workers(2, timeout=60)
+    last = run(large, DaskWorkers(client, steps=Steps(open=deadly)))
+    assert last[(tmp_path / "killed").read_text()].status == "done"
     assert masks(large) == masks(undisturbed(large))
     assert set(done_lines(large).values()) == {1}
     assert len(done_lines(large)) == N_LARGE

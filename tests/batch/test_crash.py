@@ -14,24 +14,31 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from napari_sam2_adapters.batch.bands import count_bands
+from napari_sam2_adapters.batch.draft import Draft
 from napari_sam2_adapters.batch.job import BatchJob
 from napari_sam2_adapters.batch.plan import REPORT_JSONL
 from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.batch.run import run_batch
+from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.data.io import read_labels, write_array
+from napari_sam2_adapters.data.samples import load_sample
 
 N_IMAGES = 14
 N_MANY = 200
 RUN = """
 import sys, torch
-from pathlib import Path
 from napari_sam2_adapters.batch.job import BatchJob
 from napari_sam2_adapters.batch.run import run_batch
+from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.data.io import read_labels, write_array
+from napari_sam2_adapters.data.samples import load_sample
 torch.set_num_threads(1)
-model, folder, output = map(Path, sys.argv[1:])
 try:
-    for record in run_batch(BatchJob(model=model, folder=folder, output=output, device="cpu")):
+    for record in run_batch(BatchJob.model_validate_json(sys.argv[1])):
         pass
 except OSError as error:
     sys.exit(str(error))
@@ -39,7 +46,7 @@ except OSError as error:
 
 
 def start(job: BatchJob, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
-    command = [*prefix, sys.executable, "-c", RUN, str(job.model), str(job.folder), str(job.output)]
+    command = [*prefix, sys.executable, "-c", RUN, job.model_dump_json()]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
@@ -129,6 +136,75 @@ def test_killed_runs_add_up_to_an_undisturbed_one(two_hundred: BatchJob) -> None
     finished = Counter(entry.name for entry in entries(two_hundred) if entry.status == "done")
     assert set(finished.values()) == {1}, seed  # nothing was done twice
     assert untimed_rows(two_hundred) == untimed_rows(undisturbed)
+
+
+@pytest.fixture
+def huge(job: BatchJob, tmp_path: Path) -> BatchJob:
+    """One image of eight rows of chunks, streamed into OME-Zarr."""
+    sample = load_sample("fluorescence").train_images[0][:, :96]
+    write_array(tmp_path / "huge" / "huge.ome.zarr", np.tile(sample, (16, 1)), axes="YX")
+    return job.model_copy(
+        update={
+            "folder": tmp_path / "huge",
+            "label_format": "ome.zarr",
+            "predict": PredictConfig(tile_size_px=256),
+        }
+    )
+
+
+def test_a_streamed_image_goes_on_with_the_chunks_that_killed_runs_have_finished(
+    huge: BatchJob,
+) -> None:
+    target = huge.output / "huge.ome.zarr"
+    progress = huge.output / f".{target.name}.progress.json"
+
+    def draft() -> Draft | None:
+        return Draft.model_validate_json(progress.read_bytes()) if progress.exists() else None
+
+    def written(folder: Path) -> dict[str, tuple[int, int]]:
+        """Each chunk with what tells whether it is written anew."""
+        states = {path: path.stat() for path in (folder / "0").rglob("[0-9]*") if path.is_file()}
+        return {
+            str(path.relative_to(folder)): (state.st_ino, state.st_mtime_ns)
+            for path, state in states.items()
+        }
+
+    seed = random.randrange(10**6)  # noqa: S311 (a test's moments, no secret)
+    chance = random.Random(seed)  # noqa: S311
+    kept: dict[str, tuple[int, int]] = {}
+    for bands in (1, 3, 5):
+        with start(huge) as process:
+            while process.poll() is None:
+                now = draft()
+                if now is not None and count_bands(now.done) >= bands:
+                    break
+                time.sleep(0.002)
+            time.sleep(chance.uniform(0, 0.05))
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL, seed
+        assert not target.exists()
+        left = draft()
+        assert left is not None
+        there = written(huge.output / left.folder)
+        assert kept.items() <= there.items(), seed  # nothing is done twice
+        kept = {name: there[name] for name in sorted(there)[: count_bands(left.done)]}
+        assert len(kept) >= bands
+    assert [record.status for record in run_batch(huge)][-1] == "done"
+    assert kept.items() <= written(target).items(), seed
+    undisturbed = huge.model_copy(update={"output": huge.output.with_name("undisturbed")})
+    for _ in run_batch(undisturbed):
+        pass
+    ours, theirs = (
+        {
+            str(path.relative_to(job.output)): path.read_bytes()
+            for path in (job.output / target.name).rglob("*")
+            if path.is_file()
+        }
+        for job in (huge, undisturbed)
+    )
+    assert len(np.unique(read_labels(target).array[:])) > 1
+    assert ours == theirs, seed
+    assert not list(huge.output.glob(".*"))
 
 
 def test_a_second_process_is_refused_and_the_first_goes_on(many: BatchJob) -> None:

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from napari_sam2_adapters.data.io import read_labels
@@ -56,6 +58,14 @@ print(json.dumps({"peak": peak, "pixels": pixels}))
 """
 
 
+def segment(image: Path, labels: Path) -> dict[str, Any]:
+    """What a process of its own tells of an image."""
+    command = [sys.executable, "-c", SEGMENT, str(image), str(labels)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not tell the peak of memory in this way")
 def test_16k_by_16k_in_less_than_2_gb(tmp_path: Path) -> None:
     """268 Mpx of 16 bits into OME-Zarr: the image is 537 MB, and a run in one piece would hold 2.1 GB of logits."""
@@ -66,12 +76,32 @@ def test_16k_by_16k_in_less_than_2_gb(tmp_path: Path) -> None:
     for row in range(0, SIDE, 1024):
         part = rows[row : row + 1024, np.newaxis].astype(np.uint16)
         image[row : row + 1024] = np.broadcast_to(part, (1024, SIDE))
-    command = [sys.executable, "-c", SEGMENT]
-    command += [str(tmp_path / "huge.zarr"), str(tmp_path / "labels.ome.zarr")]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = segment(tmp_path / "huge.zarr", tmp_path / "labels.ome.zarr")
     assert told["pixels"] == {"class 1": SIDE**2 // 2, "class 2": SIDE**2 // 2}
     assert told["peak"] < MOST_BYTES, told
     labels = read_labels(tmp_path / "labels.ome.zarr").array
     for row in (0, 8000, 8191, 8192, 8193, SIDE - 1):
         assert np.unique(labels[row]).tolist() == [1 + (row > SIDE // 2 - 1)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not tell the peak of memory in this way")
+def test_memory_does_not_grow_with_a_tiled_tiff(tmp_path: Path) -> None:
+    """Of 42 and 336 MB of pixels, both more than what is read at once; the labels are an eighth of that."""
+    side, most = 512, []
+    tile = np.zeros((side, side))
+    tile[:, side // 2 :] = 255
+    for height in (5120, 40_960):
+        path = tmp_path / f"{height}.tif"
+        pixels = height * 2 * side
+        tifffile.imwrite(
+            path,
+            (tile for _ in range(pixels // side**2)),
+            shape=(height, 2 * side),
+            dtype=tile.dtype,
+            tile=tile.shape,
+            compression="zlib",
+        )
+        told = segment(path, tmp_path / f"{height}.ome.zarr")
+        assert told["pixels"] == {"class 1": pixels // 2, "class 2": pixels // 2}
+        most.append(told["peak"])
+    assert most[1] - most[0] < 1e8, most

@@ -396,6 +396,18 @@ def test_names_of_every_kind(
     assert {row["image"] for row in table(output)} >= {str(folder / f"{n}.tif") for n in names}
 
 
+def test_a_name_that_leaves_no_room_for_hidden_files(
+    tmp_path: Path, job: BatchJob, write_image: Callable[..., Path]
+) -> None:
+    """OME-Zarr is streamed, with a hidden file beside it."""
+    for name in ("n" * 246, "ü" * 123):
+        write_image(tmp_path / "long" / f"{name}.tif")
+    wanted = job.model_copy(update={"folder": tmp_path / "long", "label_format": "ome.zarr"})
+    assert statuses(run(wanted)) == {"done": 2}
+    assert not list(job.output.glob(".*"))
+    assert all(record.earlier for record in run(wanted).values())
+
+
 def test_another_pixel_size_is_told(job: BatchJob, images: Path) -> None:
     coarse = {"imagej": True, "resolution": (0.5, 0.5), "metadata": {"unit": "um"}}
     tifffile.imwrite(images / "coarse.tif", np.eye(40, dtype=np.uint8), **coarse)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ __all__ = ["Draft", "bands_of", "finish_draft", "kept_drafts", "level0_of", "ope
 
 CHUNK_PX = 512
 _SUFFIX = ".progress.json"
+_LONGEST_NAME_BYTES = 255
 
 
 class Draft(Settings):
@@ -159,7 +162,11 @@ def finish_draft(
 
 
 def _file(target: Path) -> Path:
-    return target.with_name(f".{target.name}{_SUFFIX}")
+    """The hidden file of a target; where the target's name leaves no room for more, that is a checksum of it."""
+    name = f".{target.name}{_SUFFIX}"
+    if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
+        name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()}{_SUFFIX}"
+    return target.with_name(name)
 
 
 def _read(file: Path) -> Draft | None:
