@@ -81,6 +81,22 @@ def test_other_settings_are_refused_until_asked_for(
     assert batch(trained, folder, results, *more, "--overwrite").exit_code == 0
 
 
+def test_a_disk_that_fills_up_ends_with_a_sum(
+    folder: Path, trained: Path, small_disk: Path
+) -> None:
+    content = (folder / "cell0.tif").read_bytes()
+    for number in range(40):
+        (folder / f"copy{number}.tif").write_bytes(content)
+    (small_disk / "movie").write_bytes(b"\0" * 100_000)
+    result = batch(trained, folder, small_disk / "results", "--pattern", "copy*")
+    assert result.exit_code == 1
+    assert "Make room" in result.stderr
+    done = int(result.stdout.split(" of 40 images are segmented")[0])
+    masks = len(list((small_disk / "results").glob("*.tif")))
+    assert masks - 1 <= done <= masks  # it may have been the report that had no room any more
+    assert 0 < done < 40
+
+
 def test_a_list_of_images(folder: Path, trained: Path, tmp_path: Path) -> None:
     listed = tmp_path / "list.csv"
     listed.write_text("image,dose\nimages/cell1.tif,3\n")

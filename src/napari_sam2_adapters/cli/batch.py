@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -108,24 +108,38 @@ def batch(  # noqa: PLR0913, PLR0917 (a flag each)
     records = run_batch(job, options, cluster=cluster)
     with progress_bar() as bar, stop_requests() as requests:
         shown.begin(bar)
-        try:
-            for record in records:
-                shown.take(record)
-                if requests:
-                    break
-        except KeyboardInterrupt:
-            requests.append(1)
-        except ImportError as error:  # an extra is not installed
-            raise JobFailedError(str(error)) from error
-        finally:
-            records.close()
+        trouble = _watch(records, shown, requests)
     if requests and options.skip_done:
         shown.take_last(survey_batch(job, options).records)
     failed = shown.sum_up(output, pictured=job.extras.html_report)
+    if trouble is not None:
+        raise trouble
     if requests:
         raise KeyboardInterrupt("Stopped; the same command goes on where this one ended.")
     if failed:
         raise typer.Exit(FAILED)
+
+
+def _watch(
+    records: Generator[ItemRecord, None, None], shown: _Shown, requests: list[int]
+) -> OSError | None:
+    """Show all records until there are no more or a stop is asked for; gives what ended them in the middle, such as a full disk."""
+    try:
+        for record in records:
+            shown.take(record)
+            if requests:
+                break
+    except KeyboardInterrupt:
+        requests.append(1)
+    except ImportError as error:  # an extra is not installed
+        raise JobFailedError(str(error)) from error
+    except OSError as error:
+        if not shown.began:
+            raise
+        return error
+    finally:
+        records.close()
+    return None
 
 
 def _inputs(images: Path) -> dict[str, object]:
@@ -160,6 +174,11 @@ class _Shown:
         self._logged = time.monotonic()
         self._images = bar.add_task("images", total=None)
         self._tiles = bar.add_task("tiles", total=None, visible=False)
+
+    @property
+    def began(self) -> bool:
+        """Whether anything is known of any image."""
+        return bool(self._last)
 
     def take(self, record: ItemRecord) -> None:
         """Show where an image stands."""
