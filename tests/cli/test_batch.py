@@ -236,3 +236,14 @@ def test_a_wrong_cluster_is_said_in_a_sentence(
     result = batch(trained, folder, tmp_path / "results", *more)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_a_sentence(folder: Path, trained: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "report.html").write_text("<p>mine</p>")
+    result = batch(trained, folder, results, "--html-report")
+    assert "with pictures" not in result.stdout
+    (told,) = [line for line in result.stderr.splitlines() if "report.html" in line]
+    assert told.startswith(f"Warning: {results / 'report.html'} was not written by a batch")

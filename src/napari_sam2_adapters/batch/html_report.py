@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_sam2_adapters.batch.scheme import Scheme
     from napari_sam2_adapters.models.model_file import AdapterHeader
 
-__all__ = ["MOST_PICTURES", "write_html_report"]
+__all__ = ["MOST_PICTURES", "is_batch_page", "write_html_report"]
 
 MOST_PICTURES = 400
 """Pictures on the page, some 10 kB each; the others are named with their shares."""
@@ -45,7 +45,7 @@ def write_html_report(scheme: Scheme, entries: Sequence[Entry]) -> None:
         The last of each image that is done or has failed.
     """
     path = scheme.job.output / REPORT_HTML
-    if path.exists() and _MARK.encode() not in path.read_bytes()[:2000]:
+    if path.exists() and not is_batch_page(path):
         warnings.warn(
             f"{path} was not written by a batch and is left alone. Move it away to get a report.",
             stacklevel=2,
@@ -53,6 +53,11 @@ def write_html_report(scheme: Scheme, entries: Sequence[Entry]) -> None:
         return
     content = _page(scheme, entries).encode("utf-8", "xmlcharrefreplace")
     write_atomically(path, lambda file: file.write(content), overwrite=True)
+
+
+def is_batch_page(path: Path) -> bool:
+    """Whether a file is a page that a batch wrote."""
+    return path.is_file() and _MARK.encode() in path.read_bytes()[:2000]
 
 
 def _page(scheme: Scheme, entries: Sequence[Entry]) -> str:

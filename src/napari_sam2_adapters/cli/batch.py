@@ -239,6 +239,8 @@ class _Shown:
 
     def sum_up(self, output: Path, *, pictured: bool) -> int:
         """Say how many images are done, and where the page is if one was asked for; gives the number of those that failed."""
+        from napari_sam2_adapters.batch.html_report import is_batch_page
+
         counts: Counter[str] = Counter()
         for record in self._last.values():
             counts[f"earlier {record.status}" if record.earlier else record.status] += 1
@@ -248,7 +250,7 @@ class _Shown:
             f"{new + earlier} of {len(self._last)} images are segmented"
             + (f", {earlier} of them by an earlier run" if earlier else "")
             + f". The results and report.csv are in {output}"
-            + (f", with pictures in {page}." if pictured and page.is_file() else ".")
+            + (f", with pictures in {page}." if pictured and is_batch_page(page) else ".")
         )
         failed = counts["failed"] + counts["earlier failed"]
         if failed:

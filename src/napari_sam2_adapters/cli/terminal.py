@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console
@@ -92,6 +95,34 @@ def sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}. This should not happen; please report it."
 
 
+@contextmanager
+def _plain_warnings(*, as_python_does: bool) -> Iterator[None]:
+    """Show this package's warnings as what they are, sentences for the user, without the line of code that gave them."""
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if category is not UserWarning:
+                before(message, category, filename, lineno, file, line)
+                return
+            errors().print(
+                Text("Warning: ", style="bold yellow").append(
+                    str(message), style="not bold default"
+                )
+            )
+
+        if not as_python_does:
+            warnings.showwarning = show
+        yield
+
+
 class SentenceGroup(TyperGroup):
     """The commands, with every error shown as a sentence; ``--debug`` shows the traceback instead."""
 
@@ -104,7 +135,8 @@ class SentenceGroup(TyperGroup):
             With 2 for bad input, 1 for a job that failed and 130 for one that was stopped, after the sentence was printed.
         """
         try:
-            return super().invoke(ctx)
+            with _plain_warnings(as_python_does=bool(ctx.params.get("debug"))):
+                return super().invoke(ctx)
         except KeyboardInterrupt as error:
             if ctx.params.get("debug"):
                 raise
