@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import imagecodecs
@@ -83,3 +84,23 @@ def test_one_bit_and_printers_inks(tmp_path: Path) -> None:
     Image.new("CMYK", (16, 16), (10, 20, 30, 40)).save(tmp_path / "ink.jpg")
     with pytest.raises(ValueError, match=r"ink\.jpg is a JPEG in the four inks"):
         read_image(tmp_path / "ink.jpg")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_was_cut_short_is_a_sentence(tmp_path: Path, progressive: bool) -> None:
+    path = tmp_path / "p.jpg"
+    picture = Image.fromarray(load_sample("fluorescence").train_images[0])
+    inner = io.BytesIO()
+    picture.resize((32, 32)).save(inner, "JPEG")
+    thumbnail = b"Exif\0\0" + inner.getvalue()  # has an end of its own
+    picture.save(path, "JPEG", progressive=progressive, exif=thumbnail)
+    encoded = path.read_bytes()
+    whole = read_image(path).array
+    path.write_bytes(encoded + b"what a phone appends" * 10)
+    np.testing.assert_array_equal(read_image(path).array, whole)
+    for left in (len(encoded) // 2, len(encoded) - 2):
+        path.write_bytes(encoded[:left])
+        with pytest.raises(
+            ValueError, match=rf"p\.jpg.*has {left} bytes.*cut short.*Copy it again"
+        ):
+            read_image(path)

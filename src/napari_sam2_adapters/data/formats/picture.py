@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from napari_sam2_adapters.data.image_file import ImageFile
 __all__ = ["check", "read", "write"]
 
 _CLASSES = "Classes"
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+# neither a stuffed or filling byte, nor a mark to restart at, none of which begins a segment
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]", re.DOTALL)
 _PNG_PALETTE = 3
 _PNG_DEPTH_BYTE = 24
 _PNG_COLOUR_TYPE_BYTE = 25
@@ -35,7 +39,7 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
     Raises
     ------
     ValueError
-        When a JPEG is to hold labels.
+        When a JPEG is to hold labels, or was cut short.
     """
     png = path.suffix.lower() == ".png"
     if as_labels and not png:
@@ -46,6 +50,12 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
     if indices is not None:
         return ImageFile(indices, "YX", path, classes=_read_classes(path))
     encoded = path.read_bytes()
+    if not png and not _jpeg_ends(encoded):
+        # the decoder fills what is missing with grey, and says nothing
+        raise ValueError(
+            f"{path} cannot be read (it has {len(encoded)} bytes, and no end of a JPEG in them: it was cut short, and "
+            "the rows that are missing would be read as grey). Copy it again, or save it again."
+        )
     decode = imagecodecs.png_decode if png else imagecodecs.jpeg_decode
     array: NDArray[Any] = decode(encoded)
     if array.ndim == 2:
@@ -64,6 +74,19 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
     if png and encoded[_PNG_COLOUR_TYPE_BYTE] == _PNG_PALETTE and _has_grey_palette(path):
         return ImageFile(array[..., 0], "YX", path)
     return ImageFile(array[..., :3], "YXC", path, rgb=True)
+
+
+def _jpeg_ends(encoded: bytes) -> bool:
+    """Whether a JPEG has its end; what programs append behind that, and the thumbnails in its header, do not count."""
+    if encoded[:2] != _JPEG_START or encoded.endswith(_JPEG_END):
+        return True  # what begins otherwise is left to the decoder
+    place = 2
+    while marker := _JPEG_MARKER.search(encoded, place):
+        if marker.group() == _JPEG_END:
+            return True
+        length = encoded[marker.end() : marker.end() + 2]
+        place = marker.end() + int.from_bytes(length, "big")
+    return False
 
 
 def _has_grey_palette(path: Path) -> bool:

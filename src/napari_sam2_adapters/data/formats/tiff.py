@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 
 from napari_sam2_adapters.data.axes import ArrayLike, without_alpha
+from napari_sam2_adapters.data.formats.tiff_completeness import check_pages, check_pixels, notices
 from napari_sam2_adapters.data.formats.tiff_description import describe, missing_parts
 from napari_sam2_adapters.data.formats.tiff_writing import ORDER, check, write
 from napari_sam2_adapters.data.image_file import ImageFile
@@ -32,9 +33,10 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
     Raises
     ------
     ValueError
-        When the file has axes or colours that an image here cannot have, or lacks parts.
+        When the file has axes or colours that an image here cannot have, was cut short, or lacks parts.
     """
     with tifffile.TiffFile(path) as file:
+        check_pages(file, path)
         if absent := missing_parts(file, path):
             raise ValueError(
                 f"{path} is one of several files, of which {', '.join(absent[:3])}{' and more' if len(absent) > 3 else ''} "
@@ -50,6 +52,8 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         rgb = rgb and "S" in series.axes
         described = describe(file)
         lazy = series.nbytes > _EAGER_BYTES
+        check_pixels(file, path, all_pages=not lazy)
+        said = notices(file)
         levels = [level for level in series.levels if level.axes == series.axes]
         mapped = lazy and series.dataoffset is not None and page.is_memmappable
         arrays: list[ArrayLike] = [] if lazy else [level.asarray() for level in levels]
@@ -78,6 +82,7 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         channel_names=names if fitting and not rgb else (),
         levels=tuple(arrays[1:]),
         classes=described.classes,
+        notices=said,
     )
 
 

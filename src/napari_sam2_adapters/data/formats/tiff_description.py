@@ -28,6 +28,7 @@ __all__ = [
     "class_lines",
     "describe",
     "direction_line",
+    "first_image",
     "missing_parts",
 ]
 
@@ -124,7 +125,7 @@ def missing_parts(file: tifffile.TiffFile, path: Path) -> list[str]:
     if not (file.is_ome and file.ome_metadata):
         return []
     ome = tifffile.xml2dict(file.ome_metadata).get("OME") or {}
-    data = _several(_first_image(ome).get("Pixels", {}).get("TiffData"))
+    data = _several(first_image(ome).get("Pixels", {}).get("TiffData"))
     names = set()
     for entry in data:
         uuid = entry.get("UUID") if isinstance(entry, Mapping) else None
@@ -149,7 +150,7 @@ def direction_line(geometry: Geometry | None) -> str:
 
 
 def _from_ome(ome: Mapping[str, Any]) -> Description:
-    pixels = _first_image(ome).get("Pixels", {})
+    pixels = first_image(ome).get("Pixels", {})
     found = _own_lines(_annotations(ome), _ome_time(pixels))
     names = [str(c.get("Name") or "") for c in _several(pixels.get("Channel"))]
     found = replace(found, channel_names=tuple(names) if all(names) else ())
@@ -253,7 +254,8 @@ def _several(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _first_image(ome: Mapping[str, Any]) -> Mapping[str, Any]:
+def first_image(ome: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first ``Image`` of OME-XML as a dict; empty where there is none."""
     images = _several(ome.get("Image"))
     return images[0] if images and isinstance(images[0], Mapping) else {}
 
