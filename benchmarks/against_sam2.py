@@ -6,7 +6,9 @@ All networks have the official shape of SAM2.1 tiny with random weights: speed d
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torchvision.ops import deform_conv2d
 
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, PredictConfig, default_classes
 from napari_sam2_adapters.inference.predict import predict
+from napari_sam2_adapters.models import segmenter as segmenter_module
 from napari_sam2_adapters.models.backbone import HieraBackbone
 from napari_sam2_adapters.models.backbone_files import BACKBONES
 from napari_sam2_adapters.models.decoder import SamHeads
@@ -54,9 +57,10 @@ def step(segmenter: Segmenter, size: int = 224, batch_size: int = 4) -> Run:
     return run
 
 
-def image_to_labels(segmenter: Segmenter) -> Run:
-    """A 448² image to labels, the whole way."""
-    network = segmenter.folded()
+def image_to_labels(segmenter: Segmenter, *, own_linear: bool = True) -> Run:
+    """A 448² image to labels, the whole way; without ``own_linear`` with PyTorch's linear layers, as SAM2 has them."""
+    with nullcontext() if own_linear else patch.object(segmenter_module, "use_onednn"):
+        network = segmenter.folded()
     image = np.random.default_rng(0).integers(0, 255, (448, 448)).astype(np.uint8)
     return lambda: predict(network, image, axes="YX", config=PredictConfig(tile_size_px=448))
 

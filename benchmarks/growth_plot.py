@@ -18,7 +18,7 @@ _AXES = {
     "classes": ("classes, image of 1024 px", lambda row: row["classes"]),
 }
 _MEASURES = {
-    "seconds": ("seconds", "#0072b2"),
+    "computing": ("processor seconds", "#0072b2"),
     "peak_mb": ("peak memory over the network (MB)", "#d55e00"),
 }
 

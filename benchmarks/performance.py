@@ -112,7 +112,15 @@ def _mobile_step() -> tuple[Callable[[], object], Callable[[], object]]:
 def _mobile_image(adapter: str) -> Callable[[], tuple[Callable[[], object], Callable[[], object]]]:
     def make() -> tuple[Callable[[], object], Callable[[], object]]:
         ours = build_segmenter(ModelConfig(adapter=adapter), CLASSES)
-        return image_to_labels(ours), image_to_labels(tiny(adapter))
+        return image_to_labels(ours), image_to_labels(tiny(adapter), own_linear=False)
+
+    return make
+
+
+def _tiny_image(adapter: str) -> Callable[[], tuple[Callable[[], object], Callable[[], object]]]:
+    def make() -> tuple[Callable[[], object], Callable[[], object]]:
+        network = tiny(adapter)
+        return image_to_labels(network), image_to_labels(network, own_linear=False)
 
     return make
 
@@ -153,10 +161,14 @@ def _load_mobile() -> tuple[Callable[[], object], Callable[[], object]]:
     return load, one_second
 
 
+_ON_TINY = "448² image to labels on SAM2 tiny with its own linear layers"
+
 CASES: dict[str, Case] = {
     "mobile_step": Case("the same HP step (224², batch 4) on SAM2 tiny", 0.45, _mobile_step),
-    "mobile_image_lw": Case("448² image to labels, LW on SAM2 tiny", 0.40, _mobile_image("lw")),
-    "mobile_image_hp": Case("448² image to labels, HP on SAM2 tiny", 0.40, _mobile_image("hp")),
+    "mobile_image_lw": Case(f"{_ON_TINY}, LW", 0.40, _mobile_image("lw")),
+    "mobile_image_hp": Case(f"{_ON_TINY}, HP", 0.40, _mobile_image("hp")),
+    "tiny_image_lw": Case(f"{_ON_TINY}, LW", 1.0, _tiny_image("lw")),
+    "tiny_image_hp": Case(f"{_ON_TINY}, HP", 1.0, _tiny_image("hp")),
     "onnx_tile_hp": Case("the same 448² tile, HP on mobile, in PyTorch", None, _onnx_tile("hp")),
     "onnx_tile_lw": Case("the same 448² tile, LW on mobile, in PyTorch", None, _onnx_tile("lw")),
     "mobile_load": Case("one second", 1.0, _load_mobile),

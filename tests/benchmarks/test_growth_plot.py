@@ -18,8 +18,8 @@ def test_a_straight_line_is_drawn_straight_and_the_latest_measurement_counts(
     tmp_path: Path,
 ) -> None:
     sides = (512, 1024, 2048, 4096)
-    rows = [row("side", side=side, seconds=side**2 / 1e6, peak_mb=100 + side) for side in sides]
-    rows.insert(0, row("side", side=4096, seconds=999, peak_mb=9999))  # measured earlier
+    rows = [row("side", side=side, computing=side**2 / 1e6, peak_mb=100 + side) for side in sides]
+    rows.insert(0, row("side", side=4096, computing=999, peak_mb=9999))  # measured earlier
     plot_growth(tmp_path / "growth.png", rows)
     picture = np.asarray(Image.open(tmp_path / "growth.png").convert("RGB")).astype(int)
     assert picture.shape == (640, 1320, 3)
@@ -32,7 +32,7 @@ def test_a_straight_line_is_drawn_straight_and_the_latest_measurement_counts(
 
 @pytest.mark.parametrize("most", [0.03, 0.7, 1.0, 9.0, 64.0, 12345.0])
 def test_any_range_has_a_few_grid_lines(tmp_path: Path, most: float) -> None:
-    rows = [row("classes", classes=c, seconds=most * c / 32, peak_mb=most) for c in (2, 8, 32)]
+    rows = [row("classes", classes=c, computing=most * c / 32, peak_mb=most) for c in (2, 8, 32)]
     plot_growth(tmp_path / "growth.png", rows)
     picture = np.asarray(Image.open(tmp_path / "growth.png").convert("RGB"))
     panel = picture[46:257, 880 + 100 : 1320 - 30]

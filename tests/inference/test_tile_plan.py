@@ -119,9 +119,9 @@ def test_a_run_that_runs_out_of_memory_gives_what_an_unhindered_one_gives(tiny_s
     waiting = []
     run_network = tile_plan.run_network
 
-    def remember(network, images, augment):
+    def remember(segmenter, images, augment, **others):
         waiting[:] = [images]  # the device of this test holds no values
-        return run_network(network, images, augment)
+        return run_network(segmenter, images, augment, **others)
 
     segmenter.__class__ = OnSmallDevice
     with pytest.MonkeyPatch.context() as patch:

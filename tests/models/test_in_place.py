@@ -39,4 +39,6 @@ def test_folding_leaves_the_network_that_learns_alone(tiny_segmenter) -> None:
     with torch.no_grad():
         assert torch.allclose(folded(image), segmenter(image), atol=1e-5)
         again = folded(image)
-    assert torch.allclose(folded(image), again)  # with gradients enabled, and a second time
+    assert torch.allclose(
+        folded(image), again, atol=1e-5
+    )  # with gradients enabled, and a second time

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_sam2_adapters.models.onednn import linear
+
 __all__ = [
     "deformable_convolution",
     "deformable_convolution_by_rows",
@@ -133,7 +135,7 @@ def deformable_convolution_by_rows(
         index.view(-1), table, starts, mode="sum", per_sample_weights=nearness.view(-1)
     )
     kernel = weight.permute(0, 2, 3, 1).reshape(weight.shape[0], 9 * channels)
-    result = F.linear(taps.view(-1, 9 * channels), kernel, bias)
+    result = linear(taps.view(-1, 9 * channels), kernel, bias)
     return result.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 

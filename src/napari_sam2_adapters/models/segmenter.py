@@ -29,6 +29,7 @@ from napari_sam2_adapters.models.detail import DetailHead, leave_out_some
 from napari_sam2_adapters.models.device import seeded
 from napari_sam2_adapters.models.in_place import add_scaled, use_in_place_gelu
 from napari_sam2_adapters.models.memory import keep_freed_memory
+from napari_sam2_adapters.models.onednn import use_onednn
 from napari_sam2_adapters.models.position import PositionEncodingGenerator
 from napari_sam2_adapters.wording import counted
 
@@ -211,6 +212,7 @@ class Segmenter(nn.Module):
             if isinstance(module, LightweightAdapter):
                 module.fold()
         merge_lora(twin)
+        use_onednn(twin)
         use_in_place_gelu(twin.backbone)
         if twin.detail is not None:
             use_in_place_gelu(twin.detail)
