@@ -21,6 +21,7 @@ from napari_sam2_adapters.data.io import read_image, read_labels
 from napari_sam2_adapters.data.units import convert
 from napari_sam2_adapters.inference.postprocess import clean_block
 from napari_sam2_adapters.inference.rules import ClassRule
+from napari_sam2_adapters.models.model_file import read_header
 
 
 def predict(model: Path, images: Path, output: Path, *more: str) -> Result:
@@ -96,6 +97,7 @@ def test_what_is_missing_beside_a_mask_is_made_and_the_mask_left_alone(
     assert "2 of 2 images" in result.stdout
     for precious in ("cell0.tif", "cell1_uncertainty.tif"):
         assert (masks / precious).read_bytes() == b"precious"
+        assert f"{precious} was there and left alone" in " ".join(result.stderr.split())
     assert read_labels(masks / "cell1.tif").array.shape == (96, 96)
     assert np.max(read_image(masks / "cell0_uncertainty.tif").array) <= 1
 
@@ -171,6 +173,8 @@ def test_probabilities_and_objects_lie_beside_the_mask_in_its_format(
     mask, objects = read_labels(out / f"cell0.{masks_as}"), read_labels(out / beside[0])
     probabilities, uncertainty = read_image(out / beside[1]), read_image(out / beside[2])
     assert (probabilities.array.dtype, uncertainty.array.dtype) == (kind, kind)
+    if ending in ("tif", "ome.tif", "ome.zarr", "npz"):
+        assert probabilities.channel_names == tuple(c.name for c in read_header(trained).classes)
     channels = np.moveaxis(np.asarray(probabilities.array[:]), probabilities.axes.index("C"), 0)
     planes = channels.reshape(2, 96, 96)  # NIfTI and NRRD may have a Z of 1
     np.testing.assert_array_equal(np.squeeze(mask.array[:]) - 1, planes.argmax(0))

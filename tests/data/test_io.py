@@ -1,6 +1,7 @@
 """Reading and writing: round trips keep values, axes and sizes; nothing is destroyed."""
 
 import threading
+from pathlib import Path
 
 import dask.array
 import imagecodecs
@@ -10,6 +11,7 @@ import tifffile
 import zarr
 from PIL import Image
 
+from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import read_image, read_labels, write_array, write_labels
 from napari_sam2_adapters.data.samples import load_sample
@@ -254,3 +256,18 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path, labels):
     with pytest.raises(ValueError, match="got float64"):
         write_array(tmp_path / "a.tif", np.zeros((4, 4)), axes="YX")
     assert not list(tmp_path.glob("a.*tif*"))
+
+
+@pytest.mark.parametrize("ending", [".tif", ".ome.tif", ".ome.zarr", ".npz"])
+@pytest.mark.parametrize(("axes", "shape"), [("CYX", (3, 8, 9)), ("CZYX", (3, 2, 8, 9))])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_channels_keep_the_names_of_their_classes(
+    tmp_path: Path, ending: str, axes: str, shape: tuple[int, ...], dtype: type
+) -> None:
+    classes = tuple(ClassInfo(value=n, name=name) for n, name in enumerate(("a", "rim", "µ"), 1))
+    values = np.random.default_rng(0).random(shape).astype(dtype)
+    path = write_array(tmp_path / f"a{ending}", values, axes=axes, channels=classes)
+    found = read_image(path)
+    assert (found.channel_names, found.classes) == (("a", "rim", "µ"), ())
+    channels_first = np.moveaxis(np.asarray(found.array[:]), found.axes.index("C"), 0)
+    np.testing.assert_array_equal(channels_first, values)

@@ -68,6 +68,43 @@ def test_time_is_known_by_its_name(tmp_path: Path) -> None:
     assert found.pixel_size == pytest.approx((0.5, 0.5))
 
 
+def test_time_is_known_by_its_unit(tmp_path: Path) -> None:
+    layer = labels(scale=(12.5, 0.5, 0.5), units=["s", "um", "um"])
+    (path,) = layer.save(str(tmp_path / "a.ome.tif"), plugin=PLUGIN)
+    found = read_labels(path)
+    assert found.axes == "TYX"
+    assert found.geometry is not None
+    assert (found.geometry.time_step, found.geometry.time_unit) == (12.5, "second")
+    assert found.pixel_size == pytest.approx((0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        (".ome.tif", ["does not hold the time at which the layer begins"]),
+        (".nrrd", ["keeps no time step", "does not hold the time at which"]),
+    ],
+)
+def test_what_of_the_time_is_lost_is_said(tmp_path: Path, ending: str, words: list[str]) -> None:
+    layer = labels(scale=(12.5, 1, 1), translate=(50, 0, 0), units=["s", "um", "um"])
+    layer.save(str(tmp_path / f"a{ending}"), plugin=PLUGIN)
+    said = notification_manager.records[-1].message
+    assert all(word in said for word in words)
+    assert said.count("cannot") + said.count("does not hold") + said.count("keeps no") == len(words)
+
+
+def test_colours_are_those_that_are_shown_after_a_shuffle(tmp_path: Path) -> None:
+    layer = labels(colormap=class_colormap(CLASSES), features=class_features(CLASSES))
+    layer.new_colormap()
+    shown = [layer.get_color(info.value) for info in CLASSES]
+    (path,) = layer.save(str(tmp_path / "a.ome.tif"), plugin=PLUGIN)
+    found = {info.value: info for info in read_labels(path).classes}
+    for info, color in zip(CLASSES, shown, strict=True):
+        assert found[info.value].name == info.name
+        saved = bytes.fromhex(found[info.value].color[1:])
+        np.testing.assert_allclose(np.frombuffer(saved, np.uint8) / 255, color[:3], atol=1 / 255)
+
+
 def test_of_a_pyramid_the_finest_level_is_written(tmp_path: Path) -> None:
     full = np.random.default_rng(0).integers(0, 4, (64, 64))
     layer = Labels([full, full[::2, ::2]], multiscale=True)

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam2_adapters.batch import remote
 from napari_sam2_adapters.batch.deaths import Deaths
-from napari_sam2_adapters.batch.hand import Hand, Mail, free_card, lost_image, tell_error
+from napari_sam2_adapters.batch.hand import (
+    Hand,
+    Mail,
+    free_card,
+    lost_image,
+    progress_of,
+    tell_error,
+)
 from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.batch.segment_item import Progress, Task
 from napari_sam2_adapters.batch.shared_item import Opened, Part, Steps
@@ -32,8 +39,6 @@ __all__ = ["DaskWorkers"]
 
 _BEAT_S = 0.2
 _LOOK_INTERVAL_S = 1.0
-_GRACE_S = 2.0
-"""How long a call that has not begun is waited for after all were stopped."""
 
 
 class DaskWorkers:
@@ -134,7 +139,7 @@ class DaskWorkers:
         self._client.run(remote.stop, self._run, workers=busy, on_error="ignore")
         ended, asked = [], time.monotonic()
         self._stopping = True
-        while any(self._is_awaited(hand, asked) for hand in self._hands.values()):
+        while any(hand.may_write(asked) for hand in self._hands.values()):
             try:
                 news = self.news()
             except OSError:  # of the others, some may still end well
@@ -142,11 +147,6 @@ class DaskWorkers:
             if isinstance(news, Ended):
                 ended.append(news)
         return ended
-
-    @staticmethod
-    def _is_awaited(hand: Hand, asked: float) -> bool:
-        """Whether a worker may still write; what begins after it was asked to stop leaves at once."""
-        return hand.state == "busy" and (hand.begun or time.monotonic() - asked < _GRACE_S)
 
     def _look(self) -> None:
         """Once in a while: which workers have come, and which are gone."""
@@ -247,14 +247,7 @@ class DaskWorkers:
             hand.free("idle")
 
     def _hear_of_tiles(self, hand: Hand, part: Part, message: dict[str, Any]) -> Progress | None:
-        told = Progress(
-            part.task.item.index,
-            message["seconds"],
-            message["tiles"],
-            message["all_tiles"],
-            tuple(message["notices"]),
-            tuple(message["bands"]),
-        )
+        told = progress_of(part, message)
         if part.opened is None:
             return told
         shared = self._shared.get(told.index)

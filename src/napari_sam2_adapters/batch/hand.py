@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import queue
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_sam2_adapters.batch.reasons import reason_of
 from napari_sam2_adapters.batch.report import Entry
-from napari_sam2_adapters.batch.segment_item import Task, failure
+from napari_sam2_adapters.batch.segment_item import Progress, Task, failure
 from napari_sam2_adapters.batch.shared_item import Part
 from napari_sam2_adapters.batch.stamps import FileStamp
 
 if TYPE_CHECKING:
     from distributed import Future
 
-__all__ = ["Hand", "Mail", "free_card", "lost_image", "tell_error"]
+__all__ = ["Hand", "Mail", "free_card", "lost_image", "progress_of", "tell_error"]
 
 Mail = queue.SimpleQueue[dict[str, Any]]
+_GRACE_S = 2.0
+"""How long a call that has not begun is waited for after all were stopped."""
 
 
 @dataclass
@@ -62,6 +65,10 @@ class Hand:
         """Its machine."""
         return self.address.rpartition("://")[2].rpartition(":")[0]
 
+    def may_write(self, asked: float) -> bool:
+        """Whether it may still write after it was asked to stop (s, `time.monotonic`); what begins later leaves at once."""
+        return self.state == "busy" and (self.begun or time.monotonic() - asked < _GRACE_S)
+
     def free(self, state: Literal["idle", "unusable"]) -> None:
         """Let go of the call."""
         self.state, self.part, self.call = state, None, ""
@@ -83,6 +90,18 @@ def tell_error(future: Future[None], call: str, mail: Mail) -> None:
     error = future.exception()
     reason = reason_of(error) if error is not None else "It failed without a reason."
     mail.put({"call": call, "kind": "error", "reason": reason})
+
+
+def progress_of(part: Part, message: dict[str, Any]) -> Progress:
+    """What a worker has told of tiles."""
+    return Progress(
+        part.task.item.index,
+        message["seconds"],
+        message["tiles"],
+        message["all_tiles"],
+        tuple(message["notices"]),
+        tuple(message["bands"]),
+    )
 
 
 def lost_image(task: Task, reason: str) -> Entry:

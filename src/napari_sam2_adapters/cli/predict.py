@@ -254,6 +254,7 @@ class _Job:
         if not missing:
             self.counts["there"] += 1
             return
+        left = [file.name for kind, file in files.items() if kind not in missing]
         asked = {kind: kind in missing for kind in _EXTRAS}
         config = self.config.model_copy(update=asked)
         try:
@@ -270,6 +271,10 @@ class _Job:
                     part=None if self.extent is None else self.extent.region_of,
                 )
                 notices = [*found.notices]
+                if left:
+                    notices.append(
+                        f"{', '.join(left)} {'was' if len(left) == 1 else 'were'} there and left alone; --overwrite makes all anew."
+                    )
                 if not self.finishing.idle:
                     notices.append(
                         self.finishing.finish(raw, path, missing, overwrite=self.overwrite)

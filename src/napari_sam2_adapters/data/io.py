@@ -134,12 +134,14 @@ def write_array(
     *,
     axes: str,
     geometry: Geometry | None = None,
+    channels: tuple[ClassInfo, ...] = (),
     source: Path | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write probabilities, uncertainty or an image in the array's own type; as :func:`write_labels`.
 
-    float16 becomes float32 in formats that have no such numbers, which are all but plain TIFF, OME-Zarr, NPZ and MRC.
+    float16 becomes float32 in formats that have no such numbers, which are all but plain TIFF, OME-Zarr, NPZ and MRC. ``channels`` are
+    the classes that the channels are of; TIFF, OME-Zarr and NPZ keep their names.
 
     Raises
     ------
@@ -157,7 +159,7 @@ def write_array(
     module.check(path, axes, dtype)
     if geometry is not None:
         geometry.check_axes(axes)
-    content = Content(array, axes, dtype, False, geometry, source=source)
+    content = Content(array, axes, dtype, False, geometry, channels, source)
     return module.write(path, content, overwrite=overwrite)
 
 

@@ -7,15 +7,25 @@ from pathlib import Path
 from napari_sam2_adapters.data.formats.registry import format_of
 from napari_sam2_adapters.data.geometry import Geometry
 
-__all__ = ["lost_direction", "lost_place"]
+__all__ = ["lost_direction", "lost_place", "lost_time"]
 
 
 def lost_place(path: Path, geometry: Geometry | None) -> str:
-    """A sentence when a format has no pixel size, or no direction; nothing when it keeps all."""
+    """Sentences when a format has no pixel size, no direction or no time step; nothing when it keeps all."""
     found = format_of(path)
     if geometry is not None and found is not None and found.name == "PNG":
         return f"{path.name} keeps no pixel size and place, which PNG does not have."
-    return lost_direction(path, geometry)
+    return " ".join(filter(None, (lost_direction(path, geometry), lost_time(path, geometry))))
+
+
+def lost_time(path: Path, geometry: Geometry | None) -> str:
+    """A sentence when a format cannot hold the time step that an array has."""
+    found = format_of(path)
+    if geometry is None or geometry.time_step is None or found is None:
+        return ""
+    if found.name not in ("NRRD", "MetaImage"):
+        return ""
+    return f"{path.name} keeps no time step, which {found.name} does not have. OME-TIFF and OME-Zarr do."
 
 
 def lost_direction(path: Path, geometry: Geometry | None) -> str:

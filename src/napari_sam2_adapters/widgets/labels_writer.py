@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,8 @@ def write_labels_layer(path: str, data: Any, attributes: Mapping[str, Any]) -> l
         When the layer has more than four axes, or values that no label file can hold.
     """
     array = data[0] if attributes.get("multiscale") else data
-    axes = _axes(array.ndim, attributes.get("axis_labels", ()))
-    geometry, held = _geometry(axes, attributes)
+    axes = _axes(array.ndim, attributes)
+    geometry, unheld = _geometry(axes, attributes)
     target = Path(path)
     if ome_zarr_kind(target) == "image":
         target = target / "labels" / str(attributes.get("name") or "labels").replace("/", "-")
@@ -64,24 +64,26 @@ def write_labels_layer(path: str, data: Any, attributes: Mapping[str, Any]) -> l
         classes=_classes(attributes),
         overwrite=not target.is_dir(),
     )
-    if note := _lost(written, geometry, held=held):
+    if note := _lost(written, geometry, unheld):
         show_warning(note)
     return [str(written)]
 
 
-def _axes(n_axes: int, names: Sequence[str]) -> str:
+def _axes(n_axes: int, attributes: Mapping[str, Any]) -> str:
+    """The first of three axes is time if it is called so, or counted in a unit of time."""
     if n_axes not in _AXES:
         raise ValueError(
             f"The layer has {n_axes} axes, but labels are saved with 2 to 4 (time, depth, rows, columns). Save a part of it."
         )
-    first = str(names[0]).lower() if len(names) else ""
-    return "TYX" if n_axes == 3 and first in ("t", "time") else _AXES[n_axes]
+    names, units = attributes.get("axis_labels") or ("",), attributes.get("units") or ("",)
+    timed = str(names[0]).lower() in ("t", "time") or time_unit_name(str(units[0])) is not None
+    return "TYX" if n_axes == 3 and timed else _AXES[n_axes]
 
 
-def _geometry(axes: str, attributes: Mapping[str, Any]) -> tuple[Geometry | None, bool]:
+def _geometry(axes: str, attributes: Mapping[str, Any]) -> tuple[Geometry | None, list[str]]:
     """Where the layer's pixels lie, in the unit of X; None when nothing is known.
 
-    Also whether that is all: a layer may lean along time, which no file can say.
+    Also what else there is of its place, which no file can say: a layer may lean along time, and begin later.
     """
     matrix = _world_matrix(len(axes), attributes)
     given = attributes.get("units") or ["pixel"] * len(axes)
@@ -106,9 +108,13 @@ def _geometry(axes: str, attributes: Mapping[str, Any]) -> tuple[Geometry | None
         time_unit,
     )
     others = [place for place in range(len(axes)) if place not in spatial]
-    leaning = matrix[np.ix_(others, spatial)].any() or matrix[np.ix_(spatial, others)].any()
+    unheld = []
+    if matrix[np.ix_(others, spatial)].any() or matrix[np.ix_(spatial, others)].any():
+        unheld.append("that the layer leans along time")
+    if matrix[others, -1].any():
+        unheld.append("the time at which the layer begins")
     plain = Geometry((1.0,) * len(spatial))
-    return (None if geometry == plain else geometry), not leaning
+    return (None if geometry == plain else geometry), unheld
 
 
 def _world_matrix(n_axes: int, attributes: Mapping[str, Any]) -> NDArray[np.float64]:
@@ -131,12 +137,10 @@ def _classes(attributes: Mapping[str, Any]) -> tuple[ClassInfo, ...]:
     features = attributes.get("features")
     if features is None or not {"index", "class"} <= set(features) or len(features) > _MOST_CLASSES:
         return ()
-    colors = getattr(attributes.get("colormap"), "color_dict", {})
     found = []
     for value, name in zip(features["index"], features["class"], strict=True):
         look: dict[str, Any] = {"value": int(value), "name": str(name)[:80]}
-        if value in colors:
-            look["color"] = "#" + "".join(f"{round(float(c) * 255):02x}" for c in colors[value][:3])
+        look |= _shown_color(attributes.get("colormap"), int(value))
         try:
             found.append(ClassInfo(**look))
         except ValidationError:  # a table of single objects, whose numbers may be larger
@@ -144,8 +148,17 @@ def _classes(attributes: Mapping[str, Any]) -> tuple[ClassInfo, ...]:
     return tuple(found)
 
 
-def _lost(path: Path, geometry: Geometry | None, *, held: bool) -> str:
-    """A sentence when other programs, or all, do not see the layer where it was."""
-    if not held:
-        return f"{path.name} cannot hold that the layer leans along time; the rest of its place is kept."
-    return lost_place(path, geometry)
+def _shown_color(colormap: Any, value: int) -> dict[str, str]:
+    """The colour of a value; nothing where it is shown in none."""
+    if colormap is None:
+        return {}
+    *color, opacity = np.asarray(colormap.map(np.array([value])), float).reshape(-1)[:4]
+    return {"color": "#" + "".join(f"{round(c * 255):02x}" for c in color)} if opacity else {}
+
+
+def _lost(path: Path, geometry: Geometry | None, unheld: list[str]) -> str:
+    """Sentences when other programs, or all, do not see the layer where it was."""
+    said = [lost_place(path, geometry)]
+    if unheld:
+        said.append(f"{path.name} does not hold {' and '.join(unheld)}.")
+    return " ".join(filter(None, said))

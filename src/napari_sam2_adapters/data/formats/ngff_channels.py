@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["are_colours", "channel_names"]
+from napari_sam2_adapters.config import ClassInfo
+
+__all__ = ["are_colours", "channel_names", "shown_channels"]
 
 _NUMBER = re.compile(r"(channel|ch)?[ _:.]*[\d:.]*")
 
@@ -15,6 +17,16 @@ def channel_names(entries: Mapping[str, Any], count: int) -> tuple[str, ...]:
     """Names of the channels, if there is one for each."""
     names = [str(channel.get("label") or "") for channel in _channels(entries)]
     return tuple(names) if len(names) == count and all(names) else ()
+
+
+def shown_channels(channels: Sequence[ClassInfo]) -> dict[str, Any]:
+    """The entry for channels of values from 0 to 1, each in the colour of its class."""
+    window = {"min": 0.0, "max": 1.0, "start": 0.0, "end": 1.0}
+    entries = [
+        {"label": info.name, "color": info.color[1:].upper(), "window": window, "active": True}
+        for info in channels
+    ]
+    return {"omero": {"channels": entries}}
 
 
 def are_colours(entries: Mapping[str, Any]) -> bool:

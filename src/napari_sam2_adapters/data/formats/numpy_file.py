@@ -89,7 +89,10 @@ def _write(file: BinaryIO, content: Content) -> None:
                 planes = read_plane(array, axes, index)
                 for channel in range(channel_count(array.shape, axes)):
                     member.write(np.ascontiguousarray(planes[channel], content.dtype).tobytes())
-        for name, entry in _about(stored, content.geometry, content.classes).items():
+        about = _about(stored, content.geometry, content.classes if content.labels else ())
+        if names := content.channel_names:
+            about["channel_names"] = np.asarray(names)
+        for name, entry in about.items():
             with archive.open(f"{name}.npy", "w") as member:
                 np.lib.format.write_array(member, entry, allow_pickle=False)
 
@@ -142,7 +145,17 @@ def _described(array: NDArray[Any], entries: Mapping[str, NDArray[Any]], path: P
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
     rgb = "axes" not in entries and axes.endswith("C")
-    return ImageFile(array, axes, path, rgb, geometry, classes=_classes(entries))
+    names = tuple(str(name) for name in entries.get("channel_names", ()))
+    fitting = "C" in axes and len(names) == array.shape[axes.index("C")]
+    return ImageFile(
+        array,
+        axes,
+        path,
+        rgb,
+        geometry,
+        channel_names=names if fitting else (),
+        classes=_classes(entries),
+    )
 
 
 def _geometry(entries: Mapping[str, NDArray[Any]]) -> Geometry | None:

@@ -25,6 +25,7 @@ from napari_sam2_adapters.data.formats.ngff import (
     parse_multiscale,
     put_under_ome,
 )
+from napari_sam2_adapters.data.formats.ngff_channels import shown_channels
 from napari_sam2_adapters.data.formats.ome_zarr_levels import own_levels, rechunked
 from napari_sam2_adapters.data.formats.ome_zarr_target import (
     ensure_labels_group,
@@ -75,7 +76,7 @@ def write(path: Path, content: Content, *, overwrite: bool) -> Path:
         # channels do not follow the levels of an image
         _About(
             content.geometry,
-            content.classes,
+            content.classes if content.labels or content.channel_names else (),
             content.source if content.labels else None,
             content.labels,
         ),
@@ -237,6 +238,8 @@ def _create(
     if about.labels:
         link = link_to_image(path, inside, source if image is not None else None)
         entries |= image_label(about.classes, link, multiscale.version)
+    elif about.classes:
+        entries |= shown_channels(about.classes)
     folder = inside or path.parent
     draft = new_partial_folder(folder)
     group = zarr.open_group(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -10,7 +11,7 @@ from typing import Protocol, cast
 import numpy as np
 
 from napari_sam2_adapters.config import ClassInfo
-from napari_sam2_adapters.data.axes import ArrayLike
+from napari_sam2_adapters.data.axes import ArrayLike, channel_count
 from napari_sam2_adapters.data.formats.dicom_folder import DICOM_ENDINGS, is_dicom_folder
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.image_file import ImageFile
@@ -44,7 +45,7 @@ class Content:
     geometry
         Where its pixels lie, for formats that can say it.
     classes
-        Names and colours of label values, for formats that can hold them.
+        Names and colours of label values, or of the channels of an array that is no labels, for formats that can hold them.
     source
         The image that the array belongs to; its header is kept by formats that have one to keep.
     """
@@ -56,6 +57,20 @@ class Content:
     geometry: Geometry | None = None
     classes: tuple[ClassInfo, ...] = ()
     source: Path | None = None
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels, if there is one for each."""
+        if self.labels or "C" not in self.axes:
+            return ()
+        names = tuple(info.name for info in self.classes)
+        return names if len(names) == channel_count(self.array.shape, self.axes) else ()
+
+    @property
+    def n_planes(self) -> int:
+        """Planes, whose channels count as one."""
+        lengths = zip(self.array.shape, self.axes, strict=True)
+        return math.prod(int(n) for n, axis in lengths if axis not in "YXC")
 
 
 class FormatModule(Protocol):

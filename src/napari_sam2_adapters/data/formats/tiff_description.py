@@ -231,14 +231,22 @@ def _own_lines(entries: Mapping[str, Any], found: Description) -> Description:
 def _timed(written: Mapping[str, Any]) -> Description:
     step = _number(written.get("finterval"))
     unit = time_unit_name(str(written.get("tunit") or "sec"))
-    names = written.get("Labels")
-    channels = written.get("channels")
-    named = isinstance(names, list) and len(names) == channels and all(names)
     return Description(
         time_step=step if step > 0 else None,
         time_unit=unit if step > 0 else None,
-        channel_names=tuple(str(name) for name in names) if named and names else (),
+        channel_names=_channel_names(written),
     )
+
+
+def _channel_names(written: Mapping[str, Any]) -> tuple[str, ...]:
+    """The labels of planes where they name the channels, again and again."""
+    labels = written.get("Labels")
+    if not isinstance(labels, list) or not labels or not all(labels):
+        return ()
+    channels = written.get("channels", len(labels))
+    names = labels[:channels] if isinstance(channels, int) else []
+    again = bool(names) and names * (len(labels) // len(names)) == labels
+    return tuple(str(name) for name in names) if again else ()
 
 
 def _number(value: object) -> float:

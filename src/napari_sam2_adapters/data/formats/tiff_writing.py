@@ -88,8 +88,10 @@ def _ome_metadata(content: Content, order: str, shape: tuple[int, ...]) -> dict[
             metadata["TimeIncrementUnit"] = time_symbol(geometry.time_unit, ascii_only=False)
         if geometry.origin is not None:
             metadata["Plane"] = _positions(geometry, order, shape, symbol)
+    if names := content.channel_names:
+        metadata["Channel"] = {"Name": list(names)}
     notes = []
-    if content.classes:
+    if content.classes and content.labels:
         notes.append({"Namespace": CLASSES, "Value": class_lines(content.classes)})
     if direction := direction_line(geometry):
         notes.append({"Namespace": GEOMETRY, "Value": {"direction": direction}})
@@ -117,7 +119,8 @@ def _imagej_options(content: Content, order: str, *, plain: bool) -> dict[str, A
     geometry = content.geometry
     metadata: dict[str, Any] = {}
     options: dict[str, Any] = {"imagej": not plain, "metadata": metadata}
-    lines, direction = class_lines(content.classes), direction_line(geometry)
+    lines = class_lines(content.classes) if content.labels else {}
+    direction = direction_line(geometry)
     if plain:
         metadata |= {"classes": lines} if lines else {}
         metadata |= {"direction": direction} if direction else {}
@@ -125,6 +128,9 @@ def _imagej_options(content: Content, order: str, *, plain: bool) -> dict[str, A
         info = [f"label {value} = {line}" for value, line in lines.items()]
         info += [f"direction = {direction}"] if direction else []
         metadata |= {"Info": "\n".join(info)} if info else {}
+    if names := content.channel_names:
+        # the channels of a plane lie together
+        metadata["Labels"] = list(names) * (1 if plain else content.n_planes)
     if geometry is None:
         return options
     sizes = _spatial(order, geometry.pixel_size)
