@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from napari_sam2_adapters.data.formats.elements import whole_numbers
 from napari_sam2_adapters.data.formats.itk import (
     colours,
-    matrix_of,
     pixels_of,
     quietly,
     sentence_of,
 )
+from napari_sam2_adapters.data.formats.itk_place import matrix_of
 from napari_sam2_adapters.data.formats.patient_space import from_matrix
 from napari_sam2_adapters.data.image_file import ImageFile
 

@@ -1,6 +1,7 @@
 """NRRD and MetaImage: read by SimpleITK, written plane by plane, compressed, with spacing, origin and direction.
 
-The world is that of `patient_space`; lengths are written in millimetres, which is what programs that read these files take them for.
+The world is that of `patient_space`; lengths are written in millimetres, which is what programs that read these files take them for. Labels of such a file
+get its own numbers and units (`itk_place`).
 """
 
 from __future__ import annotations
@@ -18,19 +19,18 @@ from numpy.typing import NDArray
 
 from napari_sam2_adapters.data.formats import itk_writing
 from napari_sam2_adapters.data.formats.elements import whole_numbers
+from napari_sam2_adapters.data.formats.itk_place import (
+    NRRD,
+    meta_place,
+    nrrd_place,
+    reader_of,
+)
 from napari_sam2_adapters.data.formats.itk_writing import check
-from napari_sam2_adapters.data.formats.patient_space import from_matrix
 from napari_sam2_adapters.data.formats.registry import Content
 from napari_sam2_adapters.data.formats.text_header import TextHeader, read_header
-from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.image_file import ImageFile
-from napari_sam2_adapters.data.units import unit_name
 
-__all__ = ["check", "colours", "matrix_of", "pixels_of", "quietly", "read", "sentence_of", "write"]
-
-_NRRD = (".nrrd", ".nhdr")
-_PLACES = {"offset", "origin", "position", "transformmatrix", "rotation", "orientation"}
-_SIZES = {"elementspacing", "elementsize"}
+__all__ = ["check", "colours", "pixels_of", "quietly", "read", "sentence_of", "write"]
 
 
 def read(path: Path, *, as_labels: bool) -> ImageFile:
@@ -43,10 +43,8 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
     ValueError
         When it is damaged, or no picture of real numbers.
     """
-    nrrd = path.suffix.lower() in _NRRD
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO("NrrdImageIO" if nrrd else "MetaImageIO")
-    reader.SetFileName(str(path))
+    nrrd = path.suffix.lower() in NRRD
+    reader = reader_of(path)
     try:
         header = read_header(path)
         _check_whole(path, header, nrrd=nrrd)
@@ -56,7 +54,7 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         listed = image.HasMetaDataKey("NRRD_kinds[pixel]") and (
             image.GetMetaData("NRRD_kinds[pixel]") == "list"
         )
-        geometry = (_nrrd_place if nrrd else _meta_place)(image, header)
+        geometry = (nrrd_place if nrrd else meta_place)(image, header)
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"{path} cannot be read ({sentence_of(error)}). It may be damaged or of another kind; save it again."
@@ -146,17 +144,6 @@ def colours(array: NDArray[Any], axes: str) -> bool:
     return "C" in axes and array.dtype == np.uint8 and array.shape[-1] in (3, 4)
 
 
-def matrix_of(image: Any) -> NDArray[np.float64]:
-    """The affine (n + 1, n + 1) of SimpleITK's image, n at most 3: from (i, j, k) to x, y, z in LPS."""
-    count = image.GetDimension()
-    n = min(count, 3)
-    matrix = np.eye(n + 1)
-    direction = np.reshape(image.GetDirection(), (count, count))
-    matrix[:n, :n] = (direction * image.GetSpacing())[:n, :n]
-    matrix[:n, n] = image.GetOrigin()[:n]
-    return matrix
-
-
 def sentence_of(error: Exception) -> str:
     """What an error of ITK says, without where in its source it was raised."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -164,22 +151,3 @@ def sentence_of(error: Exception) -> str:
     if not text or text.endswith(":"):  # what follows says it better
         text = lines[-1] if lines else type(error).__name__
     return re.sub(r"\w+\(0x[0-9a-f]+\): ", "", text.rpartition("ERROR: ")[2]).rstrip(".")
-
-
-def _nrrd_place(image: Any, header: TextHeader) -> Geometry | None:
-    fields = header.fields
-    found = from_matrix(matrix_of(image), None)
-    quoted = fields.get("space units", fields.get("units", "")).split('"')[1::2]
-    named = next((unit_name(text) for text in quoted if unit_name(text)), None)
-    if "space directions" in fields:
-        # A space that is named is the patient's, which is measured in millimetres.
-        unit = named or ("millimeter" if "space" in fields else None)
-        return Geometry(found.pixel_size, unit, found.origin, found.direction)
-    return Geometry(found.pixel_size, named) if "spacings" in fields else None
-
-
-def _meta_place(image: Any, header: TextHeader) -> Geometry | None:
-    found = from_matrix(matrix_of(image), "millimeter")
-    if _PLACES & set(header.fields):
-        return found
-    return Geometry(found.pixel_size, found.unit) if _SIZES & set(header.fields) else None

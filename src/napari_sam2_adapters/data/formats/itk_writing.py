@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam2_adapters.atomic import write_atomically
+from napari_sam2_adapters.data.formats.itk_place import META, NRRD, kept_place
 from napari_sam2_adapters.data.formats.patient_space import length_factor, to_matrix
 from napari_sam2_adapters.data.formats.planes import axis_lengths, planes_in_order
 from napari_sam2_adapters.data.formats.registry import Content
@@ -42,7 +43,7 @@ def check(path: Path, axes: str, dtype: np.dtype[np.generic] | None) -> None:
         raise ValueError(
             f"{path.name} can hold integers of up to 32 bits, float32 and float64, got {dtype}. Write a TIFF instead."
         )
-    if "C" in axes and ("T" in axes or path.suffix.lower() in (".mha", ".mhd")):
+    if "C" in axes and ("T" in axes or path.suffix.lower() in META):
         raise ValueError(
             f"{path.name} cannot hold channels with the axes {axes}. Write a TIFF instead, or NRRD without time."
         )
@@ -50,7 +51,7 @@ def check(path: Path, axes: str, dtype: np.dtype[np.generic] | None) -> None:
 
 def write(path: Path, content: Content, *, overwrite: bool) -> Path:
     """Write a file, or its data and then its header, which names them: ``.nhdr`` and ``.mhd``."""
-    meta = path.suffix.lower() in (".mha", ".mhd")
+    meta = path.suffix.lower() in META
     head = _meta_head(content) if meta else _nrrd_head(content)
     if path.suffix.lower() in (".mhd", ".nhdr"):
         if path.exists() and not overwrite:
@@ -117,11 +118,12 @@ def _nrrd_head(content: Content) -> str:
     spatial, others = _lengths(content)
     n = len(spatial)
     kinds = ["domain"] * n + (["vector" if "C" in content.axes else "list"] if others else [])
+    place = kept_place(content.source, NRRD, content.geometry, spatial, len(others))
     lines = [
         "NRRD0005",
         f"type: {_NRRD_TYPES.get(content.dtype.name, content.dtype.name)}",
         f"dimension: {len(kinds)}",
-        *_nrrd_place(content.geometry, n, len(others)),
+        *(place if place is not None else _nrrd_place(content.geometry, n, len(others))),
         f"sizes: {' '.join(map(str, spatial + others))}",
         f"kinds: {' '.join(kinds)}",
         "endian: little",
@@ -157,7 +159,7 @@ def _nrrd_place(geometry: Geometry | None, n: int, others: int) -> list[str]:
 def _kept_pairs(content: Content) -> list[str]:
     """What programs have noted in the header of an NRRD that labels belong to, segments apart."""
     source = content.source
-    if source is None or source.suffix.lower() not in (".nrrd", ".nhdr"):
+    if source is None or source.suffix.lower() not in NRRD:
         return []
     pairs = read_header(source).pairs
     return [
@@ -170,13 +172,14 @@ def _kept_pairs(content: Content) -> list[str]:
 def _meta_head(content: Content) -> str:
     spatial, others = _lengths(content)
     sizes = spatial + others
+    place = kept_place(content.source, META, content.geometry, spatial, len(others))
     lines = [
         "ObjectType = Image",
         f"NDims = {len(sizes)}",
         "BinaryData = True",
         "BinaryDataByteOrderMSB = False",
         "CompressedData = True",
-        *_meta_place(content.geometry, len(spatial), len(sizes)),
+        *(place if place is not None else _meta_place(content.geometry, len(spatial), len(sizes))),
         f"DimSize = {' '.join(map(str, sizes))}",
         f"ElementType = {_META_TYPES[content.dtype.name]}",
     ]
