@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+
 from qtpy.QtCore import QEvent, QEventLoop, QObject, Qt, QTimer
 from qtpy.QtWidgets import QMessageBox, QWidget
 
@@ -28,16 +31,22 @@ class ClosingGuard(QObject):
     def __init__(self, dock: QWidget, job: Job, title: str, question: str) -> None:
         super().__init__(dock)
         self._job, self._title, self._question = job, title, question
-        self._window: QWidget | None = None
+        self._watched: Callable[[], QWidget | None] = lambda: None
         self._closing = False
+
+    @property
+    def _window(self) -> QWidget | None:
+        """The window that is guarded; not held, for a dock that holds its window keeps both alive on PySide6."""
+        return self._watched()
 
     def watch(self, window: QWidget) -> None:
         """Guard this window instead of the last one."""
-        if window is self._window:
+        before = self._window
+        if window is before:
             return
-        if self._window is not None:
-            self._window.removeEventFilter(self)
-        self._window = window
+        if before is not None:
+            before.removeEventFilter(self)
+        self._watched = weakref.ref(window)
         window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)

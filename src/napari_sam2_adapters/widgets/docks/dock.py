@@ -145,7 +145,6 @@ class Dock(QWidget):
             if self.parent() is None:
                 self._soon.stop()
                 self.taken_out()
-            self._guard.watch(outermost(self))
         if event.type() == QEvent.Type.Show:
             self._guard.watch(outermost(self))
             if not self._placed:

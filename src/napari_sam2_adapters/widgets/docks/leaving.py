@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -57,7 +58,7 @@ class Leaving(QObject):
         self._dock, self._viewer, self._job = dock, viewer, job
         self._title, self._question, self._answer = title, question, answer
         self._save, self._release = save, release
-        self._window: QWidget | None = None
+        self._watched: Callable[[], QWidget | None] = lambda: None
         self.name = ""
         self._going = self._released = self._window_gone = False
         job.state_changed.connect(self._go_when_done)
@@ -69,11 +70,12 @@ class Leaving(QObject):
 
     def watch(self, window: QWidget) -> None:
         """Clean up when this window closes."""
-        if window is not self._window:
-            if self._window is not None:
-                self._window.removeEventFilter(self)
+        before = self._watched()
+        if window is not before:
+            if before is not None:
+                before.removeEventFilter(self)
             window.installEventFilter(self)
-            self._window = window
+            self._watched = weakref.ref(window)  # held, it and the dock would keep each other alive
 
     def taken_out(self) -> None:
         """The dock is no longer in a window: ask whether the work goes on, or clean up."""
@@ -94,14 +96,15 @@ class Leaving(QObject):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
         """Save before the window closes, and clean up when it has; the closing guard ends the work in it."""
-        if event.type() == QEvent.Type.Close and watched is self._window:
+        if event.type() == QEvent.Type.Close and watched is self._watched():
             self._save()
             QTimer.singleShot(0, self._look_again)
         return False
 
     def _look_again(self) -> None:
         """The window may still be there, because somebody said no."""
-        if self._window is not None and not self._window.isVisible():
+        window = self._watched()
+        if window is not None and not window.isVisible():
             self._window_gone = True
             self.go()
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari.layers import Image, Layer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_sam2_adapters.config import ClassInfo
@@ -41,6 +42,10 @@ class Course(QWidget):
         self._viewer = viewer
         self._previews: list[PreviewLayer] = []
         self._last: PreviewLayer | None = None
+        self._to_add: tuple[PreviewLayer, Sequence[Layer]] | None = None
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self._add_preview)
         self.wish = Wish()
         self.preview = QCheckBox("Show what it has learnt on the current slice")
         self.preview.setToolTip("Segments what is on show every two seconds or less often.")
@@ -76,7 +81,7 @@ class Course(QWidget):
             PreviewLayer(self._viewer, number, layer, picture, axis, classes)
             for number, (layer, picture, axis) in enumerate(images)
         ]
-        self._last = None
+        self._last, self._to_add = None, None
         self.plot.clear(classes, steps)
         self.plot.show()
         self.outcome.clear_scores(classes)
@@ -87,7 +92,7 @@ class Course(QWidget):
         """Take away our layers of previews, which nobody brings up to date any more; one that was painted in stays."""
         for one in self._previews:
             one.remove()
-        self._previews, self._last = [], None
+        self._previews, self._last, self._to_add = [], None, None
 
     def look(self) -> None:
         """Tell the worker what is on show; done with each report, so it follows slider and camera."""
@@ -105,10 +110,22 @@ class Course(QWidget):
 
     def take_preview(self, previewed: Previewed, below: Sequence[Layer]) -> None:
         """Show a preview below the strokes."""
-        if self.preview.isChecked():
-            inside = [one for one in below if one in self._viewer.layers]
-            lowest = min(inside, key=self._viewer.layers.index) if inside else None
-            self._previews[previewed.place.pair].show(previewed, below=lowest)
+        one = self._previews[previewed.place.pair]
+        if self.preview.isChecked() and one.show(previewed):
+            self._to_add = one, below
+            self._later.start(0)
+        else:
+            self._tell_shown()
+
+    def _add_preview(self) -> None:
+        """Add the layer that waits for its turn."""
+        if self._to_add is not None:
+            (one, below), self._to_add = self._to_add, None
+            inside = [layer for layer in below if layer in self._viewer.layers]
+            one.add(min(inside, key=self._viewer.layers.index) if inside else None)
+        self._tell_shown()
+
+    def _tell_shown(self) -> None:
         if self.wish.shown is not None:
             self.wish.shown.set()
 

@@ -56,6 +56,7 @@ class PreviewLayer:
         self._shape = self._image_shape()
         self._labels: Any = None
         self._layer: Layer | None = None
+        self._added = False
 
     @property
     def possible(self) -> bool:
@@ -65,7 +66,7 @@ class PreviewLayer:
     @property
     def taken_away(self) -> bool:
         """Whether the user has deleted our layer: it is not put back then."""
-        return self._layer is not None and self._layer not in self._viewer.layers
+        return self._added and self._layer not in self._viewer.layers
 
     def shows(self, layer: Layer | None) -> bool:
         """Whether this is the layer whose image is previewed."""
@@ -81,28 +82,34 @@ class PreviewLayer:
         rows, columns = visible_region(self._image, self._picture, self._channel_axis, MOST_PX)
         return Place(plane, rows, columns, self._pair)
 
-    def show(self, previewed: Previewed, below: Layer | None) -> None:
-        """Put a preview on its place, in a layer below the strokes; the active layer stays active."""
+    def show(self, previewed: Previewed) -> bool:
+        """Put a preview on its place; gives whether the layer is new and is to be added, which takes napari a turn of its own."""
         if not self.possible or self.taken_away:
-            return
+            return False
         place = previewed.place
         if self._labels is None:
             self._labels = new_label_array(self._picture.label_shape, previewed.labels.dtype)
         self._labels[(*place.plane, place.rows, place.columns)] = previewed.labels
-        if self._layer is not None:
+        if self._layer is None:
+            self._layer = make_labels(
+                self._viewer,
+                self._image,
+                self._labels,
+                self._classes,
+                role="preview",
+                name=f"{self._picture.name} – preview",
+                place=self._picture.placement,
+            )
+            self._layer.opacity = 0.4
+        else:
             self._layer.refresh()
-            return
-        self._layer = make_labels(
-            self._viewer,
-            self._image,
-            self._labels,
-            self._classes,
-            role="preview",
-            name=f"{self._picture.name} – preview",
-            place=self._picture.placement,
-        )
-        self._layer.opacity = 0.4
-        add_layer(self._viewer, self._layer, below=below)
+        return not self._added
+
+    def add(self, below: Layer | None) -> None:
+        """Add the layer below the strokes; the active layer stays active."""
+        if self._layer is not None and self.possible and not self.taken_away:
+            add_layer(self._viewer, self._layer, below=below)
+            self._added = True
 
     def remove(self) -> None:
         """Take our layer out of the viewer, unless somebody has painted in it: it is theirs then."""
