@@ -71,7 +71,7 @@ def picture(person: Person, docks: dict[str, Any], theme: str) -> None:
         frame.raise_()
         bar = dock.scroll.verticalScrollBar()
         for end, place in (("", 0), ("-end", bar.maximum())):
-            if end and not place:
+            if end and place < frame.height() // 4:  # nearly all is in the first picture
                 continue
             bar.setValue(place)
             save(person, frame, f"{name.lower().replace(' ', '-')}{end}-{theme}.png")

@@ -141,10 +141,9 @@ class Dock(QWidget):
 
     def event(self, event: QEvent) -> bool:
         """Stop the work when napari takes the dock out of its window."""
-        if event.type() == QEvent.Type.ParentChange:
-            if self.parent() is None:
-                self._soon.stop()
-                self.taken_out()
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._soon.stop()
+            self.taken_out()
         if event.type() == QEvent.Type.Show:
             self._guard.watch(outermost(self))
             if not self._placed:

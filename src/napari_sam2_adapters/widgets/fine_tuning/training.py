@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam2_adapters.config import ClassInfo, PredictConfig
 from napari_sam2_adapters.data.splitting import Split
+from napari_sam2_adapters.widgets.docks.load_torch import loading_modules
 from napari_sam2_adapters.widgets.docks.store import new_adapter_path
 from napari_sam2_adapters.widgets.fine_tuning.following import (
     GUI_INTERVAL_S,
@@ -190,9 +191,10 @@ def _train(
     checkpoint: Path,
     device: Any,
 ) -> Updates:
-    from napari_sam2_adapters.models.checkpoints import build_segmenter
-    from napari_sam2_adapters.models.device import describe_device
-    from napari_sam2_adapters.training.train import Trainer
+    with loading_modules():
+        from napari_sam2_adapters.models.checkpoints import build_segmenter
+        from napari_sam2_adapters.models.device import describe_device
+        from napari_sam2_adapters.training.train import Trainer
 
     report, described = Report(), describe_device(device)
     yield Said("Reading images and labels …")
@@ -200,8 +202,10 @@ def _train(
     if segmenter is None:
         yield Said(f"Building the network on {described} …")
         model = request.model.model_copy(update={"input_channels": dataset.input_channels})
-        segmenter = build_segmenter(model, dataset.classes, device=device)
-    trainer = Trainer(segmenter, dataset, request.train, checkpoint=checkpoint)
+        with loading_modules():
+            segmenter = build_segmenter(model, dataset.classes, device=device)
+    with loading_modules():  # PyTorch's optimisers bring its compiler
+        trainer = Trainer(segmenter, dataset, request.train, checkpoint=checkpoint)
     if request.resume is not None:
         trainer.resume()
         for record in trainer.history:

@@ -23,6 +23,7 @@ from napari_sam2_adapters.widgets.docks.arrays import (
     new_label_array,
 )
 from napari_sam2_adapters.widgets.docks.jobs import Pulse
+from napari_sam2_adapters.widgets.docks.load_torch import loading_modules
 from napari_sam2_adapters.widgets.docks.words import duration
 from napari_sam2_adapters.widgets.segmenting.tidying import (
     REPORT_INTERVAL_S,
@@ -164,12 +165,13 @@ def segment(
     ValueError
         When the adapter's file has changed since it was chosen, or does not fit the image.
     """
-    from napari_sam2_adapters.inference.tile_plan import plan_tiles
-    from napari_sam2_adapters.models.device import choose_device
-    from napari_sam2_adapters.models.model_file import load_adapter
-
     started = time.perf_counter()
-    segmenter, header = load_adapter(request.model, device=choose_device(request.device))
+    with loading_modules():
+        from napari_sam2_adapters.inference.tile_plan import plan_tiles
+        from napari_sam2_adapters.models.device import choose_device
+        from napari_sam2_adapters.models.model_file import load_adapter
+
+        segmenter, header = load_adapter(request.model, device=choose_device(request.device))
     if header.tensors_sha256 != request.tensors_sha256:
         raise ValueError(
             f"{request.model.name} has changed since it was chosen. Choose another adapter, then this one again."
