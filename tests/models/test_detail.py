@@ -7,21 +7,24 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
+from skimage.feature import hessian_matrix, hessian_matrix_eigvals
 from torch import Tensor, nn
 
 from napari_sam2_adapters.config import Normalization, PredictConfig
 from napari_sam2_adapters.data.samples import load_sample
 from napari_sam2_adapters.inference.predict import predict
-from napari_sam2_adapters.models.detail import REACH_PX, DetailHead
+from napari_sam2_adapters.models.detail import REACH_PX, SCALES_PX, DetailHead, pixel_features
 from napari_sam2_adapters.models.segmenter import Segmenter
 
 Build = Callable[..., Segmenter]
 FAMILIES = ("hiera", "mobile")
 
 
-def moved_head() -> DetailHead:
+def moved_head(channels: int = 1) -> DetailHead:
     """A head whose every tensor was drawn."""
-    head = DetailHead(2)
+    head = DetailHead(2, channels)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in head.parameters():
@@ -55,8 +58,8 @@ def test_it_learns_whole_and_leaves_the_rest_alone(segmenter_of: Build, family: 
     for name, parameter in head.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
-    new = {id(p) for p in segmenter.parameter_groups()["new"]}
-    assert {id(p) for p in head.parameters()} <= new
+    group = {id(p) for p in segmenter.parameter_groups()["detail"]}
+    assert {id(p) for p in head.parameters()} == group
     names = {
         name.removeprefix("detail.")
         for name in segmenter.trained_parameters()
@@ -67,12 +70,12 @@ def test_it_learns_whole_and_leaves_the_rest_alone(segmenter_of: Build, family: 
 
 def test_it_draws_lines_of_one_pixel() -> None:
     """What no bilinear picture of stride 4 can hold: lines 1 px wide and 4 px apart, beside an even half."""
-    image = torch.zeros(1, 3, 64, 64)
+    image = torch.zeros(1, 1, 64, 64)
     image[..., ::4, :32] = 1
     target = (image[:, 0] > 0).long()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        head = DetailHead(2)
+        head = DetailHead(2, 1)
     optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
     for _ in range(80):
         loss = F.cross_entropy(head(image), target)
@@ -86,9 +89,9 @@ def test_it_draws_lines_of_one_pixel() -> None:
 
 @torch.no_grad()
 def test_a_pixel_sees_no_further_than_it_says() -> None:
-    head, image = moved_head(), torch.zeros(1, 3, 128, 128)
+    head, image = moved_head(), torch.zeros(1, 1, 160, 160)
     before = head(image)
-    for row, column in ((64, 64), (65, 64), (64, 67), (69, 70)):
+    for row, column in ((80, 80), (81, 80), (80, 83), (78, 79)):
         touched = image.clone()
         touched[..., row, column] = 1
         rows, columns = (head(touched) != before)[0].any(0).nonzero().T
@@ -100,7 +103,7 @@ def test_a_pixel_sees_no_further_than_it_says() -> None:
 @torch.no_grad()
 def test_its_part_of_a_tile_is_its_part_of_the_whole() -> None:
     """Apart from a rim of its reach, which sees the edge of the tile in place of the image."""
-    head, image = moved_head(), photograph(256).expand(-1, 3, -1, -1)
+    head, image = moved_head(), photograph(256)
     whole, tile = head(image), head(image[..., 64:192, 64:192])
     rim = REACH_PX
     wanted = whole[..., 64 + rim : 192 - rim, 64 + rim : 192 - rim]
@@ -108,20 +111,45 @@ def test_its_part_of_a_tile_is_its_part_of_the_whole() -> None:
     assert wanted.std() > 0
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_in_training_it_must_do_without_the_decoder_for_half_of_the_images(
-    segmenter_of: Build, family: str
-) -> None:
-    segmenter = segmenter_of(family, detail="pixels")
-    images = photograph(32).expand(64, -1, -1, -1)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        wanted = segmenter(images)
-        in_training = segmenter.train()(images)
-    without = (in_training == 0).flatten(1).all(1)
-    assert 16 < without.sum() < 48
-    torch.testing.assert_close(in_training[~without], wanted[~without])
-    assert torch.equal(segmenter.eval()(images), wanted)
+@torch.no_grad()
+def test_its_features_are_those_of_a_forest() -> None:
+    """Each follows what SciPy and scikit-image compute at full resolution, also where the head computes it at a lower one."""
+    image = photograph(256)
+    plane = image[0, 0].double().numpy()
+    found = pixel_features(image)[0].double().numpy()
+    assert found.shape == (1 + 4 * len(SCALES_PX), 256, 256)
+    finer, inside = plane, (slice(48, -48), slice(48, -48))
+
+    def agreement(index: int, wanted: NDArray[np.floating]) -> float:
+        return float(np.corrcoef(found[index][inside].ravel(), wanted[inside].ravel())[0, 1])
+
+    for scale, sigma in enumerate(SCALES_PX):
+        smoothed = gaussian_filter(plane, sigma)
+        larger, smaller = hessian_matrix_eigvals(
+            hessian_matrix(plane, sigma, use_gaussian_derivatives=True)
+        )
+        gradient = gaussian_gradient_magnitude(plane, sigma)
+        for place, wanted in enumerate((finer - smoothed, gradient, larger, smaller)):
+            assert agreement(1 + 4 * scale + place, wanted) > 0.95, (sigma, place)
+        finer = smoothed
+    assert agreement(0, finer) > 0.99
+
+
+@torch.no_grad()
+def test_its_features_are_computed_in_full_precision() -> None:
+    image = photograph(128)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = pixel_features(image)
+    assert torch.equal(found, pixel_features(image))
+
+
+@torch.no_grad()
+def test_colours_are_told_apart() -> None:
+    """Two colours of one brightness give different logits."""
+    head = moved_head(3)
+    red, green = torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)
+    red[:, 0], green[:, 1] = 1, 1
+    assert (head(red) - head(green)).abs().min() > 0.01
 
 
 def test_tiled_is_whole_with_a_head_that_has_learnt(segmenter_of: Build, disturbed: Build) -> None:

@@ -261,7 +261,7 @@ class TestTrainedTensors:
     ) -> None:
         segmenter = segmenter_of(family, adapter, decoder=decoder, input_channels=2)
         groups = segmenter.parameter_groups()
-        assert list(groups) == ["new", "offset", "pretrained"]
+        assert list(groups) == ["new", "offset", "detail", "pretrained"]
         ids = [id(p) for group in groups.values() for p in group]
         assert len(ids) == len(set(ids))
         assert set(ids) == {id(p) for p in segmenter.trained_parameters().values()}

@@ -7,21 +7,21 @@ from napari_sam2_adapters.training.recipes import RECIPES, build_optimizer, rate
 
 
 def test_the_interactive_recipe(tiny_segmenter) -> None:
-    segmenter = tiny_segmenter(adapter="hp")
+    segmenter = tiny_segmenter(adapter="hp", detail="pixels")
     optimizer = build_optimizer(segmenter, RECIPES["interactive"])
     assert isinstance(optimizer, torch.optim.AdamW)
     assert RECIPES["interactive"].clip == 1.0
     set_rates(optimizer, 1.0)
     rate_of = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     groups = segmenter.parameter_groups()
-    for name, rate in (("new", 1e-3), ("offset", 1e-4), ("pretrained", 2e-4)):
+    for name, rate in (("new", 1e-3), ("offset", 1e-4), ("detail", 1e-2), ("pretrained", 2e-4)):
         assert groups[name]
         assert {rate_of[id(p)] for p in groups[name]} == {rate}
     assert set(rate_of) == {id(p) for p in segmenter.trained_parameters().values()}
 
 
 def test_the_paper_recipe(tiny_segmenter) -> None:
-    optimizer = build_optimizer(tiny_segmenter(adapter="hp"), RECIPES["paper"])
+    optimizer = build_optimizer(tiny_segmenter(adapter="hp", detail="none"), RECIPES["paper"])
     assert type(optimizer) is torch.optim.Adam
     assert set_rates(optimizer, 1.0) == 1e-4
     assert {group["lr"] for group in optimizer.param_groups} == {1e-4}
@@ -30,10 +30,11 @@ def test_the_paper_recipe(tiny_segmenter) -> None:
 
 
 def test_a_rate_of_ones_own_scales_all_groups(tiny_segmenter) -> None:
-    optimizer = build_optimizer(tiny_segmenter(adapter="hp"), RECIPES["interactive"], 5e-3)
+    segmenter = tiny_segmenter(adapter="hp", detail="pixels")
+    optimizer = build_optimizer(segmenter, RECIPES["interactive"], 5e-3)
     assert set_rates(optimizer, 0.5) == pytest.approx(2.5e-3)
     rates = sorted(group["lr"] for group in optimizer.param_groups)
-    assert rates == pytest.approx([2.5e-4, 5e-4, 2.5e-3])
+    assert rates == pytest.approx([2.5e-4, 5e-4, 2.5e-3, 2.5e-2])
 
 
 def test_the_schedule_rises_then_falls_as_a_cosine() -> None:

@@ -25,7 +25,7 @@ from napari_sam2_adapters.models.adapters import (
 from napari_sam2_adapters.models.backbone import Backbone, pad_to_multiple, resize
 from napari_sam2_adapters.models.channel_mix import ChannelMix
 from napari_sam2_adapters.models.decoder import PromptFreeDecoder, SamHeads
-from napari_sam2_adapters.models.detail import DetailHead, leave_out_some
+from napari_sam2_adapters.models.detail import DetailHead
 from napari_sam2_adapters.models.device import seeded
 from napari_sam2_adapters.models.in_place import add_scaled, use_in_place_gelu
 from napari_sam2_adapters.models.memory import keep_freed_memory
@@ -115,16 +115,18 @@ class Segmenter(nn.Module):
         self._check(image)
         height, width = image.shape[2:]
         scale = self.config.input_scale
-        x = (self.channel_mix(image) - self.mean) / self.deviation
-        x = resize(x, max(2, round(height * scale)), max(2, round(width * scale)))
+        plain = (self.channel_mix(image) - self.mean) / self.deviation
+        x = resize(plain, max(2, round(height * scale)), max(2, round(width * scale)))
         scaled_height, scaled_width = x.shape[2:]
         x = pad_to_multiple(x, self.backbone.size_multiple)  # type: ignore[arg-type]
         logits = self.decoder(self.backbone(x)).float()  # (B, classes, H/4, W/4)
         logits = F.interpolate(logits, x.shape[2:], mode="bilinear", align_corners=False)
-        if self.detail is not None:
-            logits = leave_out_some(logits) if self.training else logits
-            logits = add_scaled(logits, self.detail(x).float(), 1.0)
-        return resize(logits[:, :, :scaled_height, :scaled_width], height, width)
+        logits = resize(logits[:, :, :scaled_height, :scaled_width], height, width)
+        if self.detail is None:
+            return logits
+        # The three channels of a grey image are one and the same.
+        own = plain[:, :1] if image.shape[1] == 1 else plain
+        return add_scaled(logits, self.detail(own).float(), 1.0)
 
     def _check(self, image: Tensor) -> None:
         wanted = self.config.input_channels
@@ -139,7 +141,7 @@ class Segmenter(nn.Module):
             )
 
     def train(self, mode: bool = True) -> Self:
-        """Switch LoRA's dropout and that of the decoder's logits; the frozen network itself always stays in inference mode."""
+        """Switch LoRA's dropout; the frozen network itself always stays in inference mode."""
         super().train(mode)
         self.backbone.eval()
         for module in self.modules():
@@ -152,11 +154,18 @@ class Segmenter(nn.Module):
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The trained parameters as ``new`` (ours), ``offset`` (deformable offsets) and ``pretrained`` (SAM's)."""
-        groups: dict[str, list[nn.Parameter]] = {"new": [], "offset": [], "pretrained": []}
+        """The trained parameters as ``new`` (ours), ``offset`` (deformable offsets), ``detail`` (of that head) and ``pretrained`` (SAM's)."""
+        groups: dict[str, list[nn.Parameter]] = {
+            "new": [],
+            "offset": [],
+            "detail": [],
+            "pretrained": [],
+        }
         for name, parameter in self.trained_parameters().items():
             if ".offset." in name:
                 groups["offset"].append(parameter)
+            elif name.startswith("detail."):
+                groups["detail"].append(parameter)
             elif name.startswith(self._pretrained_prefixes()) and not name.endswith(
                 _NEW_IN_PRETRAINED
             ):
@@ -266,7 +275,9 @@ def assemble(
             kind = PARALLEL_ADAPTERS[config.adapter]
             backbone.add_adapters(lambda width: kind(width, config.reduction))
         backbone.add_position(lambda width: PositionEncodingGenerator(width, start_at_zero=hybrid))
-        detail = DetailHead(len(classes)) if config.detail == "pixels" else None
+        detail = None
+        if config.detail == "pixels":
+            detail = DetailHead(len(classes), 1 if config.input_channels == 1 else 3)
         return Segmenter(backbone, decoder, config, classes, detail).eval()
 
 

@@ -43,7 +43,7 @@ class Recipe:
 
 
 _QUICK = Recipe(
-    rates={"new": 1e-3, "offset": 1e-4, "pretrained": 2e-4},
+    rates={"new": 1e-3, "offset": 1e-4, "detail": 1e-2, "pretrained": 2e-4},
     weight_decay=0.01,
     warm_up=0.05,
     clip=1.0,
@@ -56,7 +56,7 @@ RECIPES: dict[RecipeName, Recipe] = {
     # differs in how crops are turned, not in how the weights move
     "upright": _QUICK,
     "paper": Recipe(
-        rates={"new": 1e-4, "offset": 1e-4, "pretrained": 1e-4},
+        rates={"new": 1e-4, "offset": 1e-4, "detail": 1e-3, "pretrained": 1e-4},
         weight_decay=None,
         warm_up=0.0,
         clip=None,
@@ -123,7 +123,7 @@ def rate_factor(progress: float, warm_up: float) -> float:
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> float:
-    """Set every group to ``factor`` times its peak; gives the largest rate now in use."""
+    """Set every group to ``factor`` times its peak; gives the rate of the group ``new``, which is the one that is chosen."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * factor
-    return float(max(group["lr"] for group in optimizer.param_groups))
+    return float(optimizer.defaults["lr"] * factor)
