@@ -53,6 +53,7 @@ def main() -> None:
             found = answer([__file__, "--child", *numbers], options.threads)
             row = {"name": "growth", "axis": axis, "side": side, "slices": slices}
             row |= {"classes": classes, **found, **machine(options.threads)}
+            row["command"] = f"growth.py --axis {axis}"
             print(json.dumps(row), flush=True)
             with options.json.open("a") as stream:
                 stream.write(json.dumps(row) + "\n")

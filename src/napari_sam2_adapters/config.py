@@ -290,7 +290,7 @@ class PredictConfig(Settings):
         bool,
         Field(
             title="bfloat16",
-            description="On a CPU that computes in bfloat16: nearly twice as fast; about one pixel in a thousand differs. GPUs do so anyway.",
+            description="On a CPU that computes in bfloat16: faster by a fifth or more; about one pixel in a thousand differs. GPUs do so anyway.",
         ),
     ] = False
     compile: Annotated[
