@@ -17,7 +17,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from datasets import DATASETS, SAMPLE, LabelledImage, Split, read_dataset
@@ -25,6 +25,8 @@ from methods import ADAPTERS, METHODS, fit
 from pictures import picture_paths, write_pictures
 from scoring import score
 from strokes import simulate_strokes
+
+from napari_sam2_adapters.config import DetailMode, ModelConfig
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,6 @@ _OF_NETWORKS = (
     "input_scale",
     "score_on",
 )
-_OF_ADAPTERS = (*_OF_NETWORKS, "detail")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,8 +123,16 @@ def _settings(method: str, options: argparse.Namespace) -> dict[str, Any]:
         "forest": ("score_on",),
         "linear": ("backbone", "score_on"),
     }
-    usual = _OF_ADAPTERS if method in ADAPTERS else _OF_NETWORKS
-    return {name: getattr(options, name) for name in names.get(method, usual)}
+    if method not in ADAPTERS:
+        return {name: getattr(options, name) for name in names.get(method, _OF_NETWORKS)}
+    settings = {name: getattr(options, name) for name in _OF_NETWORKS}
+    return settings | {"detail": detail_of(method, options.detail)}
+
+
+def detail_of(method: str, detail: DetailMode = "auto") -> str:
+    """Whether one of our methods has the detail head, ``pixels`` or ``none``, whatever ``auto`` meant when its row was made."""
+    model = ModelConfig.model_validate({"adapter": method, "detail": detail})
+    return "pixels" if model.detail_head else "none"
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -149,7 +158,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--recipe", default="interactive")
     parser.add_argument("--decoder", default="heads")
     parser.add_argument("--position", default="hybrid")
-    parser.add_argument("--detail", default="none", help="pixels: ours with the detail head")
+    parser.add_argument("--detail", choices=get_args(DetailMode), default="auto", help="of ours")
     parser.add_argument("--input-scale", type=float, default=1.0)
     parser.add_argument(
         "--score-on",

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accuracy import REGIMES, read_rows
+from accuracy import REGIMES, detail_of, read_rows
 from datasets import DATASETS
-from methods import METHODS
+from methods import ADAPTERS, METHODS
 from published import CAVEATS, PUBLISHED
 
 from napari_sam2_adapters.atomic import write_atomically
@@ -30,7 +30,6 @@ _DEFAULTS = {
     "recipe": "interactive",
     "decoder": "heads",
     "position": "hybrid",
-    "detail": "none",
     "input_scale": 1.0,
     "score_on": "test",
 }
@@ -140,7 +139,9 @@ def _identity(row: dict[str, Any]) -> str:
 
 def _unusual(row: dict[str, Any]) -> str:
     """The settings that are not the defaults, in words."""
-    settings = {k: v for k, v in row["settings"].items() if v != _DEFAULTS.get(k)}
+    method = row["method"]
+    usual = _DEFAULTS | ({"detail": detail_of(method)} if method in ADAPTERS else {})
+    settings = {k: v for k, v in row["settings"].items() if v != usual.get(k)}
     return ", ".join(f"{k} {v}" for k, v in sorted(settings.items()))
 
 

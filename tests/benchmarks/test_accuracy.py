@@ -43,7 +43,7 @@ def test_a_row_has_every_measure_and_what_it_cost(quick_row):
         assert 0 < iou < dice < 1
     assert 0.7 < row["lab_miou"] < 1
     assert (row["images"], row["test_images"]) == (4, 3)
-    assert row["trained_parameters"] == 1_097_044
+    assert row["trained_parameters"] == 1_097_655
     assert 1.8 < row["gmacs_224"] < 2.3
     assert row["train_seconds"] > 0
     assert math.isfinite(row["last_loss"])

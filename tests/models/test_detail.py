@@ -68,6 +68,15 @@ def test_it_learns_whole_and_leaves_the_rest_alone(segmenter_of: Build, family: 
     assert names == set(dict(head.named_parameters()))
 
 
+@pytest.mark.parametrize(("adapter", "has"), [("hp", True), ("lw", False), ("lora", False)])
+def test_unless_told_otherwise_the_most_accurate_adapter_has_it(
+    segmenter_of: Build, adapter: str, has: bool
+) -> None:
+    assert (segmenter_of("hiera", adapter).detail is not None) == has
+    assert segmenter_of("hiera", adapter, detail="none").detail is None
+    assert segmenter_of("hiera", adapter, detail="pixels").detail is not None
+
+
 def test_it_draws_lines_of_one_pixel() -> None:
     """What no bilinear picture of stride 4 can hold: lines 1 px wide and 4 px apart, beside an even half."""
     image = torch.zeros(1, 1, 64, 64)

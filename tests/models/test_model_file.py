@@ -113,7 +113,7 @@ class TestRoundTrip:
     @torch.no_grad()
     def test_a_file_from_before_there_was_a_detail_head_has_none(self, tmp_path: Path) -> None:
         path, old = tmp_path / f"now{SUFFIX}", tmp_path / f"old{SUFFIX}"
-        segmenter = build_segmenter(ModelConfig(adapter="lw", detail="none"), CLASSES)
+        segmenter = build_segmenter(ModelConfig(adapter="hp", detail="none"), CLASSES)
         write(path, segmenter)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()

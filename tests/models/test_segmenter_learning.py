@@ -203,6 +203,9 @@ class TestTrainedTensors:
                 for p in ("weight", "bias")
             }
             wanted |= {f"{slot}.spatial.scales" for slot in slots if adapter == "lw"}
+        if adapter == "hp":
+            layers = ("first", "second", "logits")
+            wanted |= {f"detail.{layer}.{p}" for layer in layers for p in ("weight", "bias")}
         segmenter = segmenter_of("mobile", adapter, n_classes=2, decoder="frozen")
         assert segmenter.trained_state().keys() == wanted
 

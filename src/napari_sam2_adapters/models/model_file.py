@@ -176,6 +176,10 @@ def read_header(path: Path | str) -> AdapterHeader:
     content = _parsed(metadata[_KEY], path)
     if _text_digest(metadata[_KEY]) != metadata.get(_KEY_SHA256):
         raise ValueError(_damaged_header(path))
+    if isinstance(
+        content.get("model"), dict
+    ):  # files of before there was a detail head say nothing of it
+        content["model"].setdefault("detail", "none")
     try:
         return AdapterHeader.model_validate(content)
     except ValidationError as error:

@@ -276,7 +276,7 @@ def assemble(
             backbone.add_adapters(lambda width: kind(width, config.reduction))
         backbone.add_position(lambda width: PositionEncodingGenerator(width, start_at_zero=hybrid))
         detail = None
-        if config.detail == "pixels":
+        if config.detail_head:
             detail = DetailHead(len(classes), 1 if config.input_channels == 1 else 3)
         return Segmenter(backbone, decoder, config, classes, detail).eval()
 

@@ -31,7 +31,7 @@ __all__ = ["TrainingForm"]
 ADAPTERS: dict[AdapterKind, tuple[str, str]] = {
     "hp": (
         "HP – high performance",
-        "Deformable convolutions: the most accurate. Learns slowest, largest file.",
+        "Deformable convolutions, and a head on grey values and edges: the most accurate. Learns slowest, largest file.",
     ),
     "lw": (
         "LW – lightweight",
