@@ -14,7 +14,7 @@ from datasets import LabelledImage, Split
 from forest import PixelForest
 from linear_probe import LinearProbe
 from numpy.typing import NDArray
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig, TrainConfig
 from napari_sam2_adapters.data.axes import read_plane
@@ -111,10 +111,19 @@ def giga_macs(network: Any, channels: int) -> float:
 
     Resampling, also that of deformable convolution, is not counted.
     """
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten.mkldnn_convolution: _onednn_operations}
+    )
     with torch.inference_mode(), counter:
         network(torch.zeros(1, channels, 224, 224, device=network.device))
     return counter.get_total_flops() / 2e9
+
+
+def _onednn_operations(
+    image: torch.Size, weight: torch.Size, *_: Any, out_shape: torch.Size, **__: Any
+) -> int:
+    """Operations of oneDNN's convolution, by which networks compute on some processors and which PyTorch does not count."""
+    return conv_flop_count(image, weight, out_shape)
 
 
 def _network(

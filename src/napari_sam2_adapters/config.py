@@ -140,16 +140,14 @@ class ModelConfig(Settings):
         DecoderMode,
         Field(
             title="Decoder",
-            description="What learns in the decoder. frozen: class tokens only; heads: also the "
-            "up-scaling; full: all of it.",
+            description="What learns in the decoder. frozen: class tokens only; heads: also the up-scaling; full: all of it.",
         ),
     ] = "heads"
     detail: Annotated[
         DetailMode,
         Field(
             title="Detail",
-            description="pixels: a light head also tells classes by grey values, edges and ridges at full resolution, for "
-            "membranes, vessels, nuclei and strokes; none: the decoder alone, faster by a tenth; auto: pixels with HP.",
+            description="pixels: also tell classes by grey values and edges, for fine lines and strokes; none; auto: pixels with HP.",
         ),
     ] = "auto"
     input_channels: Annotated[
@@ -161,8 +159,7 @@ class ModelConfig(Settings):
             ge=0.25,
             le=4,
             title="Input scale",
-            description="Resize images by this for the network. 2: for lines and gaps of one to three pixels (membranes, vessels); "
-            "four times as slow, so halve the crop.",
+            description="2 helps lines and gaps of one to three pixels, four times as slow: halve the crop then.",
         ),
     ] = 1.0
     seed: Annotated[
