@@ -80,12 +80,12 @@ class _Pointwise(nn.Module):
 
 def _suits(x: Tensor) -> bool:
     return (
-        mkl_is_slow()
+        not torch.compiler.is_compiling()  # first, since it keeps the rest from being translated
+        and mkl_is_slow()
         and x.device.type == "cpu"
         and x.dtype == torch.float32
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
     )
 
 
