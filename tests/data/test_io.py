@@ -15,6 +15,7 @@ from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import read_image, read_labels, write_array, write_labels
 from napari_sam2_adapters.data.samples import load_sample
+from napari_sam2_adapters.data.units import convert
 
 
 @pytest.fixture(scope="module")
@@ -249,10 +250,6 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path, labels):
         write_labels(tmp_path / "a.npy", labels, axes="ZYX")
     with pytest.raises(ValueError, match="need 3 pixel sizes"):
         write_labels(tmp_path / "a.tif", labels, axes="ZYX", geometry=Geometry((1.0, 1.0)))
-    with pytest.raises(ValueError, match="cannot carry the unit 'furlong'"):
-        write_labels(
-            tmp_path / "a.ome.tif", labels, axes="ZYX", geometry=Geometry((1, 1, 1), "furlong")
-        )
     with pytest.raises(ValueError, match="got float64"):
         write_array(tmp_path / "a.tif", np.zeros((4, 4)), axes="YX")
     assert not list(tmp_path.glob("a.*tif*"))
@@ -271,3 +268,38 @@ def test_channels_keep_the_names_of_their_classes(
     assert (found.channel_names, found.classes) == (("a", "rim", "µ"), ())
     channels_first = np.moveaxis(np.asarray(found.array[:]), found.axes.index("C"), 0)
     np.testing.assert_array_equal(channels_first, values)
+
+
+@pytest.mark.parametrize("unit", ["decimeter", "foot", "kilometer", "nanometer", "inch", "parsec"])
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.tif", "a.nii.gz", "a.nrrd", "a.mha", "a.ome.zarr", "a.npz"])  # fmt: skip
+def test_every_unit_of_length_is_kept_or_converted(tmp_path, labels, unit, name):
+    place = Geometry((3.0, 2.0, 1.5), unit, (5.0, 6.0, 7.0))
+    found = read_labels(write_labels(tmp_path / name, labels, axes="ZYX", geometry=place)).geometry
+    own = ("a.nii.gz", "a.nrrd", "a.mha")
+    assert found.unit == unit or name in own
+    sizes = [convert(size, found.unit, unit) for size in found.pixel_size]
+    assert sizes == pytest.approx(place.pixel_size)
+    assert [convert(start, found.unit, unit) for start in found.origin] == pytest.approx(place.origin)  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", ["reference frame", "blah", "尺", "degree_Celsius"])
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.tif", "a.nii.gz", "a.nrrd", "a.mha", "a.ome.zarr", "a.npz"])  # fmt: skip
+def test_a_unit_that_is_no_length_costs_no_file_and_no_number(tmp_path, labels, unit, name):
+    place = Geometry((3.0, 2.0, 1.5), unit)
+    found = read_labels(write_labels(tmp_path / name, labels, axes="ZYX", geometry=place))
+    assert found.pixel_size == pytest.approx((3.0, 2.0, 1.5))
+    kept = name == "a.npz" or (unit == "reference frame" and "tif" in name)
+    kept = kept or (name == "a.tif" and unit.isascii())
+    # MetaImage has no units, and is taken for millimetres
+    assert found.unit == (unit if kept else "millimeter" if name == "a.mha" else None)
+    assert len(found.notices) == kept
+    assert all(f"in '{unit}', which is no unit of length" in notice for notice in found.notices)
+
+
+def test_units_that_ome_zarr_lacks_are_converted(tmp_path, labels):
+    place = Geometry((3.0, 2.0, 1.5), "thou", (5.0, 6.0, 7.0))
+    path = write_labels(tmp_path / "a.ome.zarr", labels, axes="ZYX", geometry=place)
+    found = read_labels(path).geometry
+    assert found.unit == "millimeter"
+    assert found.pixel_size == pytest.approx((0.0762, 0.0508, 0.0381))
+    assert found.origin == pytest.approx((0.127, 0.1524, 0.1778))

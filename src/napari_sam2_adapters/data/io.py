@@ -6,6 +6,7 @@ The formats are in `data.formats`; large files stay on the disk and are read by 
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from napari_sam2_adapters.data.formats.registry import (
 from napari_sam2_adapters.data.formats.signatures import true_kind
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.image_file import ImageFile
+from napari_sam2_adapters.data.units import unknown_unit_notice
 
 __all__ = [
     "Geometry",
@@ -244,7 +246,7 @@ def _read(path: Path, *, as_labels: bool) -> ImageFile:
         raise ValueError(f"{path} should be {wanted}: {found.name} is kept so. Check the path.")
     module = found.load()
     try:
-        return module.read(path, as_labels=as_labels)
+        file = module.read(path, as_labels=as_labels)
     except (RuntimeError, ValueError, OSError, struct.error) as error:
         # tifffile, imagecodecs and other libraries raise kinds of their own below these three
         if note := _misnamed(path, found.name):
@@ -254,6 +256,8 @@ def _read(path: Path, *, as_labels: bool) -> ImageFile:
         raise ValueError(
             f"{path} cannot be read ({error}). It may be damaged or of another kind; save it again."
         ) from error
+    notice = unknown_unit_notice(file.unit)
+    return replace(file, notices=(*file.notices, notice)) if notice else file
 
 
 def _misnamed(path: Path, name: str) -> str:

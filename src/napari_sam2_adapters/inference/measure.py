@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.data.axes import ArrayLike, check_axes
-from napari_sam2_adapters.data.units import file_symbol, unit_name
+from napari_sam2_adapters.data.units import file_symbol, length_in_metres, unit_name
 from napari_sam2_adapters.inference.postprocess import Block, block_keys
 
 __all__ = [
@@ -59,10 +59,10 @@ class Ruler:
     def symbol(self) -> str:
         """Unit in a column's name: ``um``, ``nm``, ``px`` and so on."""
         name = unit_name(self.unit)
-        try:
-            return "px" if name is None else file_symbol(name, ascii_only=True)
-        except ValueError:  # a unit that image files do not know, such as degrees
-            return str(name).replace(" ", "_")
+        if name is None:
+            return "px"
+        known = length_in_metres(name) is not None
+        return (file_symbol(name, ascii_only=True) if known else name).replace(" ", "_")
 
     def spacing(self, axes: Sequence[int]) -> tuple[float, ...]:
         """Length of a pixel along some axes."""

@@ -38,6 +38,7 @@ class Load(Dock):
             "Cancel", "Stop; layers that are there stay.", self.job.stop, "stop"
         )
         self._layers = 0
+        self._notices: dict[str, None] = {}
         self.setAcceptDrops(True)
         self.column.addWidget(self.form)
         self.column.addStretch()
@@ -56,6 +57,7 @@ class Load(Dock):
         if self.job.running or request is None or self.form.missing():
             return
         self._layers = 0
+        self._notices.clear()
         self.progress.setRange(0, 1 if request.stack is not None else len(request.paths))
         self.progress.setValue(0)
         self.status.setText("Reading …")
@@ -88,12 +90,20 @@ class Load(Dock):
     def _take_layers(self, layers: list[FileLayer]) -> None:
         for layer in layers:
             self._layers += len(layer.add_to(self.viewer))
+            if layer.notice:
+                self._notices[layer.notice] = None
         self.progress.setValue(self.progress.value() + 1)
         self.status.setText(f"{self._layers} layers added.")
 
     def _take_end(self, stopped: bool) -> None:
         many = "1 layer" if self._layers == 1 else f"{self._layers} layers"
-        self.status.setText(f"{'Cancelled; ' if stopped else ''}{many} added.")
+        first = next(iter(self._notices), "")
+        more = (
+            f" The same goes for {len(self._notices) - 1} more." if len(self._notices) > 1 else ""
+        )
+        self.status.setText(
+            f"{'Cancelled; ' if stopped else ''}{many} added. {first}{more}".strip()
+        )
 
 
 def _load(stop: threading.Event, request: LoadRequest) -> Generator[list[FileLayer], None, bool]:

@@ -138,10 +138,9 @@ def test_an_unknown_unit_is_none_in_nrrd(tmp_path, labels):
     place = Geometry((2.0, 0.3, 0.25), None, (1.0, 2.0, 3.0))
     found = read_labels(write_labels(tmp_path / "a.nrrd", labels, axes="ZYX", geometry=place))
     assert found.geometry == place
-    with pytest.raises(ValueError, match="'furlong' cannot be converted to millimeter"):
-        write_labels(
-            tmp_path / "b.nrrd", labels, axes="ZYX", geometry=Geometry((1, 1, 1), "furlong")
-        )
+    place = Geometry((2.0, 0.3, 0.25), "furlong")
+    found = read_labels(write_labels(tmp_path / "b.nrrd", labels, axes="ZYX", geometry=place))
+    assert found.geometry == Geometry((2.0, 0.3, 0.25))
 
 
 def test_slicer_sees_names_and_colours_and_they_come_back(tmp_path, labels):

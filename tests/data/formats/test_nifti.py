@@ -305,17 +305,38 @@ def test_a_scale_of_nothing_is_none(tmp_path, slope):
     np.testing.assert_array_equal(found.array, image)
 
 
-def test_units_that_nifti_lacks_are_converted_or_refused(tmp_path):
+def test_units_that_nifti_lacks_are_converted_or_left_out(tmp_path):
     labels = np.ones((2, 3, 4), np.uint8)
     geometry = Geometry((50.0, 8.0, 4.0), "nanometer")
     found = read_labels(write_labels(tmp_path / "a.nii", labels, axes="ZYX", geometry=geometry))
     assert found.unit == "micrometer"
     assert found.pixel_size == pytest.approx((0.05, 0.008, 0.004))
     assert found.geometry.origin is None
-    with pytest.raises(ValueError, match="'furlong' cannot be converted to millimeter"):
-        write_labels(
-            tmp_path / "b.nii", labels, axes="ZYX", geometry=Geometry((1, 1, 1), "furlong")
-        )
+    geometry = Geometry((3.0, 2.0, 1.0), "furlong")
+    path = write_labels(tmp_path / "b.nii", labels, axes="ZYX", geometry=geometry)
+    assert read_labels(path).geometry == Geometry((3.0, 2.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("step", "unit", "wanted", "code"),
+    [
+        (2.5, "minute", 150.0, "sec"),
+        (0.5, "hour", 1800.0, "sec"),
+        (0.25, "day", 21600.0, "sec"),
+        (1500.0, "nanosecond", 1.5, "usec"),
+        (7.0, "microsecond", 7.0, "usec"),
+        (7.0, "millisecond", 7.0, "msec"),
+        (7.0, "second", 7.0, "sec"),
+        (7.0, None, 7.0, "unknown"),
+    ],
+)
+def test_time_steps_are_converted_to_what_nifti_has(tmp_path, step, unit, wanted, code):
+    labels = np.ones((2, 3, 4, 5), np.uint8)
+    geometry = Geometry((3.0, 2.0, 1.0), "micrometer", time_step=step, time_unit=unit)
+    path = write_labels(tmp_path / "t.nii", labels, axes="TZYX", geometry=geometry)
+    header = nibabel.load(path).header
+    assert header["pixdim"][4] == pytest.approx(wanted)
+    assert header.get_xyzt_units() == ("micron", code)
 
 
 def test_odd_files_are_a_sentence_each(tmp_path):

@@ -18,7 +18,7 @@ from napari_sam2_adapters.data.formats.planes import axis_lengths, planes_in_ord
 from napari_sam2_adapters.data.formats.registry import Content
 from napari_sam2_adapters.data.formats.text_header import read_header, segment_lines
 from napari_sam2_adapters.data.geometry import Geometry
-from napari_sam2_adapters.data.units import unit_name
+from napari_sam2_adapters.data.units import length_in_metres
 
 __all__ = ["check", "write"]
 
@@ -138,14 +138,13 @@ def _nrrd_head(content: Content) -> str:
 def _nrrd_place(geometry: Geometry | None, n: int, others: int) -> list[str]:
     if geometry is None:
         return []
-    known = unit_name(geometry.unit) is not None
-    unit = "millimeter" if known else None
+    known = length_in_metres(geometry.unit) is not None
     if geometry.origin is None and geometry.direction is None:
-        factor = length_factor(geometry.unit, unit)
+        factor = length_factor(geometry.unit, "millimeter")
         sizes = [repr(size * factor) for size in geometry.pixel_size[::-1]] + ["nan"] * others
         named = ['"mm"'] * n + ['""'] * others
         return [f"spacings: {' '.join(sizes)}", *([f"units: {' '.join(named)}"] if known else [])]
-    matrix = to_matrix(geometry, unit)
+    matrix = to_matrix(geometry, "millimeter")
     columns = [f"({','.join(map(repr, column))})" for column in matrix[:n, :n].T.tolist()]
     patient = known and n == 3
     return [
@@ -189,8 +188,7 @@ def _meta_head(content: Content) -> str:
 def _meta_place(geometry: Geometry | None, n: int, count: int) -> list[str]:
     if geometry is None:
         return []
-    unit = None if unit_name(geometry.unit) is None else "millimeter"
-    matrix = to_matrix(geometry, unit)
+    matrix = to_matrix(geometry, "millimeter")
     lengths = np.linalg.norm(matrix[:n, :n], axis=0)
     spacing = np.ones(count)
     spacing[:n] = lengths

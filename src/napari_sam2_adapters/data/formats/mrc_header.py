@@ -14,7 +14,7 @@ from napari_sam2_adapters.data.formats.patient_space import length_factor, same_
 from napari_sam2_adapters.data.formats.planes import axis_lengths
 from napari_sam2_adapters.data.formats.registry import Content, format_of
 from napari_sam2_adapters.data.geometry import Geometry
-from napari_sam2_adapters.data.units import unit_name
+from napari_sam2_adapters.data.units import length_in_metres
 
 __all__ = [
     "IMOD_ORIGIN",
@@ -152,9 +152,9 @@ def _keep(header: Any, source: Any) -> None:
 
 
 def _place(header: Any, geometry: Geometry) -> None:
-    if unit_name(geometry.unit) is None:
+    if length_in_metres(geometry.unit) is None:
         raise ValueError(
-            f"MRC holds lengths in angstrom, but the pixel size {geometry.pixel_size} has no unit. Give it one, or write a TIFF."
+            f"MRC holds lengths in angstrom, but the pixel size {geometry.pixel_size} has no unit of length. Give it one, or write a TIFF."
         )
     factor = length_factor(geometry.unit, "angstrom")
     turned = geometry.rotation()[::-1, ::-1]

@@ -18,13 +18,12 @@ from napari_sam2_adapters.data.formats.patient_space import (
 from napari_sam2_adapters.data.formats.planes import axis_lengths
 from napari_sam2_adapters.data.formats.registry import Content, format_of
 from napari_sam2_adapters.data.geometry import Geometry
-from napari_sam2_adapters.data.units import unit_name
+from napari_sam2_adapters.data.units import convert_time, length_in_metres, time_unit_name
 
 __all__ = ["geometry_of", "header_for"]
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNITS = {"meter": "meter", "mm": "millimeter", "micron": "micrometer"}
-_SMALL = {"picometer", "angstrom", "nanometer", "micrometer"}
 _TIMES = {"sec": "second", "msec": "millisecond", "usec": "microsecond"}
 _SCANNER = 1
 _LONGEST_AXIS = 2**15 - 1
@@ -66,12 +65,7 @@ def header_for(content: Content) -> Any:
     """The header to write before the content.
 
     It is that of the source where that is NIfTI, with its affines where the content lies as the source does. A geometry that knows no
-    place gives pixel sizes with both codes 0; shear, which the qform cannot hold, is in the sform alone.
-
-    Raises
-    ------
-    ValueError
-        When the unit of the pixel size is none that can be converted.
+    place gives pixel sizes with both codes 0; shear, which the qform cannot hold, is in the sform alone. Units that NIfTI does not have are converted.
     """
     shape = _shape(content)
     source = _source_header(content)
@@ -124,18 +118,17 @@ def _spatial(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _place(header: Any, geometry: Geometry | None, shape: tuple[int, ...]) -> None:
     """Write units, voxel sizes and affines of a geometry into a header."""
-    name = unit_name(geometry.unit) if geometry else None
-    code = "unknown" if name is None else "micron" if name in _SMALL else "mm"
-    code = "meter" if name == "meter" else code
+    code = _length_code(geometry)
     header["sform_code"] = header["qform_code"] = 0
     zooms = np.ones(max(len(shape), 4))
     time = "unknown"
     if geometry is not None:
-        sizes = np.asarray(geometry.pixel_size[::-1]) * length_factor(name, _UNITS.get(code))
+        sizes = np.asarray(geometry.pixel_size[::-1]) * length_factor(
+            geometry.unit, _UNITS.get(code)
+        )
         zooms[: len(sizes)] = sizes
         if geometry.time_step is not None:
-            zooms[3] = geometry.time_step
-            time = next((c for c, unit in _TIMES.items() if unit == geometry.time_unit), time)
+            zooms[3], time = _time_step(geometry.time_step, geometry.time_unit)
     header.set_xyzt_units(code, time)
     header.set_zooms(zooms[: len(shape)])
     if geometry is None or (geometry.origin is None and geometry.direction is None):
@@ -145,6 +138,24 @@ def _place(header: Any, geometry: Geometry | None, shape: tuple[int, ...]) -> No
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     if np.allclose(axes.T @ axes, np.eye(3), atol=1e-4):
         header.set_qform(affine, code=_SCANNER)
+
+
+def _length_code(geometry: Geometry | None) -> str:
+    """The unit of NIfTI for a geometry; for a length that is none of NIfTI's the one that keeps its numbers handy."""
+    metres = length_in_metres(geometry.unit) if geometry else None
+    if metres is None:
+        return "unknown"
+    return "micron" if metres <= 1e-6 else "meter" if metres >= 1 else "mm"
+
+
+def _time_step(step: float, unit: str | None) -> tuple[float, str]:
+    """A time step in a unit that NIfTI has, and its code."""
+    name = time_unit_name(unit)
+    if name is None:
+        return step, "unknown"
+    code = next((code for code, own in _TIMES.items() if own == name), None)
+    code = code or ("usec" if name == "nanosecond" else "sec")
+    return convert_time(step, name, _TIMES[code]), code
 
 
 def _in_space(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ from napari_sam2_adapters.data.formats.pyramid import LevelShape
 from napari_sam2_adapters.data.formats.registry import format_of, image_folder
 from napari_sam2_adapters.data.formats.zarr_nodes import LABELS, open_level, open_node
 from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.units import length_in_metres
 
 __all__ = [
     "FollowedImage",
@@ -124,9 +125,8 @@ def fitting_image(
 
 def _close(one: Geometry, other: Geometry) -> bool:
     count = min(len(one.pixel_size), len(other.pixel_size))
-    return one.unit == other.unit and np.allclose(
-        one.pixel_size[-count:], other.pixel_size[-count:], rtol=1e-5
-    )
+    same_unit = length_in_metres(one.unit) == length_in_metres(other.unit)
+    return same_unit and np.allclose(one.pixel_size[-count:], other.pixel_size[-count:], rtol=1e-5)
 
 
 def link_to_image(path: Path, inside: Path | None, source: Path | None) -> str | None:

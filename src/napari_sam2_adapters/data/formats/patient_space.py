@@ -52,13 +52,7 @@ def from_matrix(matrix: NDArray[Any], unit: str | None) -> Geometry:
 
 
 def to_matrix(geometry: Geometry, unit: str | None) -> NDArray[np.float64]:
-    """The affine (n + 1, n + 1) from (i, j, k) to x, y, z in LPS and in this unit.
-
-    Raises
-    ------
-    ValueError
-        When the unit of the geometry is no length that can be converted.
-    """
+    """The affine (n + 1, n + 1) from (i, j, k) to x, y, z in LPS and in this unit, as far as that can be converted to."""
     n = len(geometry.pixel_size)
     matrix = np.eye(n + 1)
     affine = geometry.affine() * length_factor(geometry.unit, unit)
@@ -68,23 +62,8 @@ def to_matrix(geometry: Geometry, unit: str | None) -> NDArray[np.float64]:
 
 
 def length_factor(unit: str | None, wanted: str | None) -> float:
-    """How long one unit is in the wanted one; 1 when there is no unit.
-
-    Raises
-    ------
-    ValueError
-        When the unit is no length that is known here.
-    """
-    name = unit_name(unit)
-    if name is None or name == wanted:
-        return 1.0
-    factor = convert(1.0, name, wanted)
-    if factor == 1.0:  # no two units are of one length: it is not in the table
-        raise ValueError(
-            f"Pixel sizes in {unit!r} cannot be converted to {wanted}, which this format uses. "
-            "Give them in one of nanometer, micrometer, millimeter."
-        )
-    return factor
+    """How long one unit is in the wanted one; 1 where either is none, or no length that is known."""
+    return convert(1.0, unit_name(unit), wanted)
 
 
 def same_place(one: Geometry | None, other: Geometry | None) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pint
 from napari.layers import Layer
 
 from napari_sam2_adapters.batch.job import read_job_file
@@ -15,6 +16,7 @@ from napari_sam2_adapters.config import ClassInfo, default_classes
 from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_indices, read_plane
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.pairs import MOST_CLASSES
+from napari_sam2_adapters.data.units import unit_name
 from napari_sam2_adapters.widgets.docks.results import class_colormap, class_features
 
 __all__ = [
@@ -47,11 +49,14 @@ class FileLayer:
         Array for it, or of a pyramid the arrays of all levels, finest first.
     keywords
         For ``viewer.add_image`` or ``viewer.add_labels``.
+    notice
+        What a user should know of how it is shown; empty where there is nothing.
     """
 
     kind: Literal["image", "labels"]
     data: ArrayLike | list[ArrayLike]
     keywords: dict[str, Any]
+    notice: str = ""
 
     def add_to(self, viewer: Any) -> list[Layer]:
         """Add it to a viewer."""
@@ -79,18 +84,18 @@ def image_layer(file: ImageFile, *, channels: Channels = "axis", name: str = "")
         "multiscale": bool(file.levels),
     }
     if "C" not in axes or channels == "axis":
-        return FileLayer(
-            "image", _pyramid(file), {**keywords, "rgb": False, **place_of(file, axes)}
-        )
+        one = {**keywords, "rgb": False, **place_of(file, axes)}
+        return FileLayer("image", _pyramid(file), one, _unit_notice(file))
     plain = {**keywords, **place_of(file, label_axes(axes))}
     if channels == "rgb":
         levels = tuple(_colours_last(level, axes) for level in file.levels)
         colours = replace(file, array=_colours_last(file.array, axes), levels=levels)
-        return FileLayer("image", _pyramid(colours), {**plain, "rgb": True})
+        return FileLayer("image", _pyramid(colours), {**plain, "rgb": True}, _unit_notice(file))
     count = file.array.shape[axes.index("C")]
     names = file.channel_names or tuple(f"channel {number + 1}" for number in range(count))
     plain["name"] = [f"{keywords['name']} – {channel}" for channel in names]
-    return FileLayer("image", _pyramid(file), {**plain, "channel_axis": axes.index("C")})
+    plain["channel_axis"] = axes.index("C")
+    return FileLayer("image", _pyramid(file), plain, _unit_notice(file))
 
 
 def labels_layer(
@@ -121,7 +126,7 @@ def labels_layer(
         found = [known.get(info.value, info) for info in default_classes(sorted(values))]
         keywords["colormap"] = class_colormap(found, show_background=show_background)
         keywords["features"] = class_features(found)
-    return FileLayer("labels", _pyramid(file), keywords)
+    return FileLayer("labels", _pyramid(file), keywords, _unit_notice(file))
 
 
 def classes_beside(path: Path) -> tuple[ClassInfo, ...]:
@@ -139,7 +144,7 @@ def classes_beside(path: Path) -> tuple[ClassInfo, ...]:
 def place_of(file: ImageFile, axes: str) -> dict[str, Any]:
     """Keywords for scale, place, units and names of the axes that a layer has.
 
-    An array that lies askew is turned by ``affine``, for this says all that a direction can.
+    An array that lies askew is turned by ``affine``, for this says all that a direction can. What napari does not know as a unit is ``pixel``.
     """
     place: dict[str, Any] = {"axis_labels": tuple(axis.lower() for axis in axes)}
     geometry = file.geometry
@@ -152,7 +157,7 @@ def place_of(file: ImageFile, axes: str) -> dict[str, Any]:
         sizes["T"], units["T"] = geometry.time_step, geometry.time_unit
     place["scale"] = tuple(sizes.get(axis, 1.0) for axis in axes)
     if any(units.values()):
-        place["units"] = tuple(units.get(axis) or "pixel" for axis in axes)
+        place["units"] = tuple(_napari_unit(units.get(axis)) for axis in axes)
     origin = dict(zip(spatial, geometry.origin or (), strict=False))
     translate = [origin.get(axis, 0.0) for axis in axes]
     if geometry.is_straight:
@@ -162,6 +167,19 @@ def place_of(file: ImageFile, axes: str) -> dict[str, Any]:
     affine[np.ix_(at, at)] = geometry.rotation()
     affine[:-1, -1] = translate
     return {**place, "affine": affine}
+
+
+def _napari_unit(unit: str | None) -> str:
+    """A unit as napari has it, ``pixel`` for none and for one that it would refuse."""
+    name = unit_name(unit)
+    known = name is not None and pint.application_registry.parse_unit_name(name)
+    return name if name is not None and known else "pixel"
+
+
+def _unit_notice(file: ImageFile) -> str:
+    if unit_name(file.unit) is None or _napari_unit(file.unit) != "pixel":
+        return ""
+    return f"The unit {file.unit!r} of {file.path.name} is not known: it is shown in pixels, with the numbers as they are."
 
 
 def find_loaded(viewer: Any, path: Path) -> Layer | None:

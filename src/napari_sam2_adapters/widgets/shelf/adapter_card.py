@@ -7,7 +7,7 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from napari_sam2_adapters.data.units import file_symbol
+from napari_sam2_adapters.data.units import file_symbol, length_in_metres
 from napari_sam2_adapters.widgets.docks.store import SavedAdapter, adapter_title
 from napari_sam2_adapters.widgets.docks.words import duration, file_size
 
@@ -88,10 +88,8 @@ def _needs(header: AdapterHeader, *, here: bool) -> str:
 
 
 def _symbol(unit: str | None) -> str:
-    try:
-        return file_symbol(unit, ascii_only=False)
-    except ValueError:  # one that image files do not know
-        return str(unit)
+    known = unit is None or length_in_metres(unit) is not None
+    return file_symbol(unit, ascii_only=False) if known else str(unit)
 
 
 def _file(adapter: SavedAdapter, header: AdapterHeader) -> str:
