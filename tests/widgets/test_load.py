@@ -171,6 +171,31 @@ def test_axes_that_make_no_sense_are_refused(dock, qtbot, tmp_path) -> None:
     assert dock.start_button.isEnabled()
 
 
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
+def test_an_image_in_an_unknown_unit_opens_in_pixels_and_says_so(
+    viewer, dock, qtbot, tmp_path, name
+):
+    plane = np.arange(1200, dtype=np.uint8).reshape(30, 40)
+    unit = "blah" if name == "a.tif" else "reference frame"
+    if name == "a.tif":
+        settings = {"imagej": True, "resolution": (4.0, 2.0), "metadata": {"unit": unit}}
+    else:
+        sizes = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5}
+        settings = {"metadata": {**sizes, "PhysicalSizeXUnit": unit, "PhysicalSizeYUnit": unit}}
+    tifffile.imwrite(tmp_path / name, plane, **settings)
+    dock.form.folder.path = tmp_path / name
+    assert settled(dock, qtbot) == ""
+    assert f"in '{unit}', which is no unit of length" in dock.form.axes.about.text()
+    dock.start_button.click()
+    qtbot.waitUntil(lambda: not dock.job.running, timeout=WAIT_MS)
+    (layer,) = viewer.layers
+    np.testing.assert_allclose(layer.scale, (0.5, 0.25))
+    assert [str(each) for each in layer.units] == ["pixel", "pixel"]
+    assert dock.status.text() == (
+        f"1 layer added. The unit '{unit}' of {name} is not known: it is shown in pixels, with the numbers as they are."
+    )
+
+
 def test_channels_are_colours_layers_or_an_axis(dock, viewer, qtbot, tmp_path) -> None:
     Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "tissue.png")
     dock.form.folder.path = tmp_path / "tissue.png"
@@ -390,28 +415,3 @@ def test_what_is_odd_about_a_file_is_said(qtbot, tmp_path: Path) -> None:
     plane = np.zeros((8, 9), np.uint8)
     form.show_file(ImageFile(plane, "YX", tmp_path / "a.dcm", notices=("Slices lie unevenly.",)))
     assert form.about.text().endswith("pixel size. Slices lie unevenly.")
-
-
-@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
-def test_an_image_in_an_unknown_unit_opens_in_pixels_and_says_so(
-    viewer, dock, qtbot, tmp_path, name
-):
-    plane = np.arange(1200, dtype=np.uint8).reshape(30, 40)
-    unit = "blah" if name == "a.tif" else "reference frame"
-    if name == "a.tif":
-        settings = {"imagej": True, "resolution": (4.0, 2.0), "metadata": {"unit": unit}}
-    else:
-        sizes = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5}
-        settings = {"metadata": {**sizes, "PhysicalSizeXUnit": unit, "PhysicalSizeYUnit": unit}}
-    tifffile.imwrite(tmp_path / name, plane, **settings)
-    dock.form.folder.path = tmp_path / name
-    assert settled(dock, qtbot) == ""
-    assert f"in '{unit}', which is no unit of length" in dock.form.axes.about.text()
-    dock.start_button.click()
-    qtbot.waitUntil(lambda: not dock.job.running, timeout=WAIT_MS)
-    (layer,) = viewer.layers
-    np.testing.assert_allclose(layer.scale, (0.5, 0.25))
-    assert [str(each) for each in layer.units] == ["pixel", "pixel"]
-    assert dock.status.text() == (
-        f"1 layer added. The unit '{unit}' of {name} is not known: it is shown in pixels, with the numbers as they are."
-    )
