@@ -13,13 +13,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from distributed import Client
 from pydantic import ValidationError
 
 from napari_sam2_adapters.batch import cluster as cluster_module
-from napari_sam2_adapters.batch import remote
+from napari_sam2_adapters.batch import dask_workers, remote
 from napari_sam2_adapters.batch.cluster import ClusterConfig, local_workers
 from napari_sam2_adapters.batch.dask_workers import DaskWorkers
 from napari_sam2_adapters.batch.hand import Hand, free_card
@@ -185,6 +187,37 @@ def test_a_model_that_no_worker_can_use_is_said(client: Client, job: BatchJob) -
     ):
         run(job, DaskWorkers(client))
     assert not (job.output / LOCK_FILE).exists()
+
+
+def test_a_run_ends_when_the_last_worker_that_might_be_usable_dies(
+    job: BatchJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stands in for a client of two workers: one cannot use the model, the other one dies before it says anything."""
+
+    class TwoWorkers:
+        looks = 0
+
+        def subscribe_topic(self, topic: str, handler: Callable[[Any], None]) -> None:
+            self.tell = handler
+
+        def unsubscribe_topic(self, topic: str) -> None: ...
+
+        def nthreads(self) -> dict[str, int]:
+            self.looks += 1
+            return {"tcp://a:1": 1, "tcp://b:1": 1} if self.looks < 5 else {"tcp://a:1": 1}
+
+        def submit(self, function: Any, call: remote.Call, *_: Any, **where: Any) -> Any:
+            if where["workers"] == ["tcp://a:1"]:
+                reason = {"reason": "It has no card.", "version": "1"}
+                self.tell((0.0, {"call": call.name, "kind": "unusable", **reason}))
+            return SimpleNamespace(add_done_callback=lambda _: None, release=lambda: None)
+
+    monkeypatch.setattr(dask_workers, "_LOOK_INTERVAL_S", 0)
+    with (
+        pytest.warns(UserWarning, match="tcp://a:1 is left out: It has no card"),
+        pytest.raises(ValueError, match="No worker of the cluster can use the model: It has no"),
+    ):
+        run(job, DaskWorkers(TwoWorkers()))  # type: ignore[arg-type]
 
 
 def test_a_full_disk_ends_the_run_and_the_next_start_goes_on(

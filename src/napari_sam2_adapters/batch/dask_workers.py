@@ -79,7 +79,7 @@ class DaskWorkers:
         self._hands.clear()
         self._shared.clear()
         self._deaths = Deaths()
-        self._stopping, self._looked = False, 0.0
+        self._stopping, self._looked, self._unusable = False, 0.0, ""
         mail = self._mail
         self._client.subscribe_topic(self._run, lambda event: mail.put(event[1]))
 
@@ -163,6 +163,7 @@ class DaskWorkers:
             self._look_after()
         for address in set(self._hands) - set(there):
             self._bury(self._hands.pop(address))
+            self._check_usable()  # it may have been the last one that could have become so
         for address in set(there) - set(self._hands):
             hand = Hand(address)
             self._hands[address] = hand
@@ -288,10 +289,14 @@ class DaskWorkers:
     def _set_aside(self, hand: Hand, reason: str) -> None:
         """Do without a worker; the run ends when that was the last one."""
         hand.free("unusable")
-        hands = self._hands.values()
-        if all(other.state == "unusable" for other in hands):
-            raise ValueError(f"No worker of the cluster can use the model: {reason}")
+        self._unusable = reason
+        self._check_usable()
         warnings.warn(f"The worker {hand.address} is left out: {reason}", stacklevel=2)
+
+    def _check_usable(self) -> None:
+        states = {hand.state for hand in self._hands.values()}
+        if states == {"unusable"}:
+            raise ValueError(f"No worker of the cluster can use the model: {self._unusable}")
 
     def _bury(self, hand: Hand) -> None:
         """Give what a dead worker had in hand to another one, unless it killed one before."""
