@@ -29,7 +29,7 @@ class ImageFile:
     geometry
         Where its pixels lie; None when the file does not say it.
     channel_names
-        Names of the channels; empty when the file has none.
+        Names of the channels, or of the one that has no axis; empty when the file has none.
     levels
         The same image at coarser levels of a pyramid, finest first, with the same axes; empty without a pyramid.
     classes

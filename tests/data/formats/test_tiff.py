@@ -211,6 +211,11 @@ def test_names_of_channels_time_and_origin(tmp_path, stack):
     )
 
 
+def test_the_label_of_a_single_plane_is_no_channel(tmp_path, stack):
+    tifffile.imwrite(tmp_path / "a.tif", stack[0, 0], imagej=True, metadata={"Labels": ["a.czi"]})
+    assert read_image(tmp_path / "a.tif").channel_names == ()
+
+
 def test_parts_of_an_ome_that_are_missing_are_named(tmp_path, stack):
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, stack[0], photometric="minisblack", metadata={"axes": "ZYX"})
@@ -300,16 +305,43 @@ def test_what_is_written_as_ome_is_ome(tmp_path, stack):
         assert file.series[0].axes == "TZYX"
 
 
-def test_the_dots_per_inch_of_a_printer_are_no_pixel_size(tmp_path):
+@pytest.mark.parametrize("unit", ["inch", "centimeter"])
+@pytest.mark.parametrize(
+    ("size_um", "known"),
+    [(0.01, True), (0.25, True), (0.65, True), (9.9, True), (10.1, False)]
+    + [(25400 / dpi, False) for dpi in (1, 72, 96, 150, 300, 600, 1200)],
+)
+def test_dots_per_inch_and_per_centimetre_are_a_pixel_size_where_a_microscope_has_such(
+    tmp_path, unit, size_um, known
+):
+    path = tmp_path / "a.tif"
+    number = (25400 if unit == "inch" else 1e4) / size_um
+    plane = np.zeros((20, 30), np.uint8)
+    tifffile.imwrite(path, plane, resolution=(number, number), resolutionunit=unit)
+    content = read_image(path)
+    assert content.pixel_size == (pytest.approx((size_um, size_um)) if known else None)
+    assert content.unit == ("micrometer" if known else None)
+
+
+def test_a_resolution_without_a_unit_is_no_pixel_size(tmp_path):
     path = tmp_path / "a.tif"
     plane = np.zeros((20, 30), np.uint8)
-    for resolution, unit in (((72, 72), "inch"), ((118, 118), "centimeter")):
-        tifffile.imwrite(path, plane, resolution=resolution, resolutionunit=unit)
-        assert read_image(path).pixel_size is None
-    tifffile.imwrite(path, plane, resolution=(40000, 40000), resolutionunit="centimeter")
+    tifffile.imwrite(path, plane, resolution=(40000, 40000), resolutionunit="none")
+    assert read_image(path).pixel_size is None
+
+
+@pytest.mark.parametrize("axes", ["YX", "ZYX", "TZCYX"])
+def test_the_name_of_a_single_channel_is_kept(tmp_path, stack, axes):
+    path = tmp_path / "a.ome.tif"
+    array = {"YX": stack[0, 0], "ZYX": stack[0], "TZCYX": stack[:, :, np.newaxis]}[axes]
+    metadata = {"axes": axes, "Channel": {"Name": "DAPI" if axes != "TZCYX" else ["DAPI"]}}
+    tifffile.imwrite(path, array, photometric="minisblack", metadata=metadata)
     content = read_image(path)
-    assert content.pixel_size == pytest.approx((0.25, 0.25))
-    assert content.unit == "micrometer"
+    assert content.axes == axes.replace("C", "")
+    assert content.channel_names == ("DAPI",)
+    colours = np.stack([stack[0, 0]] * 3, axis=-1)
+    tifffile.imwrite(path, colours, photometric="rgb", metadata={"axes": "YXS", "Channel": {"Name": "RGB"}})  # fmt: skip
+    assert read_image(path).channel_names == ()
 
 
 def test_bool_and_big_endian(tmp_path):

@@ -158,3 +158,11 @@ def test_labels_of_a_tiff_pyramid_lie_on_each_of_its_levels(tmp_path: Path) -> N
         overlay = Labels(np.asarray(coarse) > 99, **placement(there, level=level))
         outer = [overlay.data_to_world(np.array(edge) - 0.5) for edge in ((0, 0), coarse.shape)]
         np.testing.assert_allclose(outer, [[-0.25, -0.125], [200.25, 150.375]], atol=1e-9)
+
+
+def test_the_name_of_a_single_channel_stands_in_the_name_of_the_layer(tmp_path: Path) -> None:
+    path = tmp_path / "i.ome.tif"
+    tifffile.imwrite(path, VALUES[0], metadata={"axes": "YX", "Channel": {"Name": "DAPI"}})
+    assert image_layer(read_image(path)).keywords["name"] == "i.ome.tif – DAPI"
+    tifffile.imwrite(path, VALUES[0], metadata={"axes": "YX"})
+    assert image_layer(read_image(path)).keywords["name"] == "i.ome.tif"

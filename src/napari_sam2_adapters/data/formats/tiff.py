@@ -50,7 +50,7 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         _refuse_elements(series, page, path)
         rgb, alpha = _colours(page, int(series.shape[series.axes.find("S")]))
         rgb = rgb and "S" in series.axes
-        described = describe(file)
+        described, ome = describe(file), file.is_ome
         lazy = series.nbytes > _EAGER_BYTES
         check_pixels(file, path, all_pages=not lazy)
         said = notices(file)
@@ -72,7 +72,8 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         if (palette == palette[0]).all():
             arrays, axes, rgb = [array[..., 0] for array in arrays], axes[:-1], False
     names = described.channel_names
-    fitting = "C" in axes and len(names) == arrays[0].shape[axes.index("C")]
+    # ImageJ labels planes, and that of a single plane is the name of some file
+    fitting = len(names) == (arrays[0].shape[axes.index("C")] if "C" in axes else int(ome))
     return ImageFile(
         arrays[0],
         axes,

@@ -36,6 +36,7 @@ CLASSES = "napari-sam2-adapters/classes"
 GEOMETRY = "napari-sam2-adapters/geometry"
 
 _COARSEST_MICROSCOPE_UM = 10.0
+_MICRONS = {tifffile.RESUNIT.CENTIMETER: 1e4, tifffile.RESUNIT.INCH: 25400.0}
 _CLASS_LINE = re.compile(r"(#[0-9a-fA-F]{6}) (.+)", re.DOTALL)
 
 
@@ -112,11 +113,11 @@ def describe(file: tifffile.TiffFile) -> Description:
             return found
         origin = {axis: origins[axis] * size for axis, size in sizes.items()}
         return replace(found, sizes=sizes, unit=unit, origin=origin)
-    if page.resolutionunit == tifffile.RESUNIT.CENTIMETER:
-        # cameras write centimetres; what is coarser is the dots per inch of a printer
-        sizes = {axis: size * 1e4 for axis, size in sizes.items()}
-        if sizes["X"] <= _COARSEST_MICROSCOPE_UM:
-            return replace(found, sizes=sizes, unit="micrometer")
+    microns = _MICRONS.get(page.resolutionunit, math.inf)
+    sizes = {axis: size * microns for axis, size in sizes.items()}
+    # what is coarser is the dots per inch of a screen or a printer, which programs write that know nothing of a microscope
+    if max(sizes.values()) <= _COARSEST_MICROSCOPE_UM:
+        return replace(found, sizes=sizes, unit="micrometer")
     return found
 
 

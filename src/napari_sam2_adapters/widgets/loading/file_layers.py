@@ -84,6 +84,8 @@ def image_layer(file: ImageFile, *, channels: Channels = "axis", name: str = "")
         "multiscale": bool(file.levels),
     }
     if "C" not in axes or channels == "axis":
+        if "C" not in axes and len(file.channel_names) == 1:
+            keywords["name"] = f"{keywords['name']} – {file.channel_names[0]}"
         one = {**keywords, "rgb": False, **place_of(file, axes)}
         return FileLayer("image", _pyramid(file), one, _unit_notice(file))
     plain = {**keywords, **place_of(file, label_axes(axes))}
