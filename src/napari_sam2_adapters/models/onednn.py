@@ -37,8 +37,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     weight, bias
         (O, K) and (O,).
     """
+    if not _suits(
+        x
+    ):  # first, since the number of rows may be no number while an export follows the network
+        return F.linear(x, weight, bias)
     rows = x.numel() // x.shape[-1]
-    if rows < _FEW_ROWS or not _suits(x):
+    if rows < _FEW_ROWS:
         return F.linear(x, weight, bias)
     pixels = x.reshape(1, 1, rows, -1).permute(0, 3, 1, 2)
     result: Tensor = _pointwise(pixels, weight[:, :, None, None], bias).permute(0, 2, 3, 1)
