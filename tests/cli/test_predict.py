@@ -321,6 +321,13 @@ def test_a_unit_that_nobody_knows_does_not_cost_the_mask(
     assert result.exit_code == 0, result.output
     mask = read_labels(tmp_path / "masks" / "old.tif")
     assert (mask.pixel_size, mask.unit) == (pytest.approx((0.5, 0.25)), "furlong")
+    said = " ".join(result.output.split())
+    assert "in 'furlong', which is no unit of length that is known here" in said
+    for ending in ("ome.tif", "nii.gz", "nrrd"):
+        result = predict(trained, image, tmp_path / ending, "--masks-as", ending)
+        assert result.exit_code == 0, result.output
+        mask = read_labels(tmp_path / ending / f"old.{ending}")
+        assert (mask.pixel_size, mask.unit) == (pytest.approx((0.5, 0.25)), None)
 
 
 def test_a_stack_is_refused_as_png_before_it_is_segmented(trained: Path, tmp_path: Path) -> None:
