@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from superqt.utils import WorkerBase
 
 from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
 from napari_sam2_adapters.widgets.docks import preferences
@@ -23,6 +24,13 @@ def adapters_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SAM2_ADAPTERS_LOGS", str(tmp_path / "logs"))
     monkeypatch.setattr(preferences, "_stored", lambda: None)  # not those of who runs the tests
     return tmp_path / "data" / "adapters"
+
+
+@pytest.fixture(autouse=True)
+def _workers_end_with_their_test() -> Iterator[None]:
+    """A worker puts the filters of warnings back that it found; in the middle of the next test these would be the wrong ones."""
+    yield
+    WorkerBase.await_workers(60_000)
 
 
 @pytest.fixture
