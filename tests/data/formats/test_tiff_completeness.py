@@ -145,3 +145,10 @@ def test_the_levels_of_a_pyramid_are_no_other_images(tmp_path: Path, stack: np.n
         writer.write(stack[0], **options)
         writer.write(stack[0, ::2, ::2], subfiletype=1, **options)
     assert read_image(path).notices == ()
+
+
+def test_a_header_without_a_page_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"II*\0" + b"\xff" * 60)
+    with pytest.raises(ValueError, match=r"cut short or damaged: it should go on"):
+        read_image(path)

@@ -153,7 +153,10 @@ def _overhang(level: Any, all_pages: bool) -> tuple[int, int]:
 
 def _declared(file: tifffile.TiffFile, size: int) -> str:
     """What a file says it holds, and for how much of that there is room, as the beginning of a sentence."""
-    wanted, page = _declared_planes(file), file.pages.first
+    try:
+        wanted, page = _declared_planes(file), file.pages.first
+    except IndexError:  # not even the first page is there
+        return ""
     if wanted < 2:
         return ""
     there = _room(file, size)
