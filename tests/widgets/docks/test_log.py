@@ -39,7 +39,8 @@ def test_what_tifffile_says_of_a_broken_file_goes_there_and_not_to_the_terminal(
     (tmp_path / "half.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:9000])
     monkeypatch.setattr(logging.getLogger("tifffile"), "parent", None)  # pytest listens above it
     logger()
-    read_image(tmp_path / "half.tif")
+    with pytest.raises(ValueError, match="cut short"):
+        read_image(tmp_path / "half.tif")
     assert "half.tif" in log_path().read_text(encoding="utf-8")
     assert "half.tif" not in capsys.readouterr().err
 
