@@ -25,7 +25,7 @@ test: $(VENV)/.with-test
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate napari-sam2-adapters
 	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/widgets --ignore tests/scripts
-	bash scripts/on_virtual_screen.sh $(BIN)/pytest tests/widgets tests/scripts
+	bash scripts/on_virtual_screen.sh $(BIN)/pytest -n 2 --dist loadfile tests/widgets tests/scripts
 
 bench: $(VENV)/.with-bench
 	$(BIN)/python benchmarks/performance.py --json benchmarks/results/performance.jsonl
