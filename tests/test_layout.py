@@ -23,7 +23,7 @@ HEAVY = ("torch", "torchvision", "sam2", "napari", "qtpy", "skimage", "pydantic"
 
 def in_a_new_python(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, timeout=120
     )
     return done.stdout
 

@@ -310,7 +310,9 @@ def test_freed_memory_is_kept_although_dask_has_it_given_back() -> None:
     def mapped_anew(who: str) -> int:
         environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}
         command = [sys.executable, "-c", PAGES, who]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        done = subprocess.run(
+            command, check=True, capture_output=True, encoding="utf-8", env=environment
+        )
         return int(done.stdout)
 
     assert mapped_anew("worker") < 0.1 * mapped_anew("another process")

@@ -47,7 +47,7 @@ except OSError as error:
 
 def start(job: BatchJob, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
     command = [*prefix, sys.executable, "-c", RUN, job.model_dump_json()]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8")
 
 
 def entries(job: BatchJob) -> list[Entry]:

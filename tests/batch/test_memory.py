@@ -61,7 +61,7 @@ print(json.dumps({"peak": peak, "pixels": pixels}))
 def segment(image: Path, labels: Path) -> dict[str, Any]:
     """What a process of its own tells of an image."""
     command = [sys.executable, "-c", SEGMENT, str(image), str(labels)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told
 

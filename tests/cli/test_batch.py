@@ -161,7 +161,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     command = [sys.executable, "-c", "from napari_sam2_adapters.cli import main; main()"]
     command += arguments(trained, images, results)
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
     ) as run:
         while not list(results.glob("*.tif")) and run.poll() is None:
             time.sleep(0.01)
@@ -196,7 +196,7 @@ def test_ctrl_c_of_a_terminal_ends_a_run_with_workers_well(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         start_new_session=True,
     ) as run:
         while not list(results.glob("*.tif")) and run.poll() is None:

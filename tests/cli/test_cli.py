@@ -30,7 +30,7 @@ def ask_for_help(arguments: list[str]) -> str:
     done = subprocess.run(
         [sys.executable, "-c", HELP.format(arguments=[*arguments, "--help"])],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stderr

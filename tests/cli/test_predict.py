@@ -117,7 +117,7 @@ def test_ctrl_c_keeps_the_masks_that_are_done(blobs: Path, trained: Path, tmp_pa
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         # A shell starts its background jobs, such as a test run, deaf to Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509

@@ -219,7 +219,7 @@ def test_an_interrupt_keeps_the_best_and_the_run_goes_on(blobs: Path, tmp_path: 
         [*command, *many],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:
         assert process.stdout is not None

@@ -207,7 +207,11 @@ print(*[fill() for _ in range(4)])
 """
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
     done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
     first, *_, again = (int(number) for number in done.stdout.split())
     assert first > 10_000  # 4 kB each

@@ -31,7 +31,7 @@ def run_script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
         return subprocess.run(
             ["bash", str(SCRIPTS / script), *arguments],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=False,
             env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", **(environment or {})},
         )

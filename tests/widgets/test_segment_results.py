@@ -304,7 +304,7 @@ def test_an_adapter_dropped_on_the_dock_is_chosen(segment_dock, qtbot, saved_ada
 def test_a_dock_opens_without_pytorch(name: str) -> None:
     code = f"import sys, napari_sam2_adapters.widgets.{name}; print('torch' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, timeout=120
     )
     assert done.stdout.strip() == "False"
 

@@ -56,7 +56,7 @@ def killed(adapters_home) -> int:
     """A program that painted, was saved by the timer and then killed; gives the pixels that it painted."""
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     painter = subprocess.Popen(
-        [sys.executable, "-c", PAINTER], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", PAINTER], stdout=subprocess.PIPE, encoding="utf-8", env=environment
     )
     with painter:
         line = painter.stdout.readline()

@@ -167,6 +167,10 @@ for question in questions:
     question.ask(time.sleep, 0.3)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code],
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
     )
     assert (done.returncode, done.stderr) == (0, "")
