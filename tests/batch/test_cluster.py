@@ -291,9 +291,9 @@ def test_local_workers_share_the_cores_and_take_a_card_each(
 PAGES = """
 import resource, sys
 import numpy as np
-from napari_sam2_adapters.batch import remote
+from napari_sam2_adapters.models.memory import keep_freed_memory
 if sys.argv[1] == "worker":
-    remote._keep_memory()
+    keep_freed_memory()
 np.ones(2**22, np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(50):

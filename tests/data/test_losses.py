@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from napari_sam2_adapters.data.geometry import Geometry
-from napari_sam2_adapters.data.losses import lost_direction, lost_place, lost_time
+from napari_sam2_adapters.data.losses import lost_in_file, lost_place
 
 STRAIGHT = Geometry((0.5, 0.25), "micrometer", (3.0, 4.0))
 TURNED = Geometry((0.5, 0.25), direction=((0.8, -0.6), (0.6, 0.8)))
@@ -23,10 +23,10 @@ TURNED = Geometry((0.5, 0.25), direction=((0.8, -0.6), (0.6, 0.8)))
     ],
 )
 def test_a_turn_is_lost_to_others_in_some_formats(name: str, words: str) -> None:
-    said = lost_direction(Path(name), TURNED)
+    said = lost_in_file(Path(name), TURNED)
     assert (words in said) if words else not said
     assert not lost_place(Path(name), STRAIGHT)
-    assert not lost_direction(Path(name), None)
+    assert not lost_in_file(Path(name), None)
 
 
 TIMED = Geometry((0.5, 0.25), time_step=12.5, time_unit="second")
@@ -43,8 +43,8 @@ TIMED = Geometry((0.5, 0.25), time_step=12.5, time_unit="second")
     ],
 )
 def test_time_steps_are_lost_in_some_formats(name: str, kept: bool) -> None:
-    assert ("keeps no time step" in lost_time(Path(name), TIMED)) is not kept
-    assert not lost_time(Path(name), STRAIGHT)
+    assert ("keeps no time step" in lost_in_file(Path(name), TIMED)) is not kept
+    assert not lost_in_file(Path(name), STRAIGHT)
 
 
 def test_png_has_no_place_at_all() -> None:

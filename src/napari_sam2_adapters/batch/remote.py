@@ -10,7 +10,6 @@ import dataclasses
 import os
 import secrets
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -37,10 +36,6 @@ _PROCESS = secrets.token_hex(8)
 """Tells this process from the one that had its address before."""
 _MOST_NETWORKS = 2
 _TELL_INTERVAL_S = 0.1
-_DASK_TRIM = "65536"
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGEST_KEPT = 2**25
-"""Bytes of an array whose memory is kept; glibc takes no larger number."""
 _SHARED_CARDS = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
 """Processes of one machine with the same values here see the same cards; two jobs on a machine may each number theirs from 0."""
 
@@ -188,7 +183,6 @@ def _load(model: Model, content: bytes | None, device: torch.device) -> Network:
     from napari_sam2_adapters.models.model_file import load_adapter
 
     _use_own_threads()
-    _keep_memory()
     if content is None:
         segmenter, header = load_adapter(model.path, device=device)
         return Network(segmenter.folded(), header)
@@ -197,22 +191,6 @@ def _load(model: Model, content: bytes | None, device: torch.device) -> Network:
         path.write_bytes(content)
         segmenter, header = load_adapter(path, device=device)
         return Network(segmenter.folded(), header)
-
-
-def _keep_memory() -> None:
-    """Let this process keep freed memory for the next tile, as one without Dask does.
-
-    Dask's nanny has glibc give back all above 64 kB at once (MALLOC_TRIM_THRESHOLD_), which makes a network nearly twice as slow: every
-    array has to be mapped anew. Only that setting is undone, to what glibc comes to by itself; another one is somebody's wish.
-    """
-    if sys.platform != "linux" or os.environ.get("MALLOC_TRIM_THRESHOLD_") != _DASK_TRIM:
-        return
-    import ctypes
-
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # only glibc has it
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
-        mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_KEPT)
 
 
 def _use_own_threads() -> None:

@@ -20,7 +20,7 @@ from napari_sam2_adapters.data.io import (
     write_array,
     write_labels,
 )
-from napari_sam2_adapters.data.losses import lost_direction, lost_time
+from napari_sam2_adapters.data.losses import lost_in_file
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.inference.outputs import Prediction
@@ -89,9 +89,8 @@ def segment_file(
         axes = label_axes(image.axes)
         check_format(path, f"C{axes}" if kind == "probabilities" else axes)
     target = outputs.get("labels")
-    if target is not None:
-        lost = lost_direction(target, image.geometry), lost_time(target, image.geometry)
-        notices += filter(None, lost)
+    if target is not None and (lost := lost_in_file(target, image.geometry)):
+        notices.append(lost)
     if part is None and target is not None and can_stream(target, image.axes, config):
         tiles = stream_labels(
             segmenter,

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_sam2_adapters.batch.extras import ruler_of
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.axes import label_axes
 from napari_sam2_adapters.data.io import read_image, read_labels, write_labels
-from napari_sam2_adapters.data.losses import lost_direction
+from napari_sam2_adapters.data.losses import lost_in_file
 from napari_sam2_adapters.inference.rules import ClassRule, PostprocessConfig
 from napari_sam2_adapters.wording import did_you_mean
 
@@ -94,26 +95,21 @@ class Finishing:
             write_csv(files["table"], self._measure(measured, axes, image, found), overwrite=overwrite)  # fmt: skip
         if "labels" in files:  # where the mask lies, the image is done
             write_labels(files["labels"], cleaned, classes=self.classes, source=source, **place)
-            return lost_direction(files["labels"], image.geometry)
+            return lost_in_file(files["labels"], image.geometry)
         return ""
 
     def _measure(
         self, labels: Any, axes: str, image: ImageFile, found: Sequence[int]
     ) -> dict[str, Any]:
         """A row for each object, or where none are numbered for each class, in each slice or volume."""
-        from napari_sam2_adapters.inference.measure import Ruler, join_tables, measure
+        from napari_sam2_adapters.inference.measure import join_tables, measure
 
-        matrix = np.eye(len(axes) + 1)
-        if image.geometry is not None:
-            spatial = [i for i, axis in enumerate(axes) if axis in "ZYX"] + [len(axes)]
-            matrix[np.ix_(spatial, spatial)] = image.geometry.affine()
-        ruler = Ruler(matrix, image.unit)
         known = {info.value: info.name for info in self.classes}
         names = {n: known[value] for n, value in enumerate(found, 1)} if found else known
         parts = measure(
             labels,
             axes,
-            ruler,
+            ruler_of(image),
             together=self.rules.together,
             image=image.array,
             image_axes=image.axes,

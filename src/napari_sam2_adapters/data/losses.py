@@ -7,7 +7,7 @@ from pathlib import Path
 from napari_sam2_adapters.data.formats.registry import format_of
 from napari_sam2_adapters.data.geometry import Geometry
 
-__all__ = ["lost_direction", "lost_place", "lost_time"]
+__all__ = ["lost_in_file", "lost_place"]
 
 
 def lost_place(path: Path, geometry: Geometry | None) -> str:
@@ -15,10 +15,15 @@ def lost_place(path: Path, geometry: Geometry | None) -> str:
     found = format_of(path)
     if geometry is not None and found is not None and found.name == "PNG":
         return f"{path.name} keeps no pixel size and place, which PNG does not have."
-    return " ".join(filter(None, (lost_direction(path, geometry), lost_time(path, geometry))))
+    return lost_in_file(path, geometry)
 
 
-def lost_time(path: Path, geometry: Geometry | None) -> str:
+def lost_in_file(path: Path, geometry: Geometry | None) -> str:
+    """As `lost_place`, but for PNG, of which whoever asks for it is told before."""
+    return " ".join(filter(None, (_lost_direction(path, geometry), _lost_time(path, geometry))))
+
+
+def _lost_time(path: Path, geometry: Geometry | None) -> str:
     """A sentence when a format cannot hold the time step that an array has."""
     found = format_of(path)
     if geometry is None or geometry.time_step is None or found is None:
@@ -28,7 +33,7 @@ def lost_time(path: Path, geometry: Geometry | None) -> str:
     return f"{path.name} keeps no time step, which {found.name} does not have. OME-TIFF and OME-Zarr do."
 
 
-def lost_direction(path: Path, geometry: Geometry | None) -> str:
+def _lost_direction(path: Path, geometry: Geometry | None) -> str:
     """A sentence when only this package reads how an array is turned, sheared or flipped in a file; nothing when others do, too."""
     found = format_of(path)
     if geometry is None or geometry.is_straight or found is None:

@@ -149,8 +149,8 @@ def unknown_unit_notice(unit: str | None) -> str:
     if name is None or name in _UNITS:
         return ""
     return (
-        f"Its pixel size is in {name!r}, which is no unit of length that is known here: the numbers are kept, and stand without a unit "
-        "in programs and files that do not know it either."
+        f"Its pixel size is in {name!r}, which is no unit of length that is known here. The numbers are kept; "
+        "other programs and files may show them without a unit."
     )
 
 

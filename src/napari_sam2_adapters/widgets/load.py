@@ -13,6 +13,7 @@ from napari_sam2_adapters.widgets.docks.path_line import dropped_paths
 from napari_sam2_adapters.widgets.loading.file_layers import FileLayer
 from napari_sam2_adapters.widgets.loading.load_form import LoadForm
 from napari_sam2_adapters.widgets.loading.loading import LoadRequest, load_layers
+from napari_sam2_adapters.wording import counted
 
 __all__ = ["Load"]
 
@@ -93,10 +94,10 @@ class Load(Dock):
             if layer.notice:
                 self._notices[layer.notice] = None
         self.progress.setValue(self.progress.value() + 1)
-        self.status.setText(f"{self._layers} layers added.")
+        self.status.setText(f"{counted(self._layers, 'layer')} added.")
 
     def _take_end(self, stopped: bool) -> None:
-        many = "1 layer" if self._layers == 1 else f"{self._layers} layers"
+        many = counted(self._layers, "layer")
         first = next(iter(self._notices), "")
         more = (
             f" The same goes for {len(self._notices) - 1} more." if len(self._notices) > 1 else ""
