@@ -81,8 +81,10 @@ def list_files(path: Path, pattern: str) -> tuple[Path, ...]:
 
 
 def describe(paths: Sequence[Path], *, as_stack: bool) -> ImageFile:
-    """The stack of these files, or the first of them."""
-    return open_stack(paths) if as_stack else read_image(paths[0])
+    """The stack of these files, or the first of them, ready to be shown."""
+    image = open_stack(paths) if as_stack else read_image(paths[0])
+    _read_a_corner(image)
+    return image
 
 
 def load_layers(request: LoadRequest) -> Generator[list[FileLayer], None, None]:
