@@ -59,6 +59,25 @@ def _cut_in_the_head(path: Path) -> None:
     path.write_bytes(b"II*\0\x08\0")
 
 
+def _damaged_words(path: Path) -> None:
+    tifffile.imwrite(path, GREY, ome=True, metadata={"axes": "YX"})
+    path.write_bytes(path.read_bytes().replace(b"<Pixels", b"<<ixels"))
+
+
+def _damaged_numbers(path: Path) -> None:
+    tifffile.imwrite(path, GREY, resolution=(1, 1))
+    with tifffile.TiffFile(path) as file:
+        entry = file.pages.first.tags["BitsPerSample"].offset
+    whole = bytearray(path.read_bytes())
+    whole[entry + 2 : entry + 4] = b"\x05\0"  # a fraction
+    path.write_bytes(whole)
+
+
+def _damaged_header(path: Path) -> None:
+    np.save(path, GREY)
+    path.write_bytes(path.read_bytes().replace(b"}", b"("))
+
+
 def _folder(path: Path) -> None:
     path.mkdir()
 
@@ -89,6 +108,9 @@ def _array(path: Path) -> None:
         ("n.tif", _no_page, r"save it again|has no image"),
         ("t.tif", _cut, "save it again"),
         ("h.tif", _cut_in_the_head, "save it again"),
+        ("x.tif", _damaged_words, "ParseError.*save it again"),
+        ("b.tif", _damaged_numbers, "save it again"),
+        ("x.npy", _damaged_header, "save it again"),
         ("d.tif", _folder, "should be a file, not a folder"),
         ("d.npy", _folder, "should be a file, not a folder"),
         ("d.ome.zarr", _png, "should be a folder"),

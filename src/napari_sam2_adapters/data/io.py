@@ -247,17 +247,26 @@ def _read(path: Path, *, as_labels: bool) -> ImageFile:
     module = found.load()
     try:
         file = module.read(path, as_labels=as_labels)
-    except (RuntimeError, ValueError, OSError, struct.error) as error:
-        # tifffile, imagecodecs and other libraries raise kinds of their own below these three
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a library stumbles over in a damaged file
         if note := _misnamed(path, found.name):
             raise ValueError(note) from error
-        if str(path) in str(error):
+        if isinstance(error, (ValueError, OSError, RuntimeError)) and str(path) in str(error):
             raise
         raise ValueError(
-            f"{path} cannot be read ({error}). It may be damaged or of another kind; save it again."
+            f"{path} cannot be read ({_reason(error)}). It may be damaged or of another kind; save it again."
         ) from error
     notice = unknown_unit_notice(file.unit)
     return replace(file, notices=(*file.notices, notice)) if notice else file
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line; with its kind where that is none of those that say what is wrong with a file."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (ValueError, OSError, RuntimeError, struct.error)):
+        return text
+    return f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def _misnamed(path: Path, name: str) -> str:

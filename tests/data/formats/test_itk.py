@@ -279,12 +279,14 @@ def test_odd_files_are_a_sentence_each(tmp_path, labels, name, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_metaimage_that_was_cut_short_is_one_sentence(tmp_path, labels, capfd):
-    image = SimpleITK.GetImageFromArray(labels)
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float64"])
+@pytest.mark.parametrize("kept", [0.4, 0.8])
+def test_a_metaimage_that_was_cut_short_is_one_sentence(tmp_path, labels, capfd, dtype, kept):
+    image = SimpleITK.GetImageFromArray(labels.astype(dtype))
     SimpleITK.WriteImage(image, str(tmp_path / "a.mha"), useCompression=False)
     whole = (tmp_path / "a.mha").read_bytes()
     np.testing.assert_array_equal(read_image(tmp_path / "a.mha").array, labels)
-    (tmp_path / "a.mha").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "a.mha").write_bytes(whole[: int(len(whole) * kept)])
     with pytest.raises(ValueError, match=r"a\.mha cannot be read \(it was cut short\)"):
         read_image(tmp_path / "a.mha")
     assert capfd.readouterr() == ("", "")

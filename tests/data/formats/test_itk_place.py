@@ -15,6 +15,7 @@ from napari_sam2_adapters.data.io import read_image, read_labels, write_array, w
 DIRECTIONS = "space directions: (0.5,0,0) (0,0.59999999999999998,0.1) (0,0,2)"
 HEADS = {
     "micrometres": f'space dimension: 3\n{DIRECTIONS}\nspace units: "um" "um" "um"\nspace origin: (1,2,3)',
+    "mixed": f'space dimension: 3\n{DIRECTIONS}\nspace units: "um" "um" "mm"\nspace origin: (1,2,3)',
     "spacings": 'spacings: 0.5 0.6 2\nunits: "um" "um" "um"',
     "corner": 'spacings: 0.5 0.6 2\naxis mins: 7 8 9\ncenterings: cell cell cell\nunits: "nm" "nm" "nm"',
     "no unit": f"space dimension: 3\n{DIRECTIONS}\nspace origin: (1,2,3)",
@@ -53,6 +54,18 @@ def test_labels_of_an_nrrd_lie_on_it_for_itk(tmp_path: Path, place: str, ending:
     before, after = read_header(source).fields, read_header(path).fields
     for name in ("space", "space dimension", "space directions", "space units", "space origin", "spacings", "units", "axis mins", "centerings"):  # fmt: skip
         assert after.get(name) == before.get(name)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [HEADS["mixed"].replace("0.1)", "0)"), 'spacings: 0.5 0.6 2\nunits: "um" "um" "mm"'],
+)
+def test_axes_of_an_nrrd_in_units_of_their_own(tmp_path: Path, place: str) -> None:
+    found = read_image(_image(tmp_path / "a.nrrd", place))
+    assert found.unit == "micrometer"
+    assert found.pixel_size == pytest.approx((2000, 0.6, 0.5))
+    origin = None if found.geometry is None else found.geometry.origin
+    assert origin == (pytest.approx((3000, 2, 1)) if "origin" in place else None)
 
 
 def test_probabilities_and_time_have_the_place_of_the_volume(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_imagej_hyperstacks_keep_axes_and_sizes(tmp_path, stack):
         ({"unit": "furlong", "spacing": 2.0}, "furlong", (2.0, 0.5, 0.25)),
         ({"unit": 3, "spacing": None}, "3", (0.25, 0.5, 0.25)),
         ({"unit": None, "spacing": "wide"}, None, (0.25, 0.5, 0.25)),
+        ({"unit": "um", "spacing": -2.0}, "micrometer", (2.0, 0.5, 0.25)),
     ],
 )
 def test_odd_words_about_the_size_do_not_make_a_file_unreadable(

@@ -32,6 +32,9 @@ from napari_sam2_adapters.data.image_file import ImageFile
 
 __all__ = ["check", "colours", "pixels_of", "quietly", "read", "sentence_of", "write"]
 
+# of MET_LONG at least so many, which MetaIO takes from the machine
+_META_BYTES = {"MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4, "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8}  # fmt: skip
+
 
 def read(path: Path, *, as_labels: bool) -> ImageFile:
     """Read an NRRD (``.nrrd``, ``.nhdr``) or MetaImage (``.mha``, ``.mhd``) file into memory.
@@ -106,7 +109,10 @@ def _check_whole(path: Path, header: TextHeader, *, nrrd: bool) -> None:
     if fields.get("compresseddata", "").lower() == "true":
         needed = int(fields.get("compresseddatasize", 0))
     else:
-        needed = math.prod(int(n) for n in fields.get("dimsize", "0").split())
+        elements = math.prod(int(n) for n in fields.get("dimsize", "0").split())
+        binary = fields.get("binarydata", "").lower() == "true"
+        n_bytes = _META_BYTES.get(fields.get("elementtype", ""), 1) if binary else 1
+        needed = elements * int(fields.get("elementnumberofchannels", 1)) * n_bytes
     if (path.parent / data if apart else path).stat().st_size < needed:
         raise ValueError("it was cut short")
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from napari_sam2_adapters.data.formats.patient_space import from_matrix, same_place
 from napari_sam2_adapters.data.formats.text_header import TextHeader, read_header
 from napari_sam2_adapters.data.geometry import Geometry
-from napari_sam2_adapters.data.units import unit_name
+from napari_sam2_adapters.data.units import convert, unit_name
 
 __all__ = ["META", "NRRD", "kept_place", "matrix_of", "meta_place", "nrrd_place", "reader_of"]
 
@@ -67,10 +67,13 @@ def matrix_of(image: Any) -> NDArray[np.float64]:
 
 def nrrd_place(image: Any, header: TextHeader) -> Geometry | None:
     """Place of an NRRD; None where it says nothing."""
-    fields = header.fields
-    found = from_matrix(matrix_of(image), None)
+    fields, matrix = header.fields, matrix_of(image)
     quoted = fields.get("space units", fields.get("units", "")).split('"')[1::2]
-    named = next((unit_name(text) for text in quoted if unit_name(text)), None)
+    units = [unit_name(text) for text in quoted]
+    named = next(filter(None, units), None)
+    if len(units) == len(matrix) - 1:  # one for each axis, which may differ
+        matrix[:-1] *= [[convert(1.0, unit, named)] for unit in units]
+    found = from_matrix(matrix, None)
     if "space directions" in fields:
         # A space that is named is the patient's, which is measured in millimetres.
         unit = named or ("millimeter" if "space" in fields else None)

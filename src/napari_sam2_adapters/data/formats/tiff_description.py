@@ -104,8 +104,8 @@ def describe(file: tifffile.TiffFile) -> Description:
         return found
     unit = unit_name(str(written.get("unit") or ""))
     if "unit" in written or "spacing" in written:
-        spacing = _number(written.get("spacing"))
-        if spacing > 0:
+        # some programs write it below 0, which ImageJ takes for its amount
+        if spacing := abs(_number(written.get("spacing"))):
             sizes["Z"] = spacing
         origins = {axis: -_number(written.get(f"{axis.lower()}origin")) for axis in sizes}
         # ImageJ writes pixels of length 1 without a unit when it knows nothing of their size
