@@ -253,6 +253,26 @@ def test_a_scheduler_that_is_not_there_is_said(
         run(job, ClusterConfig(scheduler_file=tmp_path / "nothing.json"))
 
 
+@pytest.mark.filterwarnings("ignore:The workers could not be told to stop")
+def test_a_scheduler_that_is_lost_ends_the_run_and_the_next_start_goes_on(
+    client: Client, large: BatchJob
+) -> None:
+    """Dask closes a client whose scheduler has not come back for a while, and calls that by several names."""
+    lost = Client(client.scheduler.address, set_as_default=False)
+    records = run_batch(large, cluster=DaskWorkers(lost))
+    for record in records:
+        if record.status == "done":
+            break
+    lost.close()
+    with pytest.raises(ConnectionError, match="cannot be reached any more"):
+        list(records)
+    assert not (large.output / LOCK_FILE).exists()
+    before = done_lines(large)
+    assert 0 < len(before) < N_LARGE
+    assert Counter(r.status for r in run(large, None).values())["done"] == N_LARGE
+    assert set(done_lines(large).values()) == {1}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

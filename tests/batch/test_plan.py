@@ -107,8 +107,28 @@ def test_lists_of_files(tmp_path: Path) -> None:
     table.write_text('\ufeffname,Image\nx,"a,b.tif"\ny,/c.tif\n', encoding="utf-8")
     assert read_file_list(table) == [tmp_path / "a,b.tif", Path("/c.tif")]
     table.write_text("name,size\nx,1\n")
-    with pytest.raises(ValueError, match="has the columns name, size"):
+    with pytest.raises(ValueError, match="has the columns name,size, but one of image"):
+        read_file_list(table)
+    table.write_text("image,size\n")
+    with pytest.raises(ValueError, match="names no image"):
         read_file_list(table)
     plain.write_text("\n")
     with pytest.raises(ValueError, match="names no image"):
+        read_file_list(plain)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "separator"), [("utf-8-sig", ";"), ("utf-16", "\t"), ("utf-16", ",")]
+)
+def test_a_list_as_spreadsheets_save_it(tmp_path: Path, encoding: str, separator: str) -> None:
+    table = tmp_path / "list.csv"
+    rows = [("dose", "image"), ("1.5", "Zelle ä.tif"), ("3", "sub/b.tif")]
+    table.write_text("\n".join(separator.join(row) for row in rows), encoding=encoding)
+    assert read_file_list(table) == [tmp_path / "Zelle ä.tif", tmp_path / "sub" / "b.tif"]
+
+
+def test_a_list_in_an_old_encoding_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    plain = tmp_path / "list.txt"
+    plain.write_text("Zelle ä.tif\n", encoding="latin-1")
+    with pytest.raises(ValueError, match=r"list\.txt is not UTF-8 text .* Save the list as UTF-8"):
         read_file_list(plain)

@@ -24,6 +24,7 @@ from napari_sam2_adapters.batch.hand import (
     free_card,
     lost_image,
     progress_of,
+    reaching_scheduler,
     tell_error,
 )
 from napari_sam2_adapters.batch.report import Entry
@@ -123,7 +124,8 @@ class DaskWorkers:
             ended = self._wait_for_busy()
             self._client.unsubscribe_topic(self._run)
         except OSError as error:
-            warnings.warn(f"The workers could not be told to stop ({error}).", stacklevel=2)
+            why = error.__cause__ or error
+            warnings.warn(f"The workers could not be told to stop ({why}).", stacklevel=2)
         for hand in self._hands.values():
             hand.free("idle")
         self._hands.clear()
@@ -136,28 +138,31 @@ class DaskWorkers:
         busy = [hand.address for hand in self._hands.values() if hand.state == "busy"]
         if not busy:
             return []
-        self._client.run(remote.stop, self._run, workers=busy, on_error="ignore")
+        self._ask_to_stop(self._run, busy)
         ended, asked = [], time.monotonic()
         self._stopping = True
         while any(hand.may_write(asked) for hand in self._hands.values()):
             try:
                 news = self.news()
             except OSError:  # of the others, some may still end well
+                if self._client.status != "running":  # but nobody hears of it
+                    break
                 continue
             if isinstance(news, Ended):
                 ended.append(news)
         return ended
 
+    def _ask_to_stop(self, name: str, addresses: list[str]) -> None:
+        """As `remote.stop`."""
+        with reaching_scheduler():
+            self._client.run(remote.stop, name, workers=addresses, on_error="ignore")
+
     def _look(self) -> None:
         """Once in a while: which workers have come, and which are gone."""
         if time.monotonic() - self._looked < _LOOK_INTERVAL_S:
             return
-        try:
+        with reaching_scheduler():
             there = self._client.nthreads()
-        except OSError as error:
-            raise ConnectionError(
-                f"The scheduler of the cluster cannot be reached any more ({error}). Start it, and then the batch again to go on."
-            ) from error
         self._looked = time.monotonic()
         if self._look_after is not None and not self._stopping:
             self._look_after()
@@ -198,17 +203,12 @@ class DaskWorkers:
 
     def _call(self, hand: Hand, function: Any, *arguments: Any, name: str = "") -> None:
         hand.call, hand.begun = name or self._new_name(), False
-        hand.future = self._client.submit(
-            function,
-            remote.Call(self._run, hand.call),
-            *arguments,
-            key=hand.call,
-            workers=[hand.address],
-            allow_other_workers=False,
-            pure=False,
-        )
-        mail, call = self._mail, hand.call
-        hand.future.add_done_callback(lambda future: tell_error(future, call, mail))
+        call = remote.Call(self._run, hand.call)
+        options = {"workers": [hand.address], "allow_other_workers": False, "key": call.name}
+        with reaching_scheduler():
+            hand.future = self._client.submit(function, call, *arguments, pure=False, **options)
+        mail = self._mail
+        hand.future.add_done_callback(lambda future: tell_error(future, call.name, mail))
 
     def _hear(self, hand: Hand, message: dict[str, Any]) -> Progress | Ended | None:
         """Take a message of a worker."""
@@ -284,7 +284,7 @@ class DaskWorkers:
             return
         for hand in self._hands.values():
             if hand.part is not None and hand.part.task.item.index == index:
-                self._client.run(remote.stop, hand.call, workers=[hand.address], on_error="ignore")
+                self._ask_to_stop(hand.call, [hand.address])
 
     def _set_aside(self, hand: Hand, reason: str) -> None:
         """Do without a worker; the run ends when that was the last one."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +18,7 @@ from napari_sam2_adapters.batch.stamps import FileStamp
 if TYPE_CHECKING:
     from distributed import Future
 
-__all__ = ["Hand", "Mail", "free_card", "lost_image", "progress_of", "tell_error"]
+__all__ = ["Hand", "Mail", "free_card", "lost_image", "progress_of", "reaching_scheduler", "tell_error"]  # fmt: skip
 
 Mail = queue.SimpleQueue[dict[str, Any]]
 _GRACE_S = 2.0
@@ -81,6 +83,25 @@ def free_card(hand: Hand, others: list[Hand]) -> int:
     """The first card that no other worker has that sees the same ones; that of a dead one is taken first."""
     taken = {other.card for other in others if other is not hand and other.cards == hand.cards}
     return next(card for card in range(len(taken) + 1) if card not in taken)
+
+
+@contextmanager
+def reaching_scheduler() -> Iterator[None]:
+    """Say in a sentence that the scheduler is gone, whatever Dask calls it.
+
+    Raises
+    ------
+    ConnectionError
+        When it is.
+    """
+    from distributed.client import ClosedClientError
+
+    try:
+        yield
+    except (OSError, RuntimeError, ClosedClientError) as error:  # a client gives up after a while
+        raise ConnectionError(
+            f"The scheduler of the cluster cannot be reached any more ({error}). Start it, and then the batch again to go on."
+        ) from error
 
 
 def tell_error(future: Future[None], call: str, mail: Mail) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import os
 import unicodedata
 from collections import Counter
@@ -131,25 +133,40 @@ def read_file_list(path: Path) -> list[Path]:
     Raises
     ------
     ValueError
-        When the list names no file or has no such column.
+        When the list is not UTF-8 or UTF-16, names no file, or has no such column.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        if path.suffix.lower() == ".csv":
-            rows = list(csv.DictReader(file))
-            columns = {str(name).strip().lower(): name for name in (rows[0] if rows else {})}
-            column = next((columns[name] for name in _LIST_COLUMNS if name in columns), None)
-            if column is None:
-                raise ValueError(
-                    f"{path} has the columns {', '.join(columns) or 'nothing'}, but one of {', '.join(_LIST_COLUMNS)} "
-                    "has to name the images. Rename the column."
-                )
-            lines = [row[column] or "" for row in rows]
-        else:
-            lines = file.read().splitlines()
+    text = _text_of(path)
+    is_table = path.suffix.lower() == ".csv"
+    lines = _column_of(path, text) if is_table else text.splitlines()
     files = [path.parent / line.strip() for line in lines if line.strip()]
     if not files:
         raise ValueError(f"{path} names no image. Write one path a line.")
     return files
+
+
+def _text_of(path: Path) -> str:
+    """A list as text: UTF-8, or the UTF-16 that Excel and PowerShell write."""
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error}). Save the list as UTF-8.") from error
+
+
+def _column_of(path: Path, text: str) -> list[str]:
+    """The column that names the images; where a comma is a decimal sign, programs put ; between columns."""
+    for separator in ",;\t":
+        table = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+        columns = {name.strip().lower(): name for name in table.fieldnames or ()}
+        column = next((columns[name] for name in _LIST_COLUMNS if name in columns), None)
+        if column is not None:
+            return [row[column] or "" for row in table]
+    header = text.partition("\n")[0].strip()
+    raise ValueError(
+        f"{path} has the columns {header or 'nothing'}, but one of {', '.join(_LIST_COLUMNS)} "
+        "has to name the images. Rename the column."
+    )
 
 
 def _item(job: BatchJob, predict: PredictConfig, index: int, source: Path, above: Path) -> Item:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Self
 
@@ -35,7 +36,8 @@ class FileStamp(Settings):
         digest = hashlib.sha256()
         for path, state in zip(files, states, strict=True):
             name = path.relative_to(folder).as_posix()
-            digest.update(f"{name} {state.st_size} {state.st_mtime_ns}\n".encode())
+            about = f" {state.st_size} {state.st_mtime_ns}\n".encode()
+            digest.update(os.fsencode(name) + about)  # names need not be UTF-8
         return cls(
             size=sum(state.st_size for state in states),
             mtime_ns=max((state.st_mtime_ns for state in states), default=0),

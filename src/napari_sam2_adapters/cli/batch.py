@@ -207,7 +207,7 @@ class _Shown:
         if known is None or record.status in ("done", "failed"):
             self._count()
         if not self._bar.console.is_terminal:
-            self._log(waiting=record.status == "pending")
+            self._log(record)
 
     def take_last(self, records: Iterable[ItemRecord]) -> None:
         """Note the images that were in the hands of workers at the stop and came to their end all the same."""
@@ -220,17 +220,19 @@ class _Shown:
         finished, total = self._progress()
         self._bar.update(self._images, total=total, completed=finished)
 
-    def _log(self, *, waiting: bool) -> None:
-        """Say once in a while how far it is."""
+    def _log(self, record: ItemRecord) -> None:
+        """Say once in a while how far it is, also within an image, which may take hours."""
         now = time.monotonic()
         if now - self._logged < _LOG_INTERVAL_S:
             return
         self._logged = now
         finished, total = self._progress()
-        errors().print(
-            f"{finished} of {counted(total, 'image')}"
-            + (", waiting for workers" if waiting else "")
-        )
+        text = f"{finished} of {counted(total, 'image')}"
+        if record.status == "pending":
+            text += ", waiting for workers"
+        elif record.status == "running" and record.all_tiles > 1:
+            text += f", {record.item.name}: {record.tiles} of {record.all_tiles} tiles"
+        errors().print(text)
 
     def _progress(self) -> tuple[int, int]:
         """Images that are finished and all: only what this run has to do counts, so that the time left is right."""
