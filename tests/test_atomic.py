@@ -41,6 +41,19 @@ def test_what_is_there_is_replaced_only_when_asked(tmp_path: Path) -> None:
     assert target.read_bytes() == b"second"
 
 
+def test_what_came_while_it_was_written_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "mask.tif"
+
+    def fill(file) -> None:
+        file.write(b"ours")
+        target.write_bytes(b"theirs")
+
+    with pytest.raises(FileExistsError, match="Choose another name"):
+        write_atomically(target, fill)
+    assert target.read_bytes() == b"theirs"
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
     target = tmp_path / ("n" * 251 + ".tif")
     assert write_atomically(target, lambda file: file.write(b"x")).read_bytes() == b"x"

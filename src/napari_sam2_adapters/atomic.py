@@ -52,16 +52,14 @@ def write_atomically(
         When it cannot be written, with the target's name; what was there before is still there then.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{path} exists already. Choose another name, or allow it to be overwritten."
-        )
+    _refuse_what_is_there(path, overwrite=overwrite)
     partial_path = _partial_path(path.parent)
     try:
         with partial_path.open("wb") as file:
             fill(file)
             file.flush()
             os.fsync(file.fileno())
+        _refuse_what_is_there(path, overwrite=overwrite)  # it may have come in the meantime
         partial_path.replace(path)
     except OSError as error:
         # A file that `fill` reads from may be what fails; nobody knows the partial file's name.
@@ -99,10 +97,7 @@ def publish_folder(partial: Path, path: Path, *, overwrite: bool = False) -> Pat
     OSError
         When it cannot be renamed; what was there before is still there then.
     """
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{path} exists already. Choose another name, or allow it to be overwritten."
-        )
+    _refuse_what_is_there(path, overwrite=overwrite)
     _force_to_disk(partial)
     if not path.exists():
         partial.rename(path)
@@ -119,6 +114,13 @@ def publish_folder(partial: Path, path: Path, *, overwrite: bool = False) -> Pat
     # From here on it may be removed by anybody, until then it was the only copy.
     _remove(aside.rename(_partial_path(path.parent)))
     return path
+
+
+def _refuse_what_is_there(path: Path, *, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"{path} exists already. Choose another name, or allow it to be overwritten."
+        )
 
 
 def check_writable(folder: Path) -> None:

@@ -84,6 +84,19 @@ def test_masks_that_are_there_are_left_alone(blobs: Path, trained: Path, tmp_pat
     assert read_labels(masks / "cell1.tif").array.shape == (96, 96)
 
 
+def test_what_a_killed_run_left_half_written_goes_with_the_next(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    (masks / "cell1.tif").write_bytes(b"precious")
+    writes = "from napari_sam2_adapters.atomic import new_partial_folder; import pathlib, sys; new_partial_folder(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", writes, str(masks)], check=True)
+    assert len(list(masks.iterdir())) == 2
+    assert predict(trained, blobs / "images" / "cell1.tif", masks).exit_code == 0
+    assert [path.name for path in masks.iterdir()] == ["cell1.tif"]
+
+
 def test_what_is_missing_beside_a_mask_is_made_and_the_mask_left_alone(
     blobs: Path, trained: Path, tmp_path: Path
 ) -> None:

@@ -127,6 +127,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     paths, extent = list_images(images, pattern), read_extent(region, planes)
     asked = build_settings(PredictConfig, sections, "predict")
 
+    from napari_sam2_adapters.atomic import remove_orphans
     from napari_sam2_adapters.inference.tile_plan import plan_tiles
     from napari_sam2_adapters.models.device import choose_device, describe_device
     from napari_sam2_adapters.models.model_file import load_adapter, read_header
@@ -145,6 +146,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
         paths, output, "png" if png else known_format(masks_as), asked, finishing
     )
     check_output_folder(output)
+    remove_orphans(output)  # of runs that were killed
     segmenter, header = load_adapter(model, device=chosen)
     console().print(f"{model.name} on {describe_device(chosen)}")
     job = _Job(segmenter.folded(), header, config, finishing, extent, overwrite)
