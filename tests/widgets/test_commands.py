@@ -87,7 +87,11 @@ def test_all_that_we_do_is_in_the_palette(make_napari_viewer_proxy) -> None:
     make_napari_viewer_proxy()
     menus = get_app_model().menus
     palette = menus.get_menu(menus.COMMAND_PALETTE_ID)
-    listed = {item.command.id for item in palette if isinstance(item, MenuItem)}
+    listed = {item.command.title for item in palette if isinstance(item, MenuItem)}
     manifest = PluginManifest.from_distribution(PLUGIN)
-    silent = {c.id for c in manifest.contributions.commands} - listed
-    assert not silent
+    ours = manifest.contributions
+    # napari before 0.8 lists docks and samples by ids of its own, so what a person reads is compared
+    names = {part.command: part.display_name for part in (*ours.widgets, *ours.sample_data)}
+    wanted = {names.get(command.id, command.title) for command in ours.commands}
+    end = f" ({manifest.display_name})"
+    assert not wanted - {title.removesuffix(end) for title in listed}
