@@ -65,6 +65,9 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         coarser = [_open_lazily(path, number) for number in range(1, len(levels))]
         arrays = [cast("ArrayLike", first), *coarser]
     arrays = [_pick(array, picked) for array in arrays]
+    if _only_longer(described.order, axes):
+        added = tuple(slice(None) if axis in axes else None for axis in described.order)
+        arrays, axes = [_pick(array, added) for array in arrays], described.order
     if rgb and alpha:
         arrays = [without_alpha(array, axes) for array in arrays]
     if palette is not None and "C" not in axes:
@@ -150,7 +153,13 @@ def _axes(series: Any, path: Path) -> tuple[str, tuple[int | slice, ...]]:
     return names, tuple(picked)
 
 
-def _pick(array: ArrayLike, index: tuple[int | slice, ...]) -> ArrayLike:
+def _only_longer(order: str, axes: str) -> bool:
+    """Whether an order of axes is that of an array with more axes between."""
+    known = set(order) <= set(ORDER) and len(set(order)) == len(order) > len(axes)
+    return known and [axis for axis in order if axis in axes] == list(axes)
+
+
+def _pick(array: ArrayLike, index: tuple[int | slice | None, ...]) -> ArrayLike:
     if all(isinstance(part, slice) for part in index):
         return array
     if not isinstance(array, np.ndarray):

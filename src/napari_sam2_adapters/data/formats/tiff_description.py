@@ -1,7 +1,7 @@
 """What TIFF files say of their pixels: ImageJ's description, OME-XML, tifffile's own JSON and plain tags.
 
 What these cannot say is kept beside it. In OME-XML, in map annotations of the namespaces `CLASSES` (label value: colour and name) and
-`GEOMETRY` (direction); in ImageJ's TIFF as the same lines in *Info* (Image ▸ Show Info), and in tifffile's JSON under the same keys.
+`GEOMETRY` (direction; order of the axes where one has the length 1, which readers leave out); in ImageJ's TIFF as the same lines in *Info* (Image ▸ Show Info), and in tifffile's JSON under the same keys.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ __all__ = [
     "Description",
     "class_lines",
     "describe",
-    "direction_line",
     "first_image",
+    "geometry_lines",
     "missing_parts",
 ]
 
@@ -37,6 +37,7 @@ GEOMETRY = "napari-sam2-adapters/geometry"
 
 _COARSEST_MICROSCOPE_UM = 10.0
 _MICRONS = {tifffile.RESUNIT.CENTIMETER: 1e4, tifffile.RESUNIT.INCH: 25400.0}
+_GEOMETRY_KEYS = ("direction", "order")
 _CLASS_LINE = re.compile(r"(#[0-9a-fA-F]{6}) (.+)", re.DOTALL)
 
 
@@ -60,6 +61,8 @@ class Description:
         In the file's order.
     classes
         Names and colours of label values.
+    order
+        All axes, those of length 1 among them; empty where that is not known.
     """
 
     sizes: Mapping[str, float] = field(default_factory=dict)
@@ -70,6 +73,7 @@ class Description:
     time_unit: str | None = None
     channel_names: tuple[str, ...] = ()
     classes: tuple[ClassInfo, ...] = ()
+    order: str = ""
 
     def geometry(self, axes: str) -> Geometry | None:
         """Geometry of an array with these axes; None where nothing is known."""
@@ -144,10 +148,14 @@ def class_lines(classes: Sequence[ClassInfo]) -> dict[str, str]:
     return {str(info.value): f"{info.color} {info.name}" for info in classes}
 
 
-def direction_line(geometry: Geometry | None) -> str:
-    """The direction as JSON, empty where the array lies along the axes of the world."""
-    straight = geometry is None or geometry.direction is None or geometry.is_straight
-    return "" if straight else json.dumps(geometry.direction if geometry else None)
+def geometry_lines(geometry: Geometry | None, order: str, shape: Sequence[int]) -> dict[str, str]:
+    """The direction as JSON unless the array lies along the axes of the world, and the axes if others than Y and X have the length 1."""
+    lines = {}
+    if geometry is not None and not geometry.is_straight:
+        lines["direction"] = json.dumps(geometry.direction)
+    if any(n == 1 for n, axis in zip(shape, order, strict=True) if axis not in "YX"):
+        lines["order"] = order
+    return lines
 
 
 def _from_ome(ome: Mapping[str, Any]) -> Description:
@@ -201,10 +209,10 @@ def _lines(written: Mapping[str, Any]) -> dict[str, Any]:
     """The same entries from ImageJ's *Info*, or from tifffile's JSON."""
     own = written.get("classes")
     entries = dict(own) if isinstance(own, Mapping) else {}
-    entries["direction"] = written.get("direction")
+    entries |= {key: written.get(key) for key in _GEOMETRY_KEYS}
     for line in str(written.get("Info") or "").splitlines():
         key, mark, value = line.partition(" = ")
-        if mark and (key.startswith("label ") or key == "direction"):
+        if mark and (key.startswith("label ") or key in _GEOMETRY_KEYS):
             entries[key.removeprefix("label ")] = value
     return entries
 
@@ -226,7 +234,8 @@ def _own_lines(entries: Mapping[str, Any], found: Description) -> Description:
     except (ValueError, TypeError):
         direction = None
     square = direction is not None and all(len(row) == len(direction) for row in direction)
-    return replace(found, direction=direction if square else None)
+    order = str(entries.get("order") or "")
+    return replace(found, direction=direction if square else None, order=order)
 
 
 def _timed(written: Mapping[str, Any]) -> Description:

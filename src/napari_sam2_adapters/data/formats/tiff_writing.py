@@ -17,7 +17,7 @@ from napari_sam2_adapters.data.formats.tiff_description import (
     CLASSES,
     GEOMETRY,
     class_lines,
-    direction_line,
+    geometry_lines,
 )
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.units import file_symbol, time_symbol
@@ -59,10 +59,11 @@ def _write(file: BinaryIO, content: Content, ome: bool) -> None:
     n_bytes = int(np.prod(shape)) * kind.itemsize
     options: dict[str, Any]
     imagej = kind in (np.uint8, np.uint16, np.float32) and n_bytes <= _CLASSIC_BYTES
+    imagej = imagej and shape[-1] > 1  # tifffile takes a last axis of length 1 for samples there
     if ome or not (imagej or kind == np.float16):
         options = {"ome": True, "metadata": _ome_metadata(content, order, shape)}
     else:
-        options = _imagej_options(content, order, plain=kind == np.float16)
+        options = _imagej_options(content, order, shape, plain=kind == np.float16)
     options["metadata"]["axes"] = order
     tifffile.imwrite(
         file,
@@ -93,8 +94,8 @@ def _ome_metadata(content: Content, order: str, shape: tuple[int, ...]) -> dict[
     notes = []
     if content.classes and content.labels:
         notes.append({"Namespace": CLASSES, "Value": class_lines(content.classes)})
-    if direction := direction_line(geometry):
-        notes.append({"Namespace": GEOMETRY, "Value": {"direction": direction}})
+    if lines := geometry_lines(geometry, order, shape):
+        notes.append({"Namespace": GEOMETRY, "Value": lines})
     return {**metadata, **({"MapAnnotation": notes} if notes else {})}
 
 
@@ -114,19 +115,21 @@ def _positions(
     return {**positions, **units}
 
 
-def _imagej_options(content: Content, order: str, *, plain: bool) -> dict[str, Any]:
+def _imagej_options(
+    content: Content, order: str, shape: tuple[int, ...], *, plain: bool
+) -> dict[str, Any]:
     """Options for ImageJ's TIFF, or for a plain one with the same words in tifffile's JSON."""
     geometry = content.geometry
     metadata: dict[str, Any] = {}
     options: dict[str, Any] = {"imagej": not plain, "metadata": metadata}
     lines = class_lines(content.classes) if content.labels else {}
-    direction = direction_line(geometry)
+    place = geometry_lines(geometry, order, shape)
     if plain:
         metadata |= {"classes": lines} if lines else {}
-        metadata |= {"direction": direction} if direction else {}
+        metadata |= place
     else:
         info = [f"label {value} = {line}" for value, line in lines.items()]
-        info += [f"direction = {direction}"] if direction else []
+        info += [f"{key} = {line}" for key, line in place.items()]
         metadata |= {"Info": "\n".join(info)} if info else {}
     if names := content.channel_names:
         # the channels of a plane lie together
