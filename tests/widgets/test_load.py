@@ -336,6 +336,7 @@ def test_labels_that_do_not_fit_are_refused(dock, viewer, qtbot, tmp_path) -> No
     assert len(viewer.layers) == 0
     dock.form.labels.path = tmp_path / "nowhere.tif"
     assert "There are no labels" in dock.reason.text()
+    assert dock.status.text() == ""  # what was said of the labels before
 
 
 def test_several_files_dropped_on_the_dock_are_ticked(dock, qtbot, tmp_path) -> None:

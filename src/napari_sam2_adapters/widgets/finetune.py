@@ -13,14 +13,10 @@ from napari_sam2_adapters.config import ClassInfo, Normalization
 from napari_sam2_adapters.widgets.annotation.autosave import Autosave
 from napari_sam2_adapters.widgets.annotation.restore import RestoreBanner
 from napari_sam2_adapters.widgets.docks.closing import outermost
-from napari_sam2_adapters.widgets.docks.dock import (
-    Dock,
-    button,
-    section,
-    show_dock,
-)
+from napari_sam2_adapters.widgets.docks.dock import Dock, button, show_dock
 from napari_sam2_adapters.widgets.docks.leaving import Leaving
 from napari_sam2_adapters.widgets.docks.one_at_a_time import TRAININGS
+from napari_sam2_adapters.widgets.docks.section import Section
 from napari_sam2_adapters.widgets.docks.trained import TRAINED
 from napari_sam2_adapters.widgets.docks.words import duration
 from napari_sam2_adapters.widgets.fine_tuning.course import Course
@@ -245,8 +241,8 @@ class FineTune(Dock):
         self.data.buttons.addWidget(self.saved_button)
         self.column.addWidget(self.restore)
         self.column.addWidget(self.resume)
-        self.column.addWidget(section("Learn from", self.data, self.seen))
-        self.column.addWidget(section("Train", self.training, self.device))
+        self.column.addWidget(Section("Learn from", self.data, self.seen))
+        self.column.addWidget(Section("Train", self.training, self.device))
         self.column.addWidget(self.course)
         after = QHBoxLayout()
         for push in (self.segment_button, self.go_on_button, self.save_button):

@@ -46,6 +46,8 @@ class Load(Dock):
         self.buttons.addWidget(self.start_button)
         self.buttons.addWidget(self.cancel_button)
         self.form.changed.connect(self.refresh)
+        for choice in (self.form.folder, self.form.labels):  # what was said is of another choice
+            choice.changed.connect(self.status.clear)
         self.job.updated.connect(self._take_layers)
         self.job.ended.connect(self._take_end)
         self.job.failed.connect(self.status.setText)

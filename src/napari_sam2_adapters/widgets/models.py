@@ -11,7 +11,7 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout
 
 from napari_sam2_adapters.export.request import ExportRequest
-from napari_sam2_adapters.widgets.docks.dock import Dock, button, section, sentence, show_dock
+from napari_sam2_adapters.widgets.docks.dock import Dock, button, sentence, show_dock
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch
 from napari_sam2_adapters.widgets.docks.log import open_path, show_failure
@@ -21,6 +21,7 @@ from napari_sam2_adapters.widgets.docks.preferences import (
     change_preference,
     preferences,
 )
+from napari_sam2_adapters.widgets.docks.section import Section
 from napari_sam2_adapters.widgets.docks.words import duration, file_size
 from napari_sam2_adapters.widgets.shelf.adapter_list import AdapterList
 from napari_sam2_adapters.widgets.shelf.backbone_list import BackboneList, Fetched, Fetching
@@ -104,12 +105,12 @@ class Models(Dock):
         row = QHBoxLayout()
         row.addWidget(self.open_button)
         row.addWidget(self.change_button)
-        kept = section("Where backbones are kept", self.place)
+        kept = Section("Where backbones are kept", self.place)
         kept.layout().addLayout(row)
         self.reason.hide()
         self.buttons.addWidget(self.cancel_button)
-        self.column.addWidget(section("Adapters", self.adapters))
-        self.column.addWidget(section("Backbones", self.backbones))
+        self.column.addWidget(Section("Adapters", self.adapters))
+        self.column.addWidget(Section("Backbones", self.backbones))
         self.column.addWidget(kept)
         self.column.addStretch()
 

@@ -13,12 +13,13 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.widgets.docks import layers
 from napari_sam2_adapters.widgets.docks.check_boxes import CheckBoxes
-from napari_sam2_adapters.widgets.docks.dock import Dock, button, section
+from napari_sam2_adapters.widgets.docks.dock import Dock, button
 from napari_sam2_adapters.widgets.docks.folded import Folded
 from napari_sam2_adapters.widgets.docks.form import TILE_FIELDS, SettingsForm
 from napari_sam2_adapters.widgets.docks.image_form import ImageForm
 from napari_sam2_adapters.widgets.docks.one_at_a_time import SEGMENTATIONS
 from napari_sam2_adapters.widgets.docks.results import find_own
+from napari_sam2_adapters.widgets.docks.section import Section
 from napari_sam2_adapters.widgets.docks.words import duration
 from napari_sam2_adapters.widgets.segmenting.extent_form import ExtentForm
 from napari_sam2_adapters.widgets.segmenting.measure_form import MeasureForm
@@ -219,12 +220,12 @@ class Segment(Dock):
         advanced = Folded("Advanced", self.settings)
         self.buttons.addWidget(self.start_button)
         self.buttons.addWidget(self.cancel_button)
-        self.column.addWidget(section("With", self.adapter))
+        self.column.addWidget(Section("With", self.adapter))
         self.column.addWidget(
-            section("Segment", self.image, self.extent, self.wanted, advanced, self.device)
+            Section("Segment", self.image, self.extent, self.wanted, advanced, self.device)
         )
-        self.column.addWidget(section("Clean up", self.tidying))
-        self.column.addWidget(section("Measure", self.measuring))
+        self.column.addWidget(Section("Clean up", self.tidying))
+        self.column.addWidget(Section("Measure", self.measuring))
         self.column.addStretch()
 
     def _connect(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -10,11 +11,13 @@ from qtpy.QtWidgets import (
     QComboBox,
     QLineEdit,
     QMainWindow,
+    QSpinBox,
     QTabBar,
+    QVBoxLayout,
     QWidget,
 )
 
-from napari_sam2_adapters.widgets.docks.dock import frame_of, show_dock
+from napari_sam2_adapters.widgets.docks.dock import button, frame_of, show_dock
 
 PLUGIN = "napari-sam2-adapters"
 DOCKS = ("Load", "Segment", "Fine-tune", "Batch folder", "Models")
@@ -99,3 +102,25 @@ def explained(widget: QWidget) -> bool:
     """Whether a control says what it is for, or is a part of one that does."""
     inside = widget.parentWidget()
     return bool(widget.toolTip() or (inside is not None and inside.toolTip()))
+
+
+def test_a_number_that_is_being_typed_holds_when_a_button_is_pressed_without_leaving_it(
+    qtbot,
+) -> None:
+    window, steps, seen = QWidget(), QSpinBox(), []
+    qtbot.addWidget(window)
+    steps.setRange(1, 999)
+    steps.setKeyboardTracking(False)
+    start = button("Start", "", lambda: seen.append(steps.value()))
+    layout = QVBoxLayout(window)
+    layout.addWidget(steps)
+    layout.addWidget(start)
+    with qtbot.waitActive(window, timeout=20_000):
+        window.show()
+        window.activateWindow()
+    steps.setFocus()
+    steps.selectAll()
+    qtbot.keyClicks(steps, "40")
+    start.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # as on macOS
+    start.click()
+    assert seen == [40]

@@ -19,11 +19,12 @@ from qtpy.QtWidgets import (
 from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, Extras, LabelFormat
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.widgets.docks.check_boxes import CheckBoxes
-from napari_sam2_adapters.widgets.docks.dock import section, sentence
+from napari_sam2_adapters.widgets.docks.dock import sentence
 from napari_sam2_adapters.widgets.docks.folded import Folded
 from napari_sam2_adapters.widgets.docks.form import TILE_FIELDS, SettingsForm
 from napari_sam2_adapters.widgets.docks.path_line import PathLine
 from napari_sam2_adapters.widgets.docks.preferences import preferences
+from napari_sam2_adapters.widgets.docks.section import Section
 from napari_sam2_adapters.widgets.shelf.adapter_form import AdapterForm
 
 __all__ = ["BatchForm"]
@@ -112,9 +113,9 @@ class BatchForm(QWidget):
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(section("Images", images, self.found))
-        layout.addWidget(section("With", self.adapter, advanced, device))
-        layout.addWidget(section("Results", results))
+        layout.addWidget(Section("Images", images, self.found))
+        layout.addWidget(Section("With", self.adapter, advanced, device))
+        layout.addWidget(Section("Results", results))
 
     def _connect(self) -> None:
         for signal in (

@@ -8,9 +8,10 @@ from npe2 import PluginManager
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
     QDockWidget,
     QFrame,
-    QGroupBox,
     QHBoxLayout,
     QLabel,
     QMainWindow,
@@ -37,7 +38,7 @@ from napari_sam2_adapters.widgets.docks.preferences import (
 )
 from napari_sam2_adapters.widgets.docks.store import clear_leftovers
 
-__all__ = ["Dock", "button", "frame_of", "section", "sentence", "show_dock"]
+__all__ = ["Dock", "button", "frame_of", "sentence", "show_dock"]
 
 _SOON_MS = 400
 
@@ -270,15 +271,6 @@ def frame_of(widget: QWidget) -> QDockWidget:
     return frame
 
 
-def section(title: str, *parts: QWidget) -> QGroupBox:
-    """A titled box with these widgets below each other."""
-    box = QGroupBox(title)
-    layout = QVBoxLayout(box)
-    for part in parts:
-        layout.addWidget(part)
-    return box
-
-
 def sentence(text: str = "") -> QLabel:
     """A label that breaks its lines."""
     label = QLabel(text)
@@ -292,5 +284,13 @@ def button(text: str, tooltip: str, action: Any, icon: str = "") -> QPushButton:
     """A push button that calls ``action()``, with one of `_icons.ICONS` if it is named."""
     push = IconButton(text, icon) if icon else QPushButton(text)
     push.setToolTip(tooltip)
-    push.clicked.connect(lambda _: action())
+    push.clicked.connect(lambda _: _act(action))
     return push
+
+
+def _act(action: Any) -> None:
+    """Take in the number that is being typed, then act: a shortcut, and on macOS a click, leaves the focus in its box."""
+    typed = QApplication.focusWidget()
+    if isinstance(typed, QAbstractSpinBox):
+        typed.interpretText()
+    action()

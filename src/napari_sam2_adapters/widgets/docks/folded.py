@@ -28,6 +28,8 @@ class Folded(QCollapsible):
     def __init__(self, title: str, *content: QWidget, parent: QWidget | None = None) -> None:
         self._color = QColor()
         super().__init__(title, parent)
+        for part in (self, self.content()):  # as wide as what is above and below it
+            part.layout().setContentsMargins(0, 0, 0, 0)
         self.toggleButton().setToolTip("Show or hide these settings; they are fine as they are.")
         for widget in content:
             self.addWidget(widget)

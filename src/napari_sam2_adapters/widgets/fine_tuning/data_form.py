@@ -6,7 +6,7 @@ from typing import Any
 
 from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.dataset import Pair
@@ -233,9 +233,9 @@ class DataForm(QWidget):
     def _lay_out(self) -> None:
         self.buttons.addWidget(self.add_button)
         self.buttons.addWidget(self.find_button)
-        zero = QHBoxLayout()
-        zero.addWidget(QLabel("Label 0 is"))
-        zero.addWidget(self.zero, stretch=1)
+        zero = QFormLayout()
+        zero.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        zero.addRow("Label 0 is", self.zero)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._rows_layout)

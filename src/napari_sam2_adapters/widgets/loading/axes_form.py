@@ -23,7 +23,7 @@ _UNITS = ("pixel", "nanometer", "micrometer", "millimeter", "angstrom")
 _CHANNELS: dict[Channels, str] = {
     "rgb": "are colours (RGB)",
     "layers": "get a layer each",
-    "axis": "stay an axis of one layer",
+    "axis": "share one layer",
 }
 _MOST_LAYERS = 12
 

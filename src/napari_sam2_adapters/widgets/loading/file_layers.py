@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Channels = Literal["rgb", "layers", "axis"]
-"""Channels are colours, get a layer each, or stay an axis of one layer."""
+"""Channels are colours, get a layer each, or share one layer, of which they are an axis."""
 
 _FILE = "file"
 

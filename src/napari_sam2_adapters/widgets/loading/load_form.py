@@ -21,9 +21,10 @@ from qtpy.QtWidgets import (
 from napari_sam2_adapters.data.formats.registry import IMAGE_SUFFIXES, image_folder
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import labels_inside
-from napari_sam2_adapters.widgets.docks.dock import button, section, sentence
+from napari_sam2_adapters.widgets.docks.dock import button, sentence
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.path_line import PathLine
+from napari_sam2_adapters.widgets.docks.section import Section
 from napari_sam2_adapters.widgets.loading.axes_form import AxesForm
 from napari_sam2_adapters.widgets.loading.label_guess import look_like_labels
 from napari_sam2_adapters.widgets.loading.loading import LoadRequest, describe, list_files
@@ -152,12 +153,12 @@ class LoadForm(QWidget):
         ticks.addWidget(self.none_button)
         rows.addRow(ticks)
         rows.addRow("As", self.kind)
-        files = section("Files")
+        files = Section("Files")
         files.layout().addLayout(top)
         files.layout().addWidget(self.rows)
         files.layout().addWidget(self.as_labels)
-        self.described = section("Axes and pixel size", self.axes)
-        self.on_it = section("Labels on it (optional)", self.inside, self.labels)
+        self.described = Section("Axes and pixel size", self.axes)
+        self.on_it = Section("Labels on it (optional)", self.inside, self.labels)
         self._offer_inside(())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -178,8 +179,8 @@ class LoadForm(QWidget):
         self._ticked.timeout.connect(self._ask_description)
         self._listing.answered.connect(self._show_list)
         self._looking.answered.connect(self._show_description)
-        for question in (self._listing, self._looking):
-            question.failed.connect(self._miss)
+        self._listing.failed.connect(self._miss_list)
+        self._looking.failed.connect(self._miss)
 
     def _forget_choice(self) -> None:
         self._only = None
@@ -234,18 +235,22 @@ class LoadForm(QWidget):
     def _ask_description(self) -> None:
         paths = self.paths
         self.found.setText(f"{len(paths)} of {len(self._files)} files.")
-        self.described.setVisible(bool(paths))
-        self._take_kind(self.as_labels.isChecked())
         if paths:
             self._looking.ask(_describe, paths, self.as_stack)
         else:
             self._offer_labels(False)
-            self.axes.show_file(None)
+            self._show_axes(None)
         self.changed.emit()
+
+    def _show_axes(self, file: ImageFile | None, note: str = "") -> None:
+        """Show what a file says of itself; the boxes of a file that cannot be read would be empty."""
+        self.axes.show_file(file, note)
+        self.described.setVisible(file is not None)
+        self._take_kind(self.as_labels.isChecked())
 
     def _take_kind(self, as_labels: bool) -> None:
         """Labels get no labels on them."""
-        self.on_it.setVisible(bool(self.paths) and not as_labels)
+        self.on_it.setVisible(self.axes.file is not None and not as_labels)
         self.changed.emit()
 
     def _offer_labels(self, alike: bool) -> None:
@@ -271,18 +276,25 @@ class LoadForm(QWidget):
 
     def _show_description(self, described: tuple[ImageFile, bool, tuple[Path, ...]]) -> None:
         file, alike, inside = described
+        if not self.paths:  # taken away meanwhile
+            return
         self.problem = ""
         self._offer_inside(inside)
         self._offer_labels(alike)
         guessed = self.as_stack and file.axes.startswith("Z") and file.pixel_size is not None
-        self.axes.show_file(file, _THICKNESS if guessed else "")
+        self._show_axes(file, _THICKNESS if guessed else "")
         self.changed.emit()
 
     def _miss(self, reason: str) -> None:
         self.problem = reason
         self._offer_labels(False)
-        self.axes.show_file(None)
+        self._show_axes(None)
         self.changed.emit()
+
+    def _miss_list(self, reason: str) -> None:
+        """Show no files: those that are listed are of another folder or pattern."""
+        self._show_list(())
+        self._miss(reason)
 
 
 def _describe(paths: tuple[Path, ...], as_stack: bool) -> tuple[ImageFile, bool, tuple[Path, ...]]:

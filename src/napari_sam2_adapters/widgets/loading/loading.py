@@ -71,6 +71,8 @@ def list_files(path: Path, pattern: str) -> tuple[Path, ...]:
     ValueError
         When there is none.
     """
+    if not path.exists():
+        raise ValueError(f"There is no file or folder {path}. Check the path.")
     if not path.is_file() and image_folder(path / "inside") is None:
         return tuple(find_images(path, pattern))
     if not is_image(path):
