@@ -73,6 +73,19 @@ def column(dock: BatchFolder, number: int) -> list[str]:
     return [model.index(row, number).data() for row in range(model.rowCount())]
 
 
+def test_the_images_come_into_sight_of_a_low_window_when_they_are_segmented(
+    dock, qtbot, images
+) -> None:
+    dock.resize(400, 300)
+    dock.show()
+    dock.form.folder.path = images
+    ready(dock, qtbot)
+    assert dock.table.visibleRegion().isEmpty()
+    dock.start_button.click()
+    qtbot.waitUntil(lambda: not dock.table.visibleRegion().isEmpty(), timeout=WAIT_MS)
+    dock.cancel_button.click()
+
+
 def test_a_folder_from_its_preview_to_a_result_in_the_viewer(dock, viewer, qtbot, images) -> None:
     assert "Choose a folder" in dock.reason.text()
     dock.form.folder.path = images

@@ -68,6 +68,17 @@ def names(dock: Models) -> list[str]:
     return [adapter.path.name.removesuffix(SUFFIX) for adapter in dock.adapters.adapters]
 
 
+def test_nothing_can_be_done_with_an_adapter_before_one_is_listed(viewer, qtbot) -> None:
+    dock = Models(viewer)
+    buttons = dock.adapters.buttons
+    usable = {"add", "folder"}
+    assert {name for name, push in buttons.items() if push.isEnabled()} == usable
+    qtbot.waitUntil(lambda: "There is no adapter yet" in dock.adapters.card.text(), timeout=WAIT_MS)
+    assert {name for name, push in buttons.items() if push.isEnabled()} == usable
+    dock.close()
+    dock.deleteLater()
+
+
 class TestAdapters:
     def test_they_are_listed_with_a_card(self, dock: Models) -> None:
         assert sorted(names(dock)) == ["new", "old"]

@@ -126,6 +126,7 @@ class BatchFolder(Dock):
         self.progress.setRange(0, 0)
         self.status.setText("Loading the network …")
         self._finished.clear()
+        self.scroll.ensureWidgetVisible(self.table)  # where there is something to see from now on
         self.job.start(segment_batch, job, self.form.options.settings)
 
     def open_folder(self) -> None:

@@ -201,7 +201,7 @@ class Segment(Dock):
             self.status.setText("Stopping after the tile in work …")
         busy = running or SEGMENTATIONS.in_the_way_of(self.job)
         result = None if busy else self.results.for_image(self.image.layer)
-        self.tidying.apply_button.setEnabled(result is not None)
+        self.tidying.offer(result is not None)
         unmeasured = self.measuring.missing()
         self.measuring.measure_button.setEnabled(not running and not unmeasured)
         self.measuring.measure_button.setToolTip(

@@ -4,6 +4,7 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.widgets.annotation.class_names import (
+    MOST_CLASSES,
     classes_of_layer,
     join_classes,
     name_classes,
@@ -71,3 +72,13 @@ def test_a_new_class_takes_the_smallest_free_value_and_a_colour_of_its_own() -> 
     new = next_class(classes)
     assert new.value == 2
     assert new.color not in {info.color for info in classes}
+
+
+def test_no_two_of_many_classes_have_one_colour_and_background_has_that_of_none() -> None:
+    layer = Labels(np.zeros((4, 4), np.uint8))
+    for number in range(MOST_CLASSES - 1):
+        classes = classes_of_layer(layer, [], "unlabelled")
+        name_classes(layer, (*classes, next_class(classes)))
+        assert len(classes_of_layer(layer, [], "unlabelled")) == number + 1
+    classes = classes_of_layer(layer, [0], "background")
+    assert len(classes) == len({info.color for info in classes}) == MOST_CLASSES

@@ -50,3 +50,11 @@ def test_a_pixel_is_said_in_units_of_the_image(form: TidyForm) -> None:
     assert form.sizes.text() == "Sizes in pixels."
     assert form.rules.together == "slices"
     assert not form.together.isVisibleTo(form)
+
+
+def test_the_button_says_why_it_cannot_be_pressed(form: TidyForm) -> None:
+    assert not form.apply_button.isEnabled()
+    assert "segment the image first" in form.apply_button.toolTip()
+    form.offer(True)
+    assert form.apply_button.isEnabled()
+    assert "segmented already" in form.apply_button.toolTip()

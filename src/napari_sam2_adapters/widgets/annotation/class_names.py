@@ -24,6 +24,9 @@ __all__ = [
 
 _MOST_NAMED = 3
 _NAME_COLUMNS = ("class", "name", "label")
+_PALETTE = [info.color for info in default_classes(list(range(1, MOST_CLASSES + 1)))]
+_BACKGROUND = "#444444"
+"""Of label 0 where it is a class: in tables and plots alone, for it is drawn nowhere."""
 
 
 def classes_of_layer(
@@ -76,9 +79,8 @@ def next_class(classes: Sequence[ClassInfo]) -> ClassInfo:
     """A new class with the smallest free value above 0 and a colour that no other class has, while there are such."""
     taken = {info.value for info in classes}
     value = next(value for value in range(1, MOST_CLASSES + 2) if value not in taken)
-    palette = [info.color for info in default_classes(list(range(1, 9)))]
     colors = {info.color.lower() for info in classes}
-    color = next((c for c in palette if c not in colors), palette[value % len(palette)])
+    color = next((c for c in _PALETTE if c not in colors), _PALETTE[value % len(_PALETTE)])
     return ClassInfo(value=value, name=_plain_name(value), color=color)
 
 
@@ -117,9 +119,12 @@ def unpainted_classes(classes: Sequence[ClassInfo], totals: Mapping[int, int]) -
 
 def _unnamed(values: list[int]) -> tuple[ClassInfo, ...]:
     """Classes with colours by value, so that a new one does not recolour the others."""
-    palette = [info.color for info in default_classes(list(range(1, 9)))]
     return tuple(
-        ClassInfo(value=value, name=_plain_name(value), color=palette[(value - 1) % len(palette)])
+        ClassInfo(
+            value=value,
+            name=_plain_name(value),
+            color=_PALETTE[(value - 1) % len(_PALETTE)] if value else _BACKGROUND,
+        )
         for value in values
         if value <= 65535
     )

@@ -107,7 +107,6 @@ class ResumeBanner(QWidget):
         self.run = runs[0] if runs else None
         self.setVisible(self.run is not None)
         if self.run is not None:
-            self.text.setText(f"A run can be finished: {self.run.sentence}.")
             self._check_images()
 
     def _check_images(self, event: object = None) -> None:
@@ -118,7 +117,9 @@ class ResumeBanner(QWidget):
         except ValueError as error:
             self.resume_button.setEnabled(False)
             self.resume_button.setToolTip(str(error))
+            self.text.setText(f"A run can be finished: {self.run.sentence}. {error}")
         else:
+            self.text.setText(f"A run can be finished: {self.run.sentence}.")
             self.resume_button.setEnabled(True)
             self.resume_button.setToolTip(
                 "Go on where it was, with the labels and settings that it was started with."

@@ -62,14 +62,11 @@ class TidyForm(QWidget):
         self.together.addItem("in each slice", "slices")
         self.together.addItem("through all slices (3D)", "volumes")
         self.together.setToolTip(field.description or "")
-        self.apply_button = button(
-            "Apply to the result",
-            "Do this to what is segmented already; the network need not run again.",
-            self.applied.emit,
-        )
+        self.apply_button = button("Apply to the result", "", self.applied.emit)
         self._lay_out()
         self.together.currentIndexChanged.connect(lambda _: self._say_size())
         self.show_image(None)
+        self.offer(False)
 
     @property
     def rules(self) -> PostprocessConfig:
@@ -81,6 +78,15 @@ class TidyForm(QWidget):
             }
             rules.append(ClassRule(value=info.value, **values))
         return PostprocessConfig(rules=tuple(rules), together=self.together.currentData())
+
+    def offer(self, there: bool) -> None:
+        """Let it be applied while there is a result and nothing is at work."""
+        self.apply_button.setEnabled(there)
+        self.apply_button.setToolTip(
+            "Do this to what is segmented already; the network need not run again."
+            if there
+            else "There is no finished result to work on: segment the image first."
+        )
 
     def show_classes(self, classes: Sequence[ClassInfo]) -> None:
         """Offer these classes; what was set for a class of the same value stays."""

@@ -74,6 +74,7 @@ class AdapterList(QWidget):
         self._lay_out()
         self._connect()
         self.read()
+        self._refresh()
 
     @property
     def adapters(self) -> list[SavedAdapter]:
@@ -197,6 +198,8 @@ class AdapterList(QWidget):
             push.setEnabled(usable and not busy)
         if adapter is not None:
             self.card.setText(adapter_card(adapter))
+        elif self._reading.waiting:
+            self.card.setText("Looking for adapters …")
         else:
             self.card.setText(
                 "There is no adapter yet. Train one in Fine-tune, or add a file that somebody gave you."
