@@ -176,6 +176,22 @@ def test_the_preview_lies_on_the_slice_on_show(
     assert viewer.layers.selection.active == theirs
 
 
+def test_a_run_that_is_stopped_before_its_first_step_offers_nothing(
+    dock, viewer, qtbot, two_halves
+) -> None:
+    image, strokes = two_halves
+    viewer.add_image(image)
+    viewer.add_labels(strokes)
+    qtbot.waitUntil(lambda: ready(dock), timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.start_button.click()
+        dock.stop_button.click()
+    assert "nothing was learnt" in dock.status.text()
+    offered = (dock.save_button, dock.go_on_button, dock.segment_button)
+    assert not any(push.isVisibleTo(dock) for push in offered)
+    assert dock.training.start.box.findData("trained") < 0
+
+
 @pytest.mark.parametrize("agree", [True, False])
 def test_closing_the_dock_asks_and_loses_nothing(
     viewer, qtbot, two_halves, monkeypatch, adapters_home, agree

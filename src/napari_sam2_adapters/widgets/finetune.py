@@ -304,9 +304,10 @@ class FineTune(Dock):
             self.status.setText(news)
 
     def _take_result(self, result: FineTuned) -> None:
-        self.fine_tuned = result
-        self.training.start.offer_trained(result)
-        self.course.take_result(result)
+        if result.training["steps"]:  # else there is nothing to save, to go on from or to compare
+            self.fine_tuned = result
+            self.training.start.offer_trained(result)
+            self.course.take_result(result)
         kept = ""
         if result.path:
             kept = f" Kept as {result.path.name}: Segment has it now."

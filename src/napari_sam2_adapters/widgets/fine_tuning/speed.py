@@ -116,9 +116,10 @@ def plan_sentence(outlook: Outlook, model: ModelConfig, train: TrainConfig) -> s
     model, train
         Settings of the run.
     """
+    interval = check_interval(train)
     plan = (
-        f"{train.steps} steps of {train.batch_size} crops of {train.crop_size_px} px, checked every "
-        f"{check_interval(train)} on what is held out."
+        f"{train.steps} steps of {train.batch_size} crops of {train.crop_size_px} px, checked after "
+        f"{'each' if interval == 1 else f'every {interval}'} on what is held out."
     )
     speeds, device = outlook.speeds, outlook.device
     plan = f"{device}. {plan}"
