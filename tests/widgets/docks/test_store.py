@@ -78,7 +78,14 @@ class TestRenaming:
         path = adapter("a")
         assert rename_adapter(path, f"a{SUFFIX}") == path
 
-    @pytest.mark.parametrize("title", ["", "  ", "a/b", "a\\b", "..", "a:b", "x" * 121, "a\nb"])
+    @pytest.mark.parametrize("title", ["console", "compound", "com", "nullable", "aux in"])
+    def test_what_only_begins_like_a_name_of_windows_is_fine(self, title: str) -> None:
+        assert rename_adapter(adapter("a"), title).name == f"{title}{SUFFIX}"
+
+    @pytest.mark.parametrize(
+        "title",
+        ["", "  ", "a/b", "a\\b", "..", "a:b", "x" * 121, "a\nb", "CON", "nul", "Lpt1", "aux.2"],
+    )
     def test_what_is_no_file_name_is_refused(self, title: str) -> None:
         path = adapter("a")
         with pytest.raises(ValueError, match="cannot be called"):

@@ -66,6 +66,7 @@ class RestoreBanner(QWidget):
         row.addWidget(self.dismiss_button)
         row.addStretch()
         layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.text)
         layout.addLayout(row)
         self.hide()

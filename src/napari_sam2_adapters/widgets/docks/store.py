@@ -40,8 +40,8 @@ __all__ = [
 SUFFIX = ".adapter.safetensors"
 """Ending of a model file; said again here because the module that writes them loads PyTorch."""
 _MOST_LETTERS = 120
-_REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
-"""What some file system does not take in a name."""
+_REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
+"""What some file system does not take in a name or as one."""
 _COPY = re.compile(r"-copy(-\d+)?$")
 
 
@@ -237,6 +237,6 @@ def _checked(title: str) -> str:
     if not plain or plain.startswith(".") or len(plain) > _MOST_LETTERS or _REFUSED.search(plain):
         raise ValueError(
             f"An adapter cannot be called {shortened(title)!r}. A name has 1 to {_MOST_LETTERS} letters, does not begin with a full stop, "
-            'and has none of < > : " / \\ | ? * in it.'
+            'has none of < > : " / \\ | ? * in it, and is none that Windows keeps for itself, such as CON.'
         )
     return plain
