@@ -273,6 +273,27 @@ def test_a_scheduler_that_is_lost_ends_the_run_and_the_next_start_goes_on(
     assert set(done_lines(large).values()) == {1}
 
 
+def test_a_scheduler_that_is_lost_while_the_workers_stop_is_not_waited_for(
+    client: Client, job: BatchJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endless(network: Network, part: Part) -> Generator[Progress, None, Entry]:
+        while not (tmp_path / "over").exists():
+            yield Progress(part.task.item.index, 0.0, 1, 9)
+            time.sleep(0.01)
+        return (yield from segment_item(network, part.task))
+
+    lost = Client(client.scheduler.address, set_as_default=False)
+    records = run_batch(job, cluster=DaskWorkers(lost, steps=Steps(open=endless)))
+    assert any(record.status == "running" and record.tiles for record in records)
+    monkeypatch.setattr(lost, "run", lambda *_, **__: lost.close())
+    try:
+        with pytest.warns(UserWarning, match="The workers could not be told to stop"):
+            records.close()
+    finally:
+        (tmp_path / "over").touch()
+    assert not (job.output / LOCK_FILE).exists()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

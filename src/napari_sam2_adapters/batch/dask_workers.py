@@ -122,7 +122,8 @@ class DaskWorkers:
         ended: list[Ended] = []
         try:
             ended = self._wait_for_busy()
-            self._client.unsubscribe_topic(self._run)
+            with reaching_scheduler(self._client):
+                self._client.unsubscribe_topic(self._run)
         except OSError as error:
             why = error.__cause__ or error
             warnings.warn(f"The workers could not be told to stop ({why}).", stacklevel=2)
@@ -139,14 +140,13 @@ class DaskWorkers:
         if not busy:
             return []
         self._ask_to_stop(self._run, busy)
-        ended, asked = [], time.monotonic()
-        self._stopping = True
+        ended, asked, self._stopping = [], time.monotonic(), True
         while any(hand.may_write(asked) for hand in self._hands.values()):
             try:
                 news = self.news()
             except OSError:  # of the others, some may still end well
-                if self._client.status != "running":  # but nobody hears of it
-                    break
+                if self._client.status != "running":
+                    break  # but nobody hears of it
                 continue
             if isinstance(news, Ended):
                 ended.append(news)
@@ -154,14 +154,14 @@ class DaskWorkers:
 
     def _ask_to_stop(self, name: str, addresses: list[str]) -> None:
         """As `remote.stop`."""
-        with reaching_scheduler():
+        with reaching_scheduler(self._client):
             self._client.run(remote.stop, name, workers=addresses, on_error="ignore")
 
     def _look(self) -> None:
         """Once in a while: which workers have come, and which are gone."""
         if time.monotonic() - self._looked < _LOOK_INTERVAL_S:
             return
-        with reaching_scheduler():
+        with reaching_scheduler(self._client):
             there = self._client.nthreads()
         self._looked = time.monotonic()
         if self._look_after is not None and not self._stopping:
@@ -205,7 +205,7 @@ class DaskWorkers:
         hand.call, hand.begun = name or self._new_name(), False
         call = remote.Call(self._run, hand.call)
         options = {"workers": [hand.address], "allow_other_workers": False, "key": call.name}
-        with reaching_scheduler():
+        with reaching_scheduler(self._client):
             hand.future = self._client.submit(function, call, *arguments, pure=False, **options)
         mail = self._mail
         hand.future.add_done_callback(lambda future: tell_error(future, call.name, mail))

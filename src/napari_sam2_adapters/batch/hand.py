@@ -16,7 +16,7 @@ from napari_sam2_adapters.batch.shared_item import Part
 from napari_sam2_adapters.batch.stamps import FileStamp
 
 if TYPE_CHECKING:
-    from distributed import Future
+    from distributed import Client, Future
 
 __all__ = ["Hand", "Mail", "free_card", "lost_image", "progress_of", "reaching_scheduler", "tell_error"]  # fmt: skip
 
@@ -86,19 +86,19 @@ def free_card(hand: Hand, others: list[Hand]) -> int:
 
 
 @contextmanager
-def reaching_scheduler() -> Iterator[None]:
-    """Say in a sentence that the scheduler is gone, whatever Dask calls it.
+def reaching_scheduler(client: Client) -> Iterator[None]:
+    """Say in a sentence that the scheduler is gone; Dask has several errors for it, by how far it has closed the client.
 
     Raises
     ------
     ConnectionError
         When it is.
     """
-    from distributed.client import ClosedClientError
-
     try:
         yield
-    except (OSError, RuntimeError, ClosedClientError) as error:  # a client gives up after a while
+    except Exception as error:
+        if client.status == "running" and not isinstance(error, OSError):
+            raise
         raise ConnectionError(
             f"The scheduler of the cluster cannot be reached any more ({error}). Start it, and then the batch again to go on."
         ) from error
