@@ -53,8 +53,17 @@ def test_blending_gives_any_image_back(height, width, tile, overlap):
             band.add(
                 image[:, row : row + tile_height, column : column + tile_width], row, column, window
             )
-        finished.append(band.take(rows[i + 1] if i + 1 < len(rows) else height))
+        finished.append(band.take(rows[i + 1] if i + 1 < len(rows) else height).copy())
     np.testing.assert_allclose(np.concatenate(finished, axis=1), image, rtol=1e-4, atol=1e-5)
+
+
+def test_what_stays_after_rows_were_taken_has_their_mean():
+    band, window = BlendedRows(1, 8, 8), gaussian_window(8, 8)
+    values = np.arange(64, dtype=np.float32).reshape(1, 8, 8)
+    band.add(values, 0, 0, window)
+    np.testing.assert_allclose(band.take(3), values[:, :3], rtol=1e-5)
+    np.testing.assert_allclose(band.mean(3, 0, 5, 8), values[:, 3:], rtol=1e-5)
+    np.testing.assert_allclose(band.take(8), values[:, 3:], rtol=1e-5)
 
 
 def test_the_band_is_one_tile_high_whatever_the_image():
@@ -64,6 +73,7 @@ def test_the_band_is_one_tile_high_whatever_the_image():
     for row in range(0, 32 * 100, 16):
         band.add(np.ones((2, 32, 50), np.float32), row, 0, window)
         rows = band.take(row + 16)
+        assert np.shares_memory(rows, band._sum)  # a row of tiles is held once
         sizes.add(band._sum.nbytes)
         np.testing.assert_allclose(rows, 1, rtol=1e-5)
     assert sizes == {2 * 32 * 50 * 4}

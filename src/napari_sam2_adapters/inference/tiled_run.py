@@ -240,6 +240,7 @@ class TiledRun:
                     left = column - self.read_columns.start
                     part = band[:, :, left : left + width]
                     yield Tile(plane, row, column, normalize_plane(part, self.limits))
+                del band, part  # before the next row of tiles is read
 
     def _bands(
         self, plane: tuple[int, ...], height: int

@@ -73,11 +73,13 @@ class BlendedRows:
         self._sum = np.zeros((channels, band_height, width), np.float32)
         self._weight = np.zeros((band_height, width), np.float32)
         self.first_row = first_row
+        self._taken = 0
 
     def add(
         self, values: NDArray[np.float32], row: int, column: int, window: NDArray[np.float32]
     ) -> None:
         """Add a tile (channels, h, w) whose first pixel lies at (row, column) of the image."""
+        self._make_room()
         height, width = window.shape
         rows = slice(row - self.first_row, row - self.first_row + height)
         columns = slice(column, column + width)
@@ -86,18 +88,30 @@ class BlendedRows:
 
     def mean(self, row: int, column: int, height: int, width: int) -> NDArray[np.float32]:
         """The means (channels, height, width) as they stand in a part that tiles have covered; later tiles may change them."""
+        self._make_room()
         rows = slice(row - self.first_row, row - self.first_row + height)
         columns = slice(column, column + width)
         means: NDArray[np.float32] = self._sum[:, rows, columns] / self._weight[rows, columns]
         return means
 
     def take(self, stop_row: int) -> NDArray[np.float32]:
-        """The means (channels, n, width) of the rows before ``stop_row``, which no later tile may touch."""
-        count = stop_row - self.first_row
-        finished = self._sum[:, :count] / self._weight[:count]
-        kept = self._weight.shape[0] - count
-        for band in (self._sum, self._weight):
-            band[..., :kept, :] = band[..., count:, :].copy()
-            band[..., kept:, :] = 0
+        """The means (channels, n, width) of the rows before ``stop_row``, which no later tile may touch.
+
+        They lie in the memory of the sums, since a row of tiles may be long: they hold until the next tile is added.
+        """
+        self._make_room()
+        self._taken = stop_row - self.first_row
         self.first_row = stop_row
+        finished = self._sum[:, : self._taken]
+        finished /= self._weight[: self._taken]
         return finished
+
+    def _make_room(self) -> None:
+        """Let go of the rows that were taken."""
+        if not self._taken:
+            return
+        kept = self._weight.shape[0] - self._taken
+        for band in (self._weight, *self._sum):
+            band[:kept] = band[self._taken :]
+            band[kept:] = 0
+        self._taken = 0
