@@ -32,15 +32,17 @@ CLASSES = default_classes([1, 2, 3])
 Run = Callable[[], object]
 
 
-def tiny(adapter: str, classes: tuple[ClassInfo, ...] = CLASSES) -> Segmenter:
-    """SAM2 tiny's official shape with random weights."""
+def tiny(
+    adapter: str, classes: tuple[ClassInfo, ...] = CLASSES, *, own_linear: bool = True
+) -> Segmenter:
+    """SAM2 tiny's official shape with random weights; without ``own_linear`` with PyTorch's linear layers, as SAM2 has them."""
     shape = BACKBONES["tiny"].shape
     if shape is None:
         raise SystemExit("The backbone tiny has no shape.")
     config = ModelConfig(backbone="tiny", adapter=adapter)
-    return assemble(HieraBackbone(shape), SamHeads(sam2=True), config, classes).to(
-        memory_format=torch.channels_last
-    )
+    with nullcontext() if own_linear else patch.object(segmenter_module, "use_onednn"):
+        network = assemble(HieraBackbone(shape), SamHeads(sam2=True), config, classes)
+    return network.to(memory_format=torch.channels_last)
 
 
 def step(segmenter: Segmenter, size: int = 224, batch_size: int = 4) -> Run:
@@ -58,7 +60,7 @@ def step(segmenter: Segmenter, size: int = 224, batch_size: int = 4) -> Run:
 
 
 def image_to_labels(segmenter: Segmenter, *, own_linear: bool = True) -> Run:
-    """A 448² image to labels, the whole way; without ``own_linear`` with PyTorch's linear layers, as SAM2 has them."""
+    """A 448² image to labels, the whole way; ``own_linear`` as the segmenter was made."""
     with nullcontext() if own_linear else patch.object(segmenter_module, "use_onednn"):
         network = segmenter.folded()
     image = np.random.default_rng(0).integers(0, 255, (448, 448)).astype(np.uint8)

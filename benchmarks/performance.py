@@ -106,21 +106,27 @@ def _measure(name: str, case: Case, repeats: int) -> dict[str, Any]:
 
 
 def _mobile_step() -> tuple[Callable[[], object], Callable[[], object]]:
-    return step(build_segmenter(ModelConfig(adapter="hp"), CLASSES)), step(tiny("hp"))
+    ours = build_segmenter(ModelConfig(adapter="hp"), CLASSES)
+    return step(ours), step(tiny("hp", own_linear=False))
+
+
+def _tiny_step() -> tuple[Callable[[], object], Callable[[], object]]:
+    return step(tiny("hp")), step(tiny("hp", own_linear=False))
 
 
 def _mobile_image(adapter: str) -> Callable[[], tuple[Callable[[], object], Callable[[], object]]]:
     def make() -> tuple[Callable[[], object], Callable[[], object]]:
         ours = build_segmenter(ModelConfig(adapter=adapter), CLASSES)
-        return image_to_labels(ours), image_to_labels(tiny(adapter), own_linear=False)
+        theirs = tiny(adapter, own_linear=False)
+        return image_to_labels(ours), image_to_labels(theirs, own_linear=False)
 
     return make
 
 
 def _tiny_image(adapter: str) -> Callable[[], tuple[Callable[[], object], Callable[[], object]]]:
     def make() -> tuple[Callable[[], object], Callable[[], object]]:
-        network = tiny(adapter)
-        return image_to_labels(network), image_to_labels(network, own_linear=False)
+        theirs = tiny(adapter, own_linear=False)
+        return image_to_labels(tiny(adapter)), image_to_labels(theirs, own_linear=False)
 
     return make
 
@@ -162,9 +168,11 @@ def _load_mobile() -> tuple[Callable[[], object], Callable[[], object]]:
 
 
 _ON_TINY = "448² image to labels on SAM2 tiny with its own linear layers"
+_STEP_ON_TINY = "the same HP step (224², batch 4) on SAM2 tiny with its own linear layers"
 
 CASES: dict[str, Case] = {
-    "mobile_step": Case("the same HP step (224², batch 4) on SAM2 tiny", 0.45, _mobile_step),
+    "mobile_step": Case(_STEP_ON_TINY, 0.45, _mobile_step),
+    "tiny_step": Case(_STEP_ON_TINY, 1.0, _tiny_step),
     "mobile_image_lw": Case(f"{_ON_TINY}, LW", 0.40, _mobile_image("lw")),
     "mobile_image_hp": Case(f"{_ON_TINY}, HP", 0.40, _mobile_image("hp")),
     "tiny_image_lw": Case(f"{_ON_TINY}, LW", 1.0, _tiny_image("lw")),

@@ -47,15 +47,66 @@ def test_the_product_is_that_of_a_linear_layer(amd, calls, shape, bias) -> None:
     assert bool(calls) == amd
 
 
+@pytest.mark.parametrize("learns", [(), ("weight",), ("weight", "bias"), ("bias",)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_its_gradients_are_those_of_a_linear_layer(amd, calls, learns, bias) -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Linear(24, 40, bias=bias).requires_grad_(False), torch.randn(3, 70, 24)
+    for name, parameter in layer.named_parameters():
+        parameter.requires_grad_(name in learns)
+    found = []
+    for compute in (linear, nn.functional.linear):
+        given = x.clone().requires_grad_()
+        compute(given, layer.weight, layer.bias).square().sum().backward()
+        found.append([given.grad, *(p.grad for p in layer.parameters())])
+        layer.zero_grad()
+    assert len(calls) == (2 if amd else 0)
+    for got, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-3)
+    assert found[0][0].abs().max() > 1
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["channels last", "channels first"])
+def test_gradients_of_a_convolution_come_in_the_order_of_its_output(amd, last) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(6, 8, 1), nn.GELU(), nn.Conv2d(8, 3, 1))
+    x = torch.rand(2, 6, 9, 11)
+    if last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    found = []
+    for _ in range(2):
+        given = x.clone().requires_grad_()
+        network(given).contiguous().square().sum().backward()
+        found.append([given.grad, *(p.grad for p in network.parameters())])
+        network.zero_grad()
+        use_onednn(network)
+    for wanted, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-4)
+    assert found[1][0].is_contiguous(memory_format=torch.channels_last) or not last
+
+
+def test_a_frozen_layer_keeps_nothing_for_the_gradient(amd) -> None:
+    kept: list[int] = []
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        kept.append(x.numel())
+        return x
+
+    layer, x = nn.Linear(24, 40), torch.randn(200, 24, requires_grad=True)
+    for learns in (False, True):
+        kept.clear()
+        layer.weight.requires_grad_(learns)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            linear(x, layer.weight, layer.bias)
+        assert (x.numel() in kept) == learns
+
+
 def test_what_does_not_suit_goes_the_usual_way(calls) -> None:
     layer, x = nn.Linear(24, 40), torch.randn(200, 24)
-    linear(x, layer.weight, layer.bias).sum().backward()  # a gradient
-    assert layer.weight.grad is not None
-    with torch.no_grad():
-        linear(x[:3], layer.weight, layer.bias)
-        linear(x.double(), layer.weight.double(), layer.bias.double())
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert linear(x, layer.weight, layer.bias).dtype == torch.bfloat16
+    linear(x[:3], layer.weight, layer.bias)
+    linear(x.double(), layer.weight.double(), layer.bias.double())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert linear(x, layer.weight, layer.bias).dtype == torch.bfloat16
     assert not calls
 
 

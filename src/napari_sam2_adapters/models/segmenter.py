@@ -278,7 +278,9 @@ def assemble(
         detail = None
         if config.detail_head:
             detail = DetailHead(len(classes), 1 if config.input_channels == 1 else 3)
-        return Segmenter(backbone, decoder, config, classes, detail).eval()
+        segmenter = Segmenter(backbone, decoder, config, classes, detail).eval()
+    use_onednn(segmenter)
+    return segmenter
 
 
 def _check_classes(classes: Sequence[ClassInfo]) -> None:
