@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from napari_sam2_adapters.class_colors import CLASS_COLORS
 from napari_sam2_adapters.wording import describe_errors
 
 __all__ = [
@@ -34,15 +35,6 @@ DecoderMode = Literal["frozen", "heads", "full"]
 DetailMode = Literal["auto", "none", "pixels"]
 RecipeName = Literal["interactive", "upright", "paper"]
 LossName = Literal["ce_dice", "paper", "composite", "thin"]
-
-# Okabe and Ito's palette, told apart by readers of every colour vision; from the ninth class on, each colour as far from all
-# before it (in CIELAB) as there is one.
-_PALETTE = (
-    *("#999999", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"),
-    *("#0000ff", "#00ff00", "#ff00dd", "#ff0066", "#0066ff", "#555500", "#99ff88", "#882222"),
-    *("#881188", "#ffaa88", "#00ffff", "#338800", "#cceebb", "#aa99ff", "#005555", "#aa44ff"),
-    *("#ff0022", "#ffddff", "#aaee00", "#bbaa55", "#664455", "#ee44aa", "#00ffbb", "#991155"),
-)
 
 
 class Settings(BaseModel):
@@ -70,7 +62,7 @@ def default_classes(values: list[int]) -> tuple[ClassInfo, ...]:
         ClassInfo(
             value=value,
             name="background" if value == 0 else f"class {value}",
-            color=_PALETTE[position % len(_PALETTE)],
+            color=CLASS_COLORS[position % len(CLASS_COLORS)],
         )
         for position, value in enumerate(sorted(set(values)))
     )
@@ -193,8 +185,8 @@ class TrainConfig(Settings):
         LossName,
         Field(
             title="Loss",
-            description="ce_dice: for most; paper: cross-entropy; composite: BCE + Dice + focal Tversky; "
-            "thin: ce_dice + clDice for membranes and vessels.",
+            description="ce_dice: for most; paper: cross-entropy; composite: BCE + Dice + focal Tversky, for classes that are thin and rare, "
+            "such as vessels, which ce_dice draws too wide; thin: ce_dice + clDice.",
         ),
     ] = "ce_dice"
     zero_is: Annotated[

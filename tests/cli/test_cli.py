@@ -42,6 +42,18 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert "Usage" in ask_for_help(arguments)
 
 
+def test_the_package_runs_as_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "napari_sam2_adapters", "info", "nothing.adapter.safetensors"],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "nothing.adapter.safetensors" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_help_of_train_says_how_classes_get_names() -> None:
     lines = [line.strip() for line in ask_for_help(["train"]).splitlines()]
     first = lines.index("classes:")
