@@ -131,7 +131,7 @@ class TiledRun:
             self.read_columns.stop - self.read_columns.start,
         )
         pixels = height * width * channel_count(self.image.shape, self.axes)
-        sums = 2 * height * width * (self.segmenter.n_classes + 1) * 4
+        sums = height * width * (self.segmenter.n_classes + 1) * 4
         outputs = (self.outputs.labels, self.outputs.probabilities, self.outputs.uncertainty)
         results = sum(array.nbytes for array in outputs if isinstance(array, np.ndarray))
         return int(2 * pixels * self.image.dtype.itemsize + sums + results)

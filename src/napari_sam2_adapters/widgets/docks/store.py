@@ -236,7 +236,7 @@ def _checked(title: str) -> str:
     plain = title.strip().removesuffix(SUFFIX)
     if not plain or plain.startswith(".") or len(plain) > _MOST_LETTERS or _REFUSED.search(plain):
         raise ValueError(
-            f"An adapter cannot be called {shortened(title)!r}. A name has 1 to {_MOST_LETTERS} letters, does not begin with a full stop, "
-            'has none of < > : " / \\ | ? * in it, and is none that Windows keeps for itself, such as CON.'
+            f'An adapter cannot be called {shortened(title)!r}. Take 1 to {_MOST_LETTERS} letters, none of < > : " / \\ | ? *, '
+            "no full stop in front, and no name of Windows' own, such as CON."
         )
     return plain
