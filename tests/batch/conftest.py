@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 import tifffile
 import torch
 from distributed import Client, Scheduler, SpecCluster
 
-from napari_sam2_adapters.batch.cluster import local_workers
+from napari_sam2_adapters.batch.cluster import PATIENCE, local_workers
 from napari_sam2_adapters.batch.job import BatchJob
 from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
 
@@ -87,6 +89,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A cluster of two workers; one of them may be dead for a while after a test that killed it."""
     options = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": ":0"}
     with (
+        dask.config.set(PATIENCE),
         SpecCluster(
             scheduler={"cls": Scheduler, "options": options},
             workers=local_workers(2, "cpu", str(tmp_path_factory.mktemp("dask"))),
@@ -95,3 +98,15 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         Client(cluster, set_as_default=False) as connected,
     ):
         yield connected
+
+
+@pytest.fixture
+def wait_for_workers(client: Client) -> Callable[[int], None]:
+    """Wait until so many workers of the client are there; those that an earlier test has killed as they began are started again."""
+
+    def wait(number: int) -> None:
+        while len(client.nthreads()) < number:
+            client.cluster.scale(2)
+            time.sleep(0.2)
+
+    return wait

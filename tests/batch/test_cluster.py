@@ -94,7 +94,7 @@ def test_two_workers_write_the_files_and_the_report_of_a_local_run(
 
 
 def test_a_worker_killed_at_work_is_replaced_and_nothing_is_lost(
-    client: Client, large: BatchJob, tmp_path: Path
+    client: Client, wait_for_workers: Callable[[int], None], large: BatchJob, tmp_path: Path
 ) -> None:
     """The first of two at work that is in the middle of an image is killed there."""
 
@@ -113,7 +113,7 @@ def test_a_worker_killed_at_work_is_replaced_and_nothing_is_lost(
                 os.kill(os.getpid(), signal.SIGKILL)
             yield progress
 
-    client.wait_for_workers(2, timeout=60)
+    wait_for_workers(2)
     last = run(large, DaskWorkers(client, steps=Steps(open=deadly)))
     assert last[(tmp_path / "killed").read_text()].status == "done"
     assert masks(large) == masks(undisturbed(large))
@@ -178,9 +178,11 @@ def test_a_model_that_the_workers_cannot_read_travels_as_bytes(
     assert masks(job) == masks(undisturbed(job))
 
 
-def test_a_model_that_no_worker_can_use_is_said(client: Client, job: BatchJob) -> None:
+def test_a_model_that_no_worker_can_use_is_said(
+    client: Client, wait_for_workers: Callable[[int], None], job: BatchJob
+) -> None:
     job = job.model_copy(update={"device": "cuda:77"})
-    client.wait_for_workers(2, timeout=300)  # an earlier test may have killed one
+    wait_for_workers(2)  # an earlier test may have killed one
     with (
         pytest.warns(UserWarning, match="is left out: The device 'cuda:77'"),
         pytest.raises(ValueError, match="No worker of the cluster can use the model"),
@@ -329,6 +331,19 @@ def test_local_workers_share_the_cores_and_take_a_card_each(
     assert one["options"]["nthreads"] == len(os.sched_getaffinity(0))
 
 
+def test_a_worker_of_this_machine_that_dask_gives_up_is_started_anew(
+    job: BatchJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that dies in the moment that it has begun, which Dask's nanny does not start again."""
+    monkeypatch.setitem(cluster_module.PATIENCE, "distributed.deploy.lost-worker-timeout", "100ms")
+    with cluster_module.open_cluster(ClusterConfig(workers=1), "cpu", None) as workers:
+        assert isinstance(workers, DaskWorkers)
+        cluster = workers._client.cluster
+        cluster.sync(cluster.workers[0].close)
+        last = run(job, workers)
+    assert {record.status for record in last.values()} == {"done"}
+
+
 PAGES = """
 import resource, sys
 import numpy as np
@@ -371,8 +386,10 @@ def test_each_worker_takes_a_card_of_those_that_it_sees() -> None:
     assert free_card(new, hands[1:]) == 0
 
 
-def test_the_network_is_loaded_once_per_worker(client: Client, job: BatchJob) -> None:
-    client.wait_for_workers(1, timeout=300)
+def test_the_network_is_loaded_once_per_worker(
+    client: Client, wait_for_workers: Callable[[int], None], job: BatchJob
+) -> None:
+    wait_for_workers(1)
     run(job, DaskWorkers(client))
 
     def identities() -> dict[str, int]:

@@ -106,9 +106,13 @@ def leftovers(job: BatchJob) -> list[str]:
 
 
 def test_labels_of_many_hands_are_those_of_one(
-    client: Client, huge: BatchJob, expected: dict[str, bytes], tmp_path: Path
+    client: Client,
+    wait_for_workers: Callable[[int], None],
+    huge: BatchJob,
+    expected: dict[str, bytes],
+    tmp_path: Path,
 ) -> None:
-    client.wait_for_workers(2, timeout=300)
+    wait_for_workers(2)
     records = list(run_batch(huge, cluster=DaskWorkers(client, steps=noting(tmp_path))))
     done = records[-1]
     assert done.status == "done"
@@ -126,7 +130,11 @@ def test_labels_of_many_hands_are_those_of_one(
 
 
 def test_a_worker_killed_with_a_part_in_hand_is_replaced(
-    client: Client, huge: BatchJob, expected: dict[str, bytes], tmp_path: Path
+    client: Client,
+    wait_for_workers: Callable[[int], None],
+    huge: BatchJob,
+    expected: dict[str, bytes],
+    tmp_path: Path,
 ) -> None:
     """The other worker goes on; what of the part was final stays."""
 
@@ -147,7 +155,7 @@ def test_a_worker_killed_with_a_part_in_hand_is_replaced(
             for band in final:
                 (tmp_path / f"{band} {os.getpid()}").touch()
 
-    client.wait_for_workers(2, timeout=300)
+    wait_for_workers(2)
     steps = sharing(segment=deadly)
     assert last(run_batch(huge, cluster=DaskWorkers(client, steps=steps))).status == "done"
     assert files(huge) == expected
@@ -158,7 +166,11 @@ def test_a_worker_killed_with_a_part_in_hand_is_replaced(
 
 
 def test_a_worker_killed_while_it_finishes_is_replaced(
-    client: Client, huge: BatchJob, expected: dict[str, bytes], tmp_path: Path
+    client: Client,
+    wait_for_workers: Callable[[int], None],
+    huge: BatchJob,
+    expected: dict[str, bytes],
+    tmp_path: Path,
 ) -> None:
     """Just behind the moment in which the labels get their name, before it can tell."""
 
@@ -173,7 +185,7 @@ def test_a_worker_killed_while_it_finishes_is_replaced(
             os.kill(os.getpid(), signal.SIGKILL)
         return entry
 
-    client.wait_for_workers(1, timeout=300)
+    wait_for_workers(1)
     steps = sharing(finish=deadly)
     assert last(run_batch(huge, cluster=DaskWorkers(client, steps=steps))).status == "done"
     assert (tmp_path / "killed").exists()
@@ -182,9 +194,12 @@ def test_a_worker_killed_while_it_finishes_is_replaced(
 
 
 def test_cancel_keeps_final_bands_and_a_run_without_workers_goes_on(
-    client: Client, huge: BatchJob, expected: dict[str, bytes]
+    client: Client,
+    wait_for_workers: Callable[[int], None],
+    huge: BatchJob,
+    expected: dict[str, bytes],
 ) -> None:
-    client.wait_for_workers(2, timeout=300)
+    wait_for_workers(2)
     records = run_batch(huge, cluster=DaskWorkers(client, steps=sharing()))
     for _ in records:
         if count_bands(state(huge).done) >= 1:
@@ -201,13 +216,17 @@ def test_cancel_keeps_final_bands_and_a_run_without_workers_goes_on(
 
 
 def test_workers_go_on_where_one_process_was_stopped(
-    client: Client, huge: BatchJob, expected: dict[str, bytes], tmp_path: Path
+    client: Client,
+    wait_for_workers: Callable[[int], None],
+    huge: BatchJob,
+    expected: dict[str, bytes],
+    tmp_path: Path,
 ) -> None:
     records = run_batch(huge)
     next(r for r in records if count_bands(state(huge).done) >= 2)
     records.close()
     kept = count_bands(state(huge).done)
-    client.wait_for_workers(1, timeout=300)
+    wait_for_workers(1)
     run = run_batch(huge, cluster=DaskWorkers(client, steps=noting(tmp_path)))
     assert last(run).status == "done"
     assert files(huge) == expected
@@ -216,14 +235,17 @@ def test_workers_go_on_where_one_process_was_stopped(
 
 
 def test_a_band_that_kills_its_workers_fails_the_image_and_a_retry_goes_on(
-    client: Client, huge: BatchJob, expected: dict[str, bytes]
+    client: Client,
+    wait_for_workers: Callable[[int], None],
+    huge: BatchJob,
+    expected: dict[str, bytes],
 ) -> None:
     def deadly(network: Network, part: Part) -> Generator[Progress, None, Entry | None]:
         if part.run is not None and part.run[1] == 5:
             os.kill(os.getpid(), signal.SIGKILL)
         return (yield from segment_bands(network, part))
 
-    client.wait_for_workers(1, timeout=300)
+    wait_for_workers(1)
     steps = sharing(segment=deadly)
     failed = last(run_batch(huge, cluster=DaskWorkers(client, steps=steps)))
     assert failed.status == "failed"
@@ -236,9 +258,9 @@ def test_a_band_that_kills_its_workers_fails_the_image_and_a_retry_goes_on(
 
 
 def test_an_image_whose_part_cannot_be_read_fails_with_the_reason(
-    client: Client, huge: BatchJob
+    client: Client, wait_for_workers: Callable[[int], None], huge: BatchJob
 ) -> None:
-    client.wait_for_workers(1, timeout=300)
+    wait_for_workers(1)
     for chunk in (huge.folder / "huge.ome.zarr" / "0" / "3").iterdir():
         chunk.write_bytes(b"broken")
     failed = last(run_batch(huge, cluster=DaskWorkers(client, steps=sharing())))

@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
     from napari_sam2_adapters.batch.workers import Workers
 
-__all__ = ["ClusterConfig", "local_workers", "open_cluster"]
+__all__ = ["PATIENCE", "ClusterConfig", "local_workers", "open_cluster"]
 
+PATIENCE = {"distributed.deploy.lost-worker-timeout": "60s"}
+"""Dask's setting of how long a worker that died may take to come back, before another one is started in its place."""
 _CONNECT_S = 20
 _ADDRESS = re.compile(r"(?:[a-z]+://)?\S+:\d+(?:/\S*)?")
 _PRELOAD = "napari_sam2_adapters.batch.remote"
@@ -125,6 +128,7 @@ def open_cluster(config: ClusterConfig, device: str, most_workers: int | None) -
         When dask-jobqueue does not take the arguments.
     """
     try:
+        import dask
         import distributed
     except ImportError as error:
         raise ImportError(
@@ -142,6 +146,7 @@ def open_cluster(config: ClusterConfig, device: str, most_workers: int | None) -
             folder = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="sam2-adapters-", ignore_cleanup_errors=True)
             )
+            stack.enter_context(dask.config.set(PATIENCE))
             started = distributed.SpecCluster(
                 scheduler={
                     "cls": distributed.Scheduler,
@@ -156,6 +161,8 @@ def open_cluster(config: ClusterConfig, device: str, most_workers: int | None) -
                 silence_logs=logging.CRITICAL,
             )
             where = {"address": stack.enter_context(started)}
+            # Dask starts a dead worker again, but not one that died while it began
+            look_after = partial(started.scale, wanted)
         elif config.scheduler_file is not None:
             where = {"scheduler_file": str(_there(config.scheduler_file))}
         else:
