@@ -94,6 +94,7 @@ def test_nothing_that_happens_to_the_layers_stops_it(open_dock, viewer, qtbot, t
     said = dock.resume.resume_button.toolTip(), dock.resume.text.text()
     assert all("open the image it learnt from: cells" in one for one in said)
     viewer.add_image(image, name="cells")
+    assert dock.resume.resume_button.isEnabled()
     assert "open the image" not in dock.resume.text.text()
     step = dock.resume.run.step
     dock.resume.resume_button.click()

@@ -1,7 +1,8 @@
 """What TIFF files say of their pixels: ImageJ's description, OME-XML, tifffile's own JSON and plain tags.
 
 What these cannot say is kept beside it. In OME-XML, in map annotations of the namespaces `CLASSES` (label value: colour and name) and
-`GEOMETRY` (direction; order of the axes where one has the length 1, which readers leave out); in ImageJ's TIFF as the same lines in *Info* (Image ▸ Show Info), and in tifffile's JSON under the same keys.
+`GEOMETRY` (direction; order of the axes where one has the length 1, which readers leave out); in ImageJ's TIFF as the same lines
+in *Info* (Image ▸ Show Info), and in tifffile's JSON under the same keys.
 """
 
 from __future__ import annotations
