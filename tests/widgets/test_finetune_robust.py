@@ -91,8 +91,8 @@ def test_nothing_that_happens_to_the_layers_stops_it(open_dock, viewer, qtbot, t
 
     qtbot.waitUntil(lambda: dock.resume.run is not None, timeout=WAIT_MS)
     assert not dock.resume.resume_button.isEnabled()
-    said = dock.resume.resume_button.toolTip(), dock.resume.text.text()
-    assert all("open the image it learnt from: cells" in one for one in said)
+    for said in (dock.resume.resume_button.toolTip(), dock.resume.text.text()):
+        assert "open the image it learnt from: cells" in said
     viewer.add_image(image, name="cells")
     assert dock.resume.resume_button.isEnabled()
     assert "open the image" not in dock.resume.text.text()
