@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -93,3 +95,41 @@ def test_what_is_added_leaves_the_selection_as_it_is(viewer: ViewerModel) -> Non
     assert set(viewer.layers.selection) == {image, strokes}
     assert list(viewer.layers) == [image, other, strokes, ours]
     assert heard == []
+
+
+PAINTING = ("polygon", "brush_stroke")
+
+
+def shown(layer: Labels) -> list[bool]:
+    """Whether what napari draws while somebody paints is there to be drawn; earlier ones know the polygon alone."""
+    return [overlay.visible for name, overlay in layer._overlays.items() if name in PAINTING]
+
+
+def test_one_can_paint_in_what_was_added_a_few_turns_later(
+    make_napari_viewer_proxy: Any, qtbot: Any
+) -> None:
+    viewer = make_napari_viewer_proxy()
+    image = viewer.add_image(np.zeros((64, 64)))
+    theirs = Labels(np.zeros((64, 64), np.uint8))
+    viewer.add_layer(theirs)
+    ours = put(viewer, image, np.zeros((64, 64), np.uint8))
+    assert ours in viewer.layers
+    assert not any(shown(ours))  # so that inserting it took half as long
+    assert all(shown(theirs))
+    qtbot.waitUntil(lambda: all(shown(ours)), timeout=10_000)
+    viewer.layers.selection.active = ours
+    for mode in ("polygon", "paint", "pan_zoom"):
+        ours.mode = mode
+    ours.paint((3, 3), 2)
+    assert ours.data[3, 3] == 2
+
+
+def test_what_is_removed_at_once_is_whole_when_it_comes_back(
+    make_napari_viewer_proxy: Any, qtbot: Any
+) -> None:
+    viewer = make_napari_viewer_proxy()
+    ours = put(viewer, viewer.add_image(np.zeros((64, 64))), np.zeros((64, 64), np.uint8))
+    viewer.layers.remove(ours)
+    qtbot.waitUntil(lambda: all(shown(ours)), timeout=10_000)
+    viewer.layers.append(ours)
+    assert all(shown(ours))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
 
 from napari_sam2_adapters.config import ClassInfo
 
@@ -156,17 +158,40 @@ def make_image(
 def add_layer(viewer: Any, layer: Layer, *, below: Layer | None = None) -> None:
     """Put a layer on top of the others, or below one of them, if it is not there; what is selected stays selected.
 
-    napari selects what it adds, and shows its controls, in one go. Here it does less at a time, so that the window stays smooth.
+    napari selects what it adds, shows its controls and makes ready to paint in it, in one go. Here it does less at a time, so that the
+    window stays smooth.
     """
     layers = viewer.layers
     if layer in layers:
         return
     place = layers.index(below) if below in layers else len(layers)
     selection, selected = layers.selection, set(layers.selection)
-    with selection.events.blocker_all():
-        layers.insert(place, layer)
-        selection.active = None
-        selection.update(selected)
+    # The polygon and the brush stroke of a Labels layer take half of the time of its insertion. They are private to napari: without
+    # them here it only takes longer.
+    hidden = [o for o in getattr(layer, "_overlays", {}).values() if o.visible]
+    for overlay in hidden:
+        overlay.visible = False
+    try:
+        with selection.events.blocker_all():
+            layers.insert(place, layer)
+            selection.active = None
+            selection.update(selected)
+    finally:
+        _show_one_by_one(viewer, layer, hidden)
+
+
+def _show_one_by_one(viewer: Any, layer: Layer, overlays: list[Any]) -> None:
+    """Show what belongs to a layer, one at each turn of the event loop."""
+
+    def show_next() -> None:
+        overlay = overlays.pop(0)
+        # A canvas that hears of an overlay takes its layer in, also one that is not there any more.
+        with nullcontext() if layer in viewer.layers else overlay.events.blocked():
+            overlay.visible = True
+        _show_one_by_one(viewer, layer, overlays)
+
+    if overlays:
+        QTimer.singleShot(0, show_next)
 
 
 def _make(
