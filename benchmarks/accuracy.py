@@ -16,6 +16,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -68,31 +69,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.score_on == "validation":
             split = split.without_test()
         for method, regime, seed in itertools.product(options.method, options.regime, options.seed):
-            row = {
-                "dataset": dataset,
-                "method": method,
-                "regime": regime,
-                "seed": seed,
-                "settings": _settings(method, options),
-            }
-            if not any(all(old.get(k) == v for k, v in row.items()) for old in done):
-                _run(row, split, options)
+            rows = [
+                {
+                    "dataset": dataset,
+                    "method": method,
+                    "regime": regime,
+                    "seed": seed,
+                    "settings": settings,
+                }
+                for settings in _settings(method, options)
+            ]
+            missing = [
+                row
+                for row in rows
+                if not any(all(old.get(k) == v for k, v in row.items()) for old in done)
+            ]
+            if missing:
+                _run(missing, split, options)
 
 
-def _run(row: dict[str, Any], split: Split, options: argparse.Namespace) -> None:
-    """Train and score one method, and write its row and pictures."""
-    name = "-".join(str(row[key]) for key in ("dataset", "method", "regime", "seed"))
+def _run(rows: list[dict[str, Any]], split: Split, options: argparse.Namespace) -> None:
+    """Train one method, score it with the settings of each row, and write rows and the pictures of the first."""
+    first = rows[0]
+    name = "-".join(str(first[key]) for key in ("dataset", "method", "regime", "seed"))
     paths = picture_paths(options.pictures, name) if options.pictures else {}
-    chosen = training_images(split, REGIMES[row["regime"]], row["seed"])
-    fitted = fit(split, row["method"], chosen, row["seed"], options)
-    scores, results = score(fitted.segment, split)
-    row |= scores | fitted.cost | {"images": len(chosen)}
-    print(json.dumps(row), flush=True)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        with options.json.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
-    write_pictures(paths, results, split.classes)
+    chosen = training_images(split, REGIMES[first["regime"]], first["seed"])
+    fitted = fit(split, first["method"], chosen, first["seed"], options)
+    for row in rows:
+        flip_and_turn = row["settings"].get("flip_and_turn", False)
+        scores, results = score(partial(fitted.segment, flip_and_turn=flip_and_turn), split)
+        line = json.dumps(row | scores | fitted.cost | {"images": len(chosen)})
+        print(line, flush=True)
+        if options.json:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            with options.json.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+        write_pictures(paths, results, split.classes)
+        paths = {}
 
 
 def training_images(split: Split, regime: Regime, seed: int) -> list[LabelledImage]:
@@ -106,7 +119,8 @@ def training_images(split: Split, regime: Regime, seed: int) -> list[LabelledIma
 def read_rows(path: Path | None) -> list[dict[str, Any]]:
     """The rows of a file of JSON lines; none when there is no file.
 
-    Our rows of before there was a detail head are of networks without one, and say so then.
+    Our rows of before there was a detail head are of networks without one, and say so then; those of before images could be flipped and
+    turned were scored without.
     """
     if path is None or not path.exists():
         return []
@@ -114,19 +128,24 @@ def read_rows(path: Path | None) -> list[dict[str, Any]]:
     for row in rows:
         if row["method"] in ADAPTERS:
             row["settings"].setdefault("detail", "none")
+        if "steps" in row["settings"]:
+            row["settings"].setdefault("flip_and_turn", False)
     return rows
 
 
-def _settings(method: str, options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the method reads; rows with other settings are other results."""
+def _settings(method: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The settings that the method reads, for each way in which one training is scored; rows with other settings are other results."""
     names: dict[str, tuple[str, ...]] = {
         "forest": ("score_on",),
         "linear": ("backbone", "score_on"),
     }
-    if method not in ADAPTERS:
-        return {name: getattr(options, name) for name in names.get(method, _OF_NETWORKS)}
-    settings = {name: getattr(options, name) for name in _OF_NETWORKS}
-    return settings | {"detail": detail_of(method, options.detail)}
+    settings = {name: getattr(options, name) for name in names.get(method, _OF_NETWORKS)}
+    if method in names:
+        return [settings]
+    if method in ADAPTERS:
+        settings |= {"detail": detail_of(method, options.detail)}
+    ways = (False, True) if options.flip_and_turn else (False,)
+    return [settings | {"flip_and_turn": way} for way in ways]
 
 
 def detail_of(method: str, detail: DetailMode = "auto") -> str:
@@ -160,6 +179,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--position", default="hybrid")
     parser.add_argument("--detail", choices=get_args(DetailMode), default="auto", help="of ours")
     parser.add_argument("--input-scale", type=float, default=1.0)
+    parser.add_argument(
+        "--flip-and-turn",
+        action="store_true",
+        help="also a row of the same network, averaged over flips and turns of the image",
+    )
     parser.add_argument(
         "--score-on",
         choices=("test", "validation"),

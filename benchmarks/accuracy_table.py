@@ -32,6 +32,7 @@ _DEFAULTS = {
     "position": "hybrid",
     "input_scale": 1.0,
     "score_on": "test",
+    "flip_and_turn": False,
 }
 # Field, heading, what it is multiplied with and how it is written.
 _MEASURES: tuple[tuple[str, str, float, str], ...] = (

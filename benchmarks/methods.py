@@ -44,7 +44,8 @@ class Segmented:
 class Fitted:
     """A method that has learnt: what segments an image, and what it took."""
 
-    segment: Callable[[LabelledImage], Segmented]
+    segment: Callable[..., Segmented]
+    """Segments a `LabelledImage`; ``flip_and_turn=True``: averaged over the eight flips and turns, for networks alone."""
     cost: dict[str, Any]
     """``train_seconds``, ``trained_parameters``, ``gmacs_224`` and ``last_loss``; None where a method has no such thing."""
 
@@ -85,13 +86,17 @@ def fit(
         inference = network.folded()
     seconds = time.perf_counter() - started
 
-    def segment(item: LabelledImage) -> Segmented:
+    def segment(item: LabelledImage, flip_and_turn: bool = False) -> Segmented:
         found = predict(
             inference,
             item.image,
             axes=_axes(item),
             normalization=dataset.normalization,
-            config=PredictConfig(tile_size_px=448, probabilities="auc" in split.also),
+            config=PredictConfig(
+                tile_size_px=448,
+                probabilities="auc" in split.also,
+                test_time_augmentation=flip_and_turn,
+            ),
         )
         return Segmented(found.labels.astype(np.int16), found.probabilities)
 
@@ -151,7 +156,9 @@ def _fit_forest(dataset: Dataset, seed: int) -> Fitted:
     forest = PixelForest(dataset, seed)
     seconds = time.perf_counter() - started
 
-    def segment(item: LabelledImage) -> Segmented:
+    def segment(item: LabelledImage, flip_and_turn: bool = False) -> Segmented:
+        if flip_and_turn:
+            raise ValueError("A forest's features hardly change when the image is turned.")
         limits = intensity_limits(item.image, _axes(item), dataset.normalization)
         plane = normalize_plane(read_plane(item.image, _axes(item)), limits)
         probabilities = forest.probabilities(plane)
