@@ -52,7 +52,8 @@ class Split:
     crop_size_px: int
     """Side of a training crop, by the protocol."""
     also: frozenset[str] = frozenset()
-    """Measures of this data set alone: ``regions`` (V_rand, V_info; class 1 is the membrane), ``auc`` (of class 1)."""
+    """Measures of this data set alone: ``regions`` (V_rand, V_info; class 1 is the membrane), ``auc`` (of class 1), ``volumes`` (Dice of all
+    slices of a volume together; its name ends where ``_slice_`` begins)."""
 
     def without_test(self) -> Split:
         """The training images alone, every fifth image (or patient) of them as test: for choosing settings."""
@@ -138,7 +139,7 @@ def _drive(folder: Path) -> Split:
 
 
 def _acdc(folder: Path) -> Split:
-    """Cardiac MR by patient: number < 70 train, ≥ 70 test."""
+    """Cardiac MR by patient: number < 70 train, ≥ 70 test; its own challenge scores whole volumes (Bernard 2018)."""
     parts: dict[bool, list[LabelledImage]] = {True: [], False: []}
     for item in _read(sorted((folder / "images").glob("*.png"))):
         patient = re.match(r"patient(\d+)_", item.name)
@@ -146,7 +147,7 @@ def _acdc(folder: Path) -> Split:
             raise SystemExit(f"{item.name} in {folder} does not begin with patientNNN_.")
         parts[int(patient[1]) < 70].append(item)
     names = ["background", "right ventricle", "myocardium", "left ventricle"]
-    return Split(parts[True], parts[False], _named(names), 224)
+    return Split(parts[True], parts[False], _named(names), 224, frozenset({"volumes"}))
 
 
 def _dsb2018(folder: Path) -> Split:

@@ -42,11 +42,12 @@ def score(
     scores, results
         ``lab_miou`` comes from one confusion matrix over all images, background in; all else is per image, then the mean: ``dice`` and
         ``iou`` of each class over the images in which it is true or predicted, ``foreground_dice_where_true`` over those in which it is true,
-        ``boundary_f`` at 2 px over foreground classes. ``v_rand``, ``v_info`` (mean over images) and ``auc`` (all counted pixels
-        together) where the data set asks for them.
+        ``boundary_f`` at 2 px over foreground classes. ``v_rand``, ``v_info`` (mean over images), ``auc`` (all counted pixels
+        together) and ``volume_dice`` (as ``foreground_dice``, of whole volumes instead of slices) where the data set asks for them.
     """
     n = len(split.classes)
     whole = np.zeros((n, n), np.int64)
+    volumes: dict[str, NDArray[np.int64]] = {}
     dice, iou, where_true, boundary, regions = [], [], [], [], []
     true_pixels, probabilities = [], []
     results = []
@@ -54,6 +55,9 @@ def score(
         found = segment(item)
         confusion = confusion_matrix(item.labels, found.labels, n)
         whole += confusion
+        if "volumes" in split.also:
+            volume = item.name.rpartition("_slice_")[0]
+            volumes[volume] = volumes.get(volume, 0) + confusion
         dice.append(dice_per_class(confusion))
         iou.append(iou_per_class(confusion))
         # A class that is not in an image makes its Dice 0 as soon as a pixel is taken for it; some leave these images out.
@@ -76,6 +80,9 @@ def score(
         "iou": dict(zip(names, mean_over_images(iou), strict=True)),
         "test_images": len(split.test),
     }
+    if volumes:
+        of_volumes = mean_over_images([dice_per_class(found) for found in volumes.values()])
+        scores["volume_dice"] = mean_score(of_volumes[1:])
     if regions:
         scores["v_rand"], scores["v_info"] = np.nanmean(regions, axis=0)
     if true_pixels:

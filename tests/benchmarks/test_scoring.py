@@ -1,5 +1,7 @@
 """Scores of made answers to made images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from datasets import LabelledImage, Split
@@ -67,6 +69,22 @@ def test_regions_are_scored_where_the_data_set_asks_for_them():
         )
         assert scores["v_rand"] == pytest.approx(v_rand, abs=2e-3)
     assert scores["v_info"] == pytest.approx(0, abs=2e-3)
+
+
+def test_slices_of_a_volume_are_scored_together_where_the_data_set_asks_for_it():
+    truth = np.zeros((2, 40, 40), np.int16)
+    truth[0, :, :30] = (
+        1  # nothing in the second slice, where 10 of 40 columns are taken for the class
+    )
+    found = truth.copy()
+    found[1, :, :10] = 1
+    split = split_of(*truth, also=["volumes"])
+    names = ("patient1_frame1_slice_0", "patient1_frame1_slice_10")
+    test = [replace(item, name=name) for item, name in zip(split.test, names, strict=True)]
+    answers = dict(zip(names, found, strict=True))
+    scores, _ = score(lambda item: Segmented(answers[item.name], None), replace(split, test=test))
+    assert scores["foreground_dice"] == 0.5
+    assert scores["volume_dice"] == pytest.approx(2 * 30 / (30 + 40), abs=1e-4)
 
 
 def test_what_is_no_number_is_null():
