@@ -169,7 +169,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--backbone", default="mobile")
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument(
         "--crop", type=int, help="side of a crop in px; the protocol's own if not given"
     )

@@ -24,7 +24,7 @@ SEEDS = (0, 1, 2)
 _DEFAULTS = {
     "backbone": "mobile",
     "steps": 300,
-    "batch": 8,
+    "batch": 4,
     "crop": None,
     "loss": "ce_dice",
     "recipe": "interactive",

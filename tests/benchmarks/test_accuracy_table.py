@@ -8,7 +8,7 @@ import pytest
 USUAL = {
     "backbone": "mobile",
     "steps": 300,
-    "batch": 8,
+    "batch": 4,
     "crop": None,
     "loss": "ce_dice",
     "recipe": "interactive",
