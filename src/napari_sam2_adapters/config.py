@@ -297,7 +297,8 @@ class PredictConfig(Settings):
         bool,
         Field(
             title="Compile",
-            description="Translate the network by torch.compile first, which takes minutes and a C++ compiler: for large images.",
+            description="Translate the network by torch.compile first, which takes minutes and a C++ compiler: for large images; try it on one, since it "
+            "is slower on some processors.",
         ),
     ] = False
     test_time_augmentation: Annotated[

@@ -47,6 +47,20 @@ def test_values_pixel_size_and_unit_come_back(tmp_path: Path, ending: str) -> No
     assert found.pixel_size == pytest.approx((2, 0.5, 0.25))
 
 
+def test_a_name_without_ending_gets_one_and_replaces_nothing_that_nobody_was_asked_about(
+    tmp_path: Path,
+) -> None:
+    layer = labels(scale=(2, 0.5, 0.25), units=["um"] * 3)
+    _, state, _ = layer.as_layer_data_tuple()
+    (path,) = write_labels_layer(str(tmp_path / "mask"), layer.data, state)
+    assert path == str(tmp_path / "mask.ome.tif")
+    assert read_labels(path).pixel_size == pytest.approx((2, 0.5, 0.25))
+    before = Path(path).read_bytes()
+    with pytest.raises(FileExistsError, match=r"mask\.ome\.tif"):
+        write_labels_layer(str(tmp_path / "mask"), layer.data, state)
+    assert Path(path).read_bytes() == before
+
+
 def test_different_units_become_one(tmp_path: Path) -> None:
     layer = labels(scale=(0.05, 4, 4), units=["um", "nm", "nm"])
     (path,) = layer.save(str(tmp_path / "a.ome.tif"), plugin=PLUGIN)

@@ -22,10 +22,11 @@ __all__ = ["write_labels_layer"]
 
 _AXES = {2: "YX", 3: "ZYX", 4: "TZYX"}
 _MOST_CLASSES = 255
+_USUAL_ENDING = ".ome.tif"
 
 
 def write_labels_layer(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write a Labels layer; the ending of the name decides the format.
+    """Write a Labels layer; the ending of the name decides the format, and a name without one gets ``.ome.tif``.
 
     A name that is an OME-Zarr image already adds the labels to it, under the name of the layer.
 
@@ -46,7 +47,7 @@ def write_labels_layer(path: str, data: Any, attributes: Mapping[str, Any]) -> l
     Raises
     ------
     FileExistsError
-        When there is a folder of this name, or the image has such labels.
+        When there is a folder of this name, or the image has such labels, or a file of the name with the ending that was left out.
     ValueError
         When the layer has more than four axes, or values that no label file can hold.
     """
@@ -54,15 +55,18 @@ def write_labels_layer(path: str, data: Any, attributes: Mapping[str, Any]) -> l
     axes = _axes(array.ndim, attributes)
     geometry, unheld = _geometry(axes, attributes)
     target = Path(path)
+    asked = not target.is_dir()
     if ome_zarr_kind(target) == "image":
         target = target / "labels" / str(attributes.get("name") or "labels").replace("/", "-")
+    elif not target.suffix and not target.is_dir():
+        target, asked = target.with_name(target.name + _USUAL_ENDING), False
     written = write_labels(
         target,
         array,
         axes=axes,
         geometry=geometry,
         classes=_classes(attributes),
-        overwrite=not target.is_dir(),
+        overwrite=asked,
     )
     if note := _lost(written, geometry, unheld):
         show_warning(note)
