@@ -9,7 +9,7 @@ from napari_sam2_adapters.widgets.adapter_reader import get_adapter_reader, open
 from napari_sam2_adapters.widgets.docks.store import SUFFIX
 from napari_sam2_adapters.widgets.segment import Segment
 
-WAIT_MS = 30_000
+WAIT_MS = 120_000
 
 
 def test_only_adapters_are_taken() -> None:

@@ -20,7 +20,7 @@ from napari_sam2_adapters.widgets.fine_tuning import following
 from napari_sam2_adapters.widgets.finetune import FineTune
 
 SMALL = TrainConfig(steps=6, validate_every=3, batch_size=2, crop_size_px=32)
-WAIT_MS = 60_000
+WAIT_MS = 120_000
 
 
 @pytest.fixture

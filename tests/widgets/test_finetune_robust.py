@@ -19,7 +19,7 @@ from napari_sam2_adapters.widgets.docks.store import list_adapters
 from napari_sam2_adapters.widgets.finetune import FineTune
 
 LONG = TrainConfig(steps=100_000, validate_every=2, batch_size=1, crop_size_px=32)
-WAIT_MS = 60_000
+WAIT_MS = 120_000
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from napari_sam2_adapters.widgets.loading import loading
 from napari_sam2_adapters.widgets.loading.axes_form import AxesForm
 from napari_sam2_adapters.widgets.loading.label_guess import look_like_labels
 
-WAIT_MS = 60_000
+WAIT_MS = 120_000
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from napari_sam2_adapters.widgets.models import Models
 from napari_sam2_adapters.widgets.segment import Segment
 from napari_sam2_adapters.widgets.shelf import adapter_list, backbone_list
 
-WAIT_MS = 30_000
+WAIT_MS = 120_000
 WEIGHTS = bytes(range(256)) * 300  # what the server of conftest offers
 
 

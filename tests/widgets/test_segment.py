@@ -16,7 +16,7 @@ from napari_sam2_adapters.widgets.docks.results import OURS
 from napari_sam2_adapters.widgets.docks.trained import TRAINED
 from napari_sam2_adapters.widgets.segment import Segment
 
-WAIT_MS = 60_000
+WAIT_MS = 120_000
 TILES = PredictConfig(tile_size_px=64)  # as the saved adapters say
 
 

@@ -23,7 +23,7 @@ from napari_sam2_adapters.widgets.docks import arrays
 from napari_sam2_adapters.widgets.docks.results import OURS, find_own
 from napari_sam2_adapters.widgets.segmenting import segmenting
 
-WAIT_MS = 60_000
+WAIT_MS = 120_000
 TILES = PredictConfig(tile_size_px=64, probabilities=True, uncertainty=True)
 
 

@@ -71,9 +71,9 @@ def test_what_a_killed_program_left_is_offered_and_restored(killed, qtbot) -> No
     banner = RestoreBanner(viewer)
     qtbot.addWidget(banner)
     banner.look()
-    qtbot.waitUntil(lambda: not banner.isHidden(), timeout=20_000)
+    qtbot.waitUntil(lambda: not banner.isHidden(), timeout=60_000)
     assert f"strokes ({killed:,} px" in banner.text.text()
-    with qtbot.waitSignal(banner.restored, timeout=20_000):
+    with qtbot.waitSignal(banner.restored, timeout=60_000):
         banner.restore_button.click()
     layer = viewer.layers[0]
     assert layer.name == "strokes – restored"
@@ -84,7 +84,7 @@ def test_what_a_killed_program_left_is_offered_and_restored(killed, qtbot) -> No
     assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
     [info] = classes_of_layer(layer, [1], "unlabelled")
     assert (info.name, info.color) == ("nucleus", "#123456")
-    qtbot.waitUntil(lambda: not find_lost(), timeout=20_000)  # not offered again
+    qtbot.waitUntil(lambda: not find_lost(), timeout=60_000)  # not offered again
     assert list_snapshots(autosave_folder())  # but still listed
 
 
@@ -96,14 +96,14 @@ def test_a_session_that_ends_as_it_should_leaves_nothing_lost(qtbot) -> None:
     labels = np.ones((4, 4), np.uint8)
     autosave = Autosave(lambda: [layer_of(labels)])
     autosave.touch()
-    with qtbot.waitSignal(autosave.done, timeout=20_000):
+    with qtbot.waitSignal(autosave.done, timeout=60_000):
         autosave.save()
     assert list(autosave_folder().glob("open-*.json"))
     labels[0, 0] = 2
     autosave.touch()
     autosave.end()
-    qtbot.waitUntil(lambda: len(list_snapshots(autosave_folder())) == 2, timeout=20_000)
-    qtbot.waitUntil(lambda: not list(autosave_folder().glob("open-*.json")), timeout=20_000)
+    qtbot.waitUntil(lambda: len(list_snapshots(autosave_folder())) == 2, timeout=60_000)
+    qtbot.waitUntil(lambda: not list(autosave_folder().glob("open-*.json")), timeout=60_000)
     assert find_lost() == []
 
 

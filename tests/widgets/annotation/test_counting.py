@@ -36,9 +36,9 @@ def painted(qtbot):
     viewer = ViewerModel()
     layer = viewer.add_labels(np.zeros((3, 20, 30), np.uint8))
     counter = LabelCounter(viewer)
-    with qtbot.waitSignal(counter.counted, timeout=20_000, check_params_cb=None):
+    with qtbot.waitSignal(counter.counted, timeout=60_000, check_params_cb=None):
         counter.follow(layer)
-    qtbot.waitUntil(lambda: counter.complete, timeout=20_000)
+    qtbot.waitUntil(lambda: counter.complete, timeout=60_000)
     yield viewer, layer, counter
     counter.stop()
 
@@ -48,15 +48,15 @@ def test_paint_undo_and_new_data_are_counted(painted, qtbot) -> None:
     layer.brush_size, layer.selected_label = 4, 2
     with qtbot.waitSignal(counter.edited, timeout=1000):
         layer.paint((1, 10, 10), 2)
-    qtbot.waitUntil(lambda: counter.totals.get(2, 0) > 5, timeout=20_000)
+    qtbot.waitUntil(lambda: counter.totals.get(2, 0) > 5, timeout=60_000)
     viewer.dims.set_point(0, 1)
     assert counter.on_show[2] == counter.totals[2]
     viewer.dims.set_point(0, 0)
     assert 2 not in counter.on_show
     layer.undo()
-    qtbot.waitUntil(lambda: counter.totals == {0: 1800}, timeout=20_000)
+    qtbot.waitUntil(lambda: counter.totals == {0: 1800}, timeout=60_000)
     layer.data = np.ones((2, 5, 5), np.uint8)
-    qtbot.waitUntil(lambda: counter.totals == {1: 50}, timeout=20_000)
+    qtbot.waitUntil(lambda: counter.totals == {1: 50}, timeout=60_000)
 
 
 def test_only_the_planes_that_were_painted_are_counted_again(painted, qtbot, monkeypatch) -> None:
@@ -72,5 +72,5 @@ def test_only_the_planes_that_were_painted_are_counted_again(painted, qtbot, mon
 
     monkeypatch.setattr(counting, "count_planes", watched)
     layer.data_setitem((np.array([2, 2]), np.array([3, 4]), np.array([5, 5])), 3)
-    qtbot.waitUntil(lambda: counter.totals.get(3) == 2, timeout=20_000)
+    qtbot.waitUntil(lambda: counter.totals.get(3) == 2, timeout=60_000)
     assert seen == [[(2,)]]

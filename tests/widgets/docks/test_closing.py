@@ -21,7 +21,7 @@ from napari_sam2_adapters.widgets.docks import closing
 from napari_sam2_adapters.widgets.docks.closing import ClosingGuard, agreed, outermost
 from napari_sam2_adapters.widgets.docks.jobs import Job
 
-WAIT_MS = 20_000
+WAIT_MS = 120_000
 
 
 def work(stop: threading.Event):

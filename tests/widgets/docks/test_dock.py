@@ -31,10 +31,10 @@ def test_docks_from_the_menu_are_tabs_of_each_other_and_the_new_one_is_in_front(
     frames = [frame_of(dock) for dock in docks]
     window = docks[0].window()
     assert isinstance(window, QMainWindow)
-    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(frames[0]) == [frames[1]], timeout=20_000)
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(frames[0]) == [frames[1]], timeout=60_000)
     qtbot.waitUntil(
         lambda: frames[0].visibleRegion().isEmpty() and not frames[1].visibleRegion().isEmpty(),
-        timeout=20_000,
+        timeout=60_000,
     )
 
 
@@ -44,7 +44,7 @@ def test_a_dock_that_was_put_elsewhere_is_left_there(
 ) -> None:
     viewer = make_napari_viewer_proxy(show=True)
     first, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Load")
-    qtbot.waitUntil(dock.isVisible, timeout=20_000)
+    qtbot.waitUntil(dock.isVisible, timeout=60_000)
     if floating:
         first.setFloating(True)
     else:
@@ -72,7 +72,7 @@ def test_a_tab_says_the_name_of_the_dock_alone(make_napari_viewer_proxy, qtbot) 
         bars = window.findChildren(QTabBar)
         return [{bar.tabText(tab) for tab in range(bar.count())} for bar in bars]
 
-    qtbot.waitUntil(lambda: wanted in tabs(), timeout=20_000)
+    qtbot.waitUntil(lambda: wanted in tabs(), timeout=60_000)
     assert frames[0].toggleViewAction().text() == "Load (SAM2 adapters)"
     assert list(viewer.window.dock_widgets) == ["Load (SAM2 adapters)", "Models (SAM2 adapters)"]
 
@@ -86,7 +86,7 @@ def test_docks_that_are_opened_at_once_are_one_stack_of_tabs_with_tooltips_on_al
     for dock in docks:
         qtbot.waitUntil(
             lambda dock=dock: len(window.tabifiedDockWidgets(frame_of(dock))) == len(DOCKS) - 1,
-            timeout=20_000,
+            timeout=60_000,
         )
     silent = [
         f"{type(dock).__name__}: {type(widget).__name__} {getattr(widget, 'text', str)()}"
@@ -115,7 +115,7 @@ def test_a_number_that_is_being_typed_holds_when_a_button_is_pressed_without_lea
     layout = QVBoxLayout(window)
     layout.addWidget(steps)
     layout.addWidget(start)
-    with qtbot.waitActive(window, timeout=20_000):
+    with qtbot.waitActive(window, timeout=60_000):
         window.show()
         window.activateWindow()
     steps.setFocus()

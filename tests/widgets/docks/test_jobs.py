@@ -24,7 +24,7 @@ def count(stop: threading.Event, most: int):
 def test_yields_and_the_result_arrive(qtbot) -> None:
     job, seen = Job(), []
     job.updated.connect(seen.append)
-    with qtbot.waitSignal(job.ended, timeout=20_000) as ended:
+    with qtbot.waitSignal(job.ended, timeout=60_000) as ended:
         job.start(count, 3)
         assert job.running
     assert ended.args == ["finished"]
@@ -34,9 +34,9 @@ def test_yields_and_the_result_arrive(qtbot) -> None:
 
 def test_a_stopped_run_still_gives_its_result(qtbot) -> None:
     job = Job()
-    with qtbot.waitSignal(job.ended, timeout=20_000) as ended:
+    with qtbot.waitSignal(job.ended, timeout=60_000) as ended:
         job.start(count, 100_000)
-        qtbot.waitSignal(job.updated, timeout=20_000).wait()
+        qtbot.waitSignal(job.updated, timeout=60_000).wait()
         job.stop()
     assert ended.args[0].startswith("stopped at")
 
@@ -45,13 +45,13 @@ def test_a_paused_run_waits_and_can_be_stopped(qtbot) -> None:
     job, seen = Job(), []
     job.updated.connect(seen.append)
     job.start(count, 100_000)
-    qtbot.waitUntil(lambda: len(seen) > 2, timeout=20_000)
+    qtbot.waitUntil(lambda: len(seen) > 2, timeout=60_000)
     job.toggle_pause()
     qtbot.wait(100)
     so_far = len(seen)
     qtbot.wait(200)
     assert len(seen) <= so_far + 1
-    with qtbot.waitSignal(job.ended, timeout=20_000):
+    with qtbot.waitSignal(job.ended, timeout=60_000):
         job.stop()
 
 
@@ -65,19 +65,19 @@ def test_a_pause_that_is_taken_back_at_once_leaves_nothing_behind(qtbot) -> None
     job, seen = Job(), []
     job.updated.connect(seen.append)
     job.start(slow)
-    qtbot.waitUntil(lambda: len(seen) > 0, timeout=20_000)
+    qtbot.waitUntil(lambda: len(seen) > 0, timeout=60_000)
     job.toggle_pause()
     job.toggle_pause()  # within one step
-    qtbot.waitUntil(lambda: len(seen) > 3, timeout=20_000)
+    qtbot.waitUntil(lambda: len(seen) > 3, timeout=60_000)
     job.toggle_pause()
-    with qtbot.waitSignal(job.ended, timeout=20_000) as ended:
+    with qtbot.waitSignal(job.ended, timeout=60_000) as ended:
         job.stop()
     assert ended.args == ["stopped"]
 
 
 def test_one_run_at_a_time(qtbot) -> None:
     job = Job()
-    with qtbot.waitSignal(job.ended, timeout=20_000):
+    with qtbot.waitSignal(job.ended, timeout=60_000):
         job.start(count, 5)
         with pytest.raises(ValueError, match="still at work"):
             job.start(count, 5)
@@ -90,7 +90,7 @@ def refuse(stop: threading.Event, error: Exception):
 
 def test_an_expected_error_is_a_sentence(qtbot) -> None:
     job = Job()
-    with qtbot.waitSignal(job.failed, timeout=20_000) as failed:
+    with qtbot.waitSignal(job.failed, timeout=60_000) as failed:
         job.start(refuse, ValueError("Give me another image."))
     assert failed.args == ["Give me another image."]
     assert not job.running
@@ -100,7 +100,7 @@ def test_what_was_not_foreseen_is_a_sentence_and_the_log_has_the_rest(qtbot) -> 
     """Also for a RuntimeError, which napari's worker returns as if it were a result."""
     job, ended = Job(), []
     job.ended.connect(ended.append)
-    with qtbot.waitSignal(job.failed, timeout=20_000) as failed:
+    with qtbot.waitSignal(job.failed, timeout=60_000) as failed:
         job.start(refuse, RuntimeError("CUDA is gone\nand more"))
     assert failed.args == [
         "Something unforeseen went wrong (RuntimeError: CUDA is gone). The log has the details."
@@ -125,7 +125,7 @@ def test_only_the_last_question_is_answered(qtbot) -> None:
     question.ask(measure, 200)
     question.ask(measure, 1)
     assert question.waiting
-    qtbot.waitUntil(lambda: bool(answers), timeout=20_000)
+    qtbot.waitUntil(lambda: bool(answers), timeout=60_000)
     qtbot.wait(400)
     assert answers == [1]
     assert not question.waiting
@@ -133,7 +133,7 @@ def test_only_the_last_question_is_answered(qtbot) -> None:
 
 def test_a_question_that_fails_is_told_and_logged(qtbot) -> None:
     question = Question()
-    with qtbot.waitSignal(question.failed, timeout=20_000) as failed:
+    with qtbot.waitSignal(question.failed, timeout=60_000) as failed:
         question.ask(measure, 13)
     assert failed.args[0].startswith("Something unforeseen went wrong (KeyError: 13)")
     assert "While asking for measure" in log_path().read_text(encoding="utf-8")

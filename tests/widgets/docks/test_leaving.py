@@ -56,7 +56,7 @@ def parts(qtbot):
     window.show()
     yield window, dock, job, leaving, viewer, done
     job.stop()
-    qtbot.waitUntil(lambda: not job.running, timeout=10_000)
+    qtbot.waitUntil(lambda: not job.running, timeout=60_000)
 
 
 def test_a_window_that_stays_open_keeps_its_dock_alive(parts, qtbot) -> None:
@@ -66,7 +66,7 @@ def test_a_window_that_stays_open_keeps_its_dock_alive(parts, qtbot) -> None:
     assert done == ["saved"]
     window.refuse = False
     window.close()
-    qtbot.waitUntil(lambda: done == ["saved", "saved", "released"], timeout=10_000)
+    qtbot.waitUntil(lambda: done == ["saved", "saved", "released"], timeout=60_000)
 
 
 @pytest.mark.parametrize("agree", [True, False])
@@ -77,10 +77,10 @@ def test_a_dock_that_is_taken_out_at_work_asks(parts, qtbot, monkeypatch, agree)
     window.takeCentralWidget()
     leaving.taken_out()
     if agree:
-        qtbot.waitUntil(lambda: done == ["released"], timeout=20_000)
+        qtbot.waitUntil(lambda: done == ["released"], timeout=60_000)
         assert not job.running
         assert viewer.taken == []
     else:
-        qtbot.waitUntil(lambda: viewer.taken == [(dock, "Fine-tune")], timeout=20_000)
+        qtbot.waitUntil(lambda: viewer.taken == [(dock, "Fine-tune")], timeout=60_000)
         assert job.running
         assert done == []

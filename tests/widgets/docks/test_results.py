@@ -116,7 +116,7 @@ def test_one_can_paint_in_what_was_added_a_few_turns_later(
     assert ours in viewer.layers
     assert not any(shown(ours))  # so that inserting it took half as long
     assert all(shown(theirs))
-    qtbot.waitUntil(lambda: all(shown(ours)), timeout=10_000)
+    qtbot.waitUntil(lambda: all(shown(ours)), timeout=60_000)
     viewer.layers.selection.active = ours
     for mode in ("polygon", "paint", "pan_zoom"):
         ours.mode = mode
@@ -130,6 +130,6 @@ def test_what_is_removed_at_once_is_whole_when_it_comes_back(
     viewer = make_napari_viewer_proxy()
     ours = put(viewer, viewer.add_image(np.zeros((64, 64))), np.zeros((64, 64), np.uint8))
     viewer.layers.remove(ours)
-    qtbot.waitUntil(lambda: all(shown(ours)), timeout=10_000)
+    qtbot.waitUntil(lambda: all(shown(ours)), timeout=60_000)
     viewer.layers.append(ours)
     assert all(shown(ours))

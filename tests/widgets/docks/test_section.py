@@ -32,10 +32,10 @@ def test_fields_of_all_forms_begin_at_the_same_place_and_folded_ones_at_theirs(q
     def starts(*fields: QLineEdit) -> set[int]:
         return {field.mapTo(box, QPoint(0, 0)).x() for field in fields}
 
-    qtbot.waitUntil(lambda: len(starts(short, long, other)) == 1, timeout=20_000)
-    qtbot.waitUntil(lambda: len(starts(deep, beside)) == 1, timeout=20_000)
+    qtbot.waitUntil(lambda: len(starts(short, long, other)) == 1, timeout=60_000)
+    qtbot.waitUntil(lambda: len(starts(deep, beside)) == 1, timeout=60_000)
     assert max(starts(short)) < min(starts(deep))  # what is folded away takes no room beside it
     label = first.layout().labelForField(short)
     label.setText("A title that is longer than it was")
-    qtbot.waitUntil(lambda: min(starts(other)) > label.sizeHint().width(), timeout=20_000)
-    qtbot.waitUntil(lambda: len(starts(short, long, other)) == 1, timeout=20_000)
+    qtbot.waitUntil(lambda: min(starts(other)) > label.sizeHint().width(), timeout=60_000)
+    qtbot.waitUntil(lambda: len(starts(short, long, other)) == 1, timeout=60_000)

@@ -14,7 +14,7 @@ from napari_sam2_adapters.widgets.annotation.pairing import guess_pairs
 from napari_sam2_adapters.widgets.annotation.snapshots import list_snapshots
 from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
 
-WAIT_MS = 20_000
+WAIT_MS = 120_000
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def test_the_picture_is_drawn_and_taken_away(qtbot) -> None:
     qtbot.addWidget(made)
     image = np.random.default_rng(0).integers(0, 255, (40, 20, 3), dtype=np.uint8)
     made.look((Picture(image, "YXC", True, "tissue", {}), ()), Normalization())
-    qtbot.waitUntil(lambda: not made.isHidden(), timeout=20_000)
+    qtbot.waitUntil(lambda: not made.isHidden(), timeout=60_000)
     assert made.picture.pixmap().height() == 96
     assert "red, green and blue; 0 becomes black, 255 white" in made.words.text()
     made.look(None, Normalization())
