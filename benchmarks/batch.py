@@ -57,6 +57,7 @@ def main() -> None:
         threads = 1 if name != "overhead" else options.threads
         load = round(os.getloadavg()[1], 1)  # of five minutes: says whether the machine was idle
         row = {"name": f"batch_{name}", **row, "load": load, **machine(threads)}
+        row["command"] = f"batch.py --only {name}"
         print(json.dumps(row), flush=True)
         if options.json:
             with options.json.open("a") as stream:

@@ -47,7 +47,8 @@ def main() -> None:
         print(json.dumps(row), flush=True)
         if options.json:
             with options.json.open("a") as stream:
-                stream.write(json.dumps(row | machine(options.threads)) + "\n")
+                about = {"command": f"huge_image.py --sides {side} --adapter {options.adapter}"}
+                stream.write(json.dumps(row | machine(options.threads) | about) + "\n")
 
 
 def measure(side: int, adapter: str, threads: int) -> dict[str, Any]:

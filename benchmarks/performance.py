@@ -1,10 +1,11 @@
 """Speed as ratios against named baselines, measured in turn in one process.
 
     python benchmarks/performance.py --list
-    python benchmarks/performance.py --only mobile_step mobile_image --json benchmarks/results/performance.jsonl
+    python benchmarks/performance.py --only mobile_step mobile_image_hp --json benchmarks/results/performance.jsonl
 
-A row is ``{name, baseline, seconds, baseline_seconds, ratio, bar, ok, …}``. Times are medians of interleaved repeats after a warm-up, since the
-machines are noisy: only the ratio means something.
+A row is ``{name, baseline, seconds, baseline_seconds, ratio, bar, ok, …}``; the ratio is null where the bar is one of seconds or nothing was
+measured. Rows go to standard output or into the file, and a table for people beside them: then to standard error or to standard output. Times
+are medians of interleaved repeats after a warm-up, since the machines are noisy: only the ratio means something.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,17 +58,16 @@ def main() -> None:
             print(f"{name:24} against {about}")
         return
     torch.set_num_threads(options.threads)
-    table = []
     for name in options.only or [*CASES, *PROCESSES, *ON_CUDA]:
         about = machine(options.threads) | {"command": f"performance.py --only {name}"}
         for row in [found | about for found in _rows(name, options)]:
-            table.append(row)
-            print(json.dumps(row), flush=True)
             if options.json:
                 options.json.parent.mkdir(parents=True, exist_ok=True)
                 with options.json.open("a") as stream:
                     stream.write(json.dumps(row) + "\n")
-    _print_table(table)
+            else:
+                print(json.dumps(row), flush=True)
+            print(_line(row), file=sys.stdout if options.json else sys.stderr, flush=True)
 
 
 def _rows(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -75,13 +78,12 @@ def _rows(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     return ON_CUDA[name][1]()
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    """What was measured in a table for people, with what missed its bar last in the line."""
-    for row in rows:
-        ratio, bar = row.get("ratio", row.get("seconds")), row.get("bar")
-        said = {True: "", False: "MISSED", None: row.get("why", "")}[row["ok"]]
-        shown = ["" if value is None else f"{value:.3g}" for value in (ratio, bar)]
-        print(f"{row['name']:24} {shown[0]:>8} {shown[1]:>8}  {row['baseline']}  {said}".rstrip())
+def _line(row: dict[str, Any]) -> str:
+    """The line of a row in a table for people: name, ratio or seconds, bar, baseline, and whether it was missed."""
+    found = row.get("seconds") if row["ratio"] is None else row["ratio"]
+    said = {True: "", False: "MISSED", None: row.get("why", "")}[row["ok"]]
+    shown = ["" if value is None else f"{value:.3g}" for value in (found, row["bar"])]
+    return f"{row['name']:24} {shown[0]:>8} {shown[1]:>8}  {row['baseline']}  {said}".rstrip()
 
 
 def _measure(name: str, case: Case, repeats: int) -> dict[str, Any]:
@@ -185,14 +187,29 @@ CASES: dict[str, Case] = {
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """What a row says of the machine."""
+    """What a row says of the machine and of versions, those of the baselines among them."""
     return {
         "threads": threads,
         "machine": f"{platform.machine()}, {platform.system()}",
+        "processor": f"{_processor()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
-        "torch": version("torch"),
+        **_versions(),
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
     }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("napari-sam2-adapters", "torch", "torchvision", "sam2", "monai"):
+        with suppress(PackageNotFoundError):  # not every case needs MONAI
+            found[package] = version(package)
+    return found
+
+
+def _processor() -> str:
+    if hasattr(torch.cpu, "get_capabilities"):  # since PyTorch 2.10
+        return str(torch.cpu.get_capabilities().get("cpu_name", "unknown"))
+    return platform.processor() or "unknown"
 
 
 def _options() -> argparse.Namespace:

@@ -123,6 +123,7 @@ def start(threads: int, side: int) -> list[dict[str, Any]]:
             "baseline": f"import, open an adapter of {megabytes:.1f} MB, first 224² result, HP on mobile",
             "seconds": round(seconds, 2),
             "computing": round(statistics.median(run["computing"] for run in runs), 2),
+            "ratio": None,
             "bar": 4.0,
             "ok": seconds <= 4.0,
         }

@@ -29,6 +29,23 @@ def test_the_next_item_is_made_while_the_last_one_is_used():
     assert not readers()
 
 
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_as_many_are_made_ahead_as_asked_and_no_more(ahead):
+    made = [threading.Event() for _ in range(9)]
+
+    def items():
+        for number, event in enumerate(made):
+            event.set()
+            yield number
+
+    found = read_ahead(items(), ahead)
+    assert next(found) == 0
+    assert all(event.wait(20) for event in made[: ahead + 1])
+    assert not any(event.is_set() for event in made[ahead + 1 :])
+    assert list(found) == list(range(1, 9))
+    assert not readers()
+
+
 def test_an_error_comes_in_its_place_and_no_thread_stays():
     def items():
         yield 1

@@ -7,8 +7,11 @@ from skimage import data
 
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.inference import tile_plan
+from napari_sam2_adapters.inference.outputs import Outputs
 from napari_sam2_adapters.inference.predict import allocate_outputs, predict, predict_tiles
+from napari_sam2_adapters.inference.region import Region
 from napari_sam2_adapters.inference.tile_plan import plan_tiles, smaller_tile
+from napari_sam2_adapters.inference.tiled_run import TiledRun
 from napari_sam2_adapters.models import memory
 
 
@@ -63,8 +66,31 @@ def test_a_gpu_takes_as_many_as_fit(tiny_segmenter, usable, monkeypatch):
     usable(10**12)
     monkeypatch.setitem(tile_plan._MEASURED, segmenter, {("meta", False, 1): one / 448**2 / 1.5})
     assert plan_tiles(segmenter, PredictConfig()).at_once == 16
+    assert plan_tiles(segmenter, PredictConfig(tile_size_px=896)).at_once == 4
+    assert plan_tiles(segmenter, PredictConfig(tile_size_px=4096)).at_once == 1
     usable(int(5.5 * one))
     assert plan_tiles(segmenter, PredictConfig()).at_once == 5
+
+
+def test_arrays_in_the_main_memory_take_nothing_of_a_gpus(tiny_segmenter, usable, monkeypatch):
+    segmenter, image = tiny_segmenter(), data.camera()
+    one = plan_tiles(segmenter, PredictConfig()).needed_bytes
+    outputs = allocate_outputs(segmenter, image.shape, "YX", PredictConfig(probabilities=True))
+    outputs = Outputs(
+        outputs.labels,
+        np.broadcast_to(outputs.probabilities[:1], (99, *outputs.probabilities.shape[1:])),
+    )
+    usable(one + 1)
+    cuda = torch.device("cuda", 0)
+    for device, side in ((torch.device("cpu"), 128), (cuda, 448)):
+        monkeypatch.setattr(type(segmenter), "device", device)
+        per_pixel = {(str(device), False, 1): one / 448**2 / 1.5}
+        monkeypatch.setitem(tile_plan._MEASURED, segmenter, per_pixel)
+        run = TiledRun(
+            *(segmenter, image, "YX", [(0.0, 255.0)], PredictConfig(), outputs, Region()),
+            live=False,
+        )
+        assert run.config.tile_size_px == side
 
 
 def test_smaller_tiles_are_taken_and_told_before_anything_fails(tiny_segmenter, usable):

@@ -46,6 +46,8 @@ def plan(monkeypatch, usable, *, per_pixel=100.0, sides=(448, 224, 128), most=8,
         RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
     ],
 )
 def test_a_full_memory_is_known_and_survived(error) -> None:
@@ -145,6 +147,8 @@ def test_a_smaller_side_is_taken_where_not_one_fits(monkeypatch) -> None:
 def test_the_smallest_is_tried_where_nothing_should_fit(monkeypatch) -> None:
     found = plan(monkeypatch, 0)
     assert (found.side_px, found.at_once, found.fits) == (128, 1, False)
+    assert "more than the 0.00 GB" in found.sentence
+    assert "tried all the same" in found.sentence
 
 
 def test_without_a_measurement_one_of_the_wanted_side_is_tried(monkeypatch) -> None:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_sam2_adapters.inference.network import copy_to_cpu
 from napari_sam2_adapters.models.mobile import MobileBackbone
 from napari_sam2_adapters.models.segmenter import Segmenter
 
@@ -149,6 +150,21 @@ def test_threads_with_images_of_other_sizes_do_not_mix(
         results = list(pool.map(segment, images * 6))
     for at, got in enumerate(results):
         torch.testing.assert_close(got, wanted[at % 3], rtol=1e-4, atol=1e-4)
+
+
+def test_a_copy_makes_its_own_tables_of_biases(segmenter_of: Build) -> None:
+    """Those that are there lie on the device whose memory may be full when a copy on the CPU is made."""
+
+    def tables(network: nn.Module) -> list[Tensor | None]:
+        return [m._table for m in network.modules() if hasattr(m, "_table")]
+
+    segmenter, image = segmenter_of("mobile", "lw"), torch.rand(1, 1, 64, 64)
+    with torch.inference_mode():
+        wanted = segmenter(image)
+        twin = copy_to_cpu(segmenter)
+        assert None not in tables(segmenter)
+        assert set(tables(twin)) == {None}
+        assert torch.equal(twin(image), wanted)
 
 
 @pytest.mark.parametrize("adapter", ["hp", "lora"])

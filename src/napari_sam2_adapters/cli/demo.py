@@ -80,6 +80,7 @@ def demo(
     before = summarize(_segment(segmenter, images, dataset.normalization).scores, images.classes)
 
     trainer = Trainer(segmenter, dataset, config)
+    console().print(trainer.plan().sentence)
     if run_training(trainer):
         console().print("Stopped early: what was learnt so far is scored.")
     result = _segment(segmenter.folded(), images, dataset.normalization)

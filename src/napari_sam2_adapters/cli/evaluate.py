@@ -14,6 +14,7 @@ from napari_sam2_adapters.cli.files import (
     Device,
     Images,
     Labels,
+    MemoryShare,
     Model,
     Overwrite,
     Pattern,
@@ -44,6 +45,7 @@ def evaluate(
     pattern: Pattern = "*",
     settings: SettingsFile = None,
     device: Device = "auto",
+    memory_share: MemoryShare = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Also write the scores to this file; - prints them."),
@@ -68,22 +70,26 @@ def evaluate(
 
     from napari_sam2_adapters.atomic import check_writable
     from napari_sam2_adapters.inference.evaluate import score_images, summarize
+    from napari_sam2_adapters.inference.tile_plan import plan_tiles
     from napari_sam2_adapters.models.device import choose_device
     from napari_sam2_adapters.models.model_file import load_adapter
 
     segmenter, header = load_adapter(model, device=choose_device(device))
     if target is not None:
         check_writable(target.parent)
+    network, config = segmenter.folded(), prediction_settings(sections, header)
+    note = errors() if json_file is not None and target is None else console()
+    note.print(plan_tiles(network, config).sentence)
     has_zero = any(entry.value == 0 for entry in segmenter.classes)
     scored = []
     with progress_bar() as bar:
         task = bar.add_task("images", total=len(files.pairs))
         for score in score_images(
-            segmenter.folded(),
+            network,
             files.pairs,
             zero_is="background" if has_zero else "unlabelled",
             normalization=header.normalization,
-            config=prediction_settings(sections, header),
+            config=config,
         ):
             scored.append(score)
             bar.update(task, completed=len(scored), description=score.name)

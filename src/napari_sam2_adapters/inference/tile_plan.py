@@ -19,7 +19,8 @@ SMALLEST_TILE_PX = 128
 _SAMPLE_PX = 224
 """Side of the sample that is measured; memory grows with the area, and the windows of all backbones fill it."""
 _MOST_ON_GPU = 16
-"""More tiles of 448 px at once keep a GPU no busier."""
+_MOST_PIXELS_ON_GPU = _MOST_ON_GPU * 448**2
+"""More at once keep a GPU no busier, and CUDA's attention takes no more than 65,535 windows, of which a tile of 2048 px has 4096."""
 _MEASURED: WeakKeyDictionary[Segmenter, dict[tuple[str, bool, int], float | None]] = (
     WeakKeyDictionary()
 )
@@ -35,7 +36,7 @@ def plan_tiles(
 ) -> MemoryPlan:
     """Choose side and number of the tiles that go through a network together.
 
-    The wanted tile is taken if one fits, else half of it and so on. On a GPU as many go together as fit, up to 16, unless the settings
+    The wanted tile is taken if one fits, else half of it and so on. On a GPU as many go together as fit, up to 16 of 448 px, unless the settings
     say how many; on the CPU one does, since more are not faster there.
 
     Parameters
@@ -55,7 +56,9 @@ def plan_tiles(
     sides = [side]
     while (smaller := smaller_tile(sides[-1])) is not None:
         sides.append(smaller)
-    wanted = config.batch_size or (1 if segmenter.device.type == "cpu" else _MOST_ON_GPU)
+    wanted = config.batch_size or 1
+    if config.batch_size is None and segmenter.device.type != "cpu":
+        wanted = min(_MOST_ON_GPU, max(1, _MOST_PIXELS_ON_GPU // side**2))
     alone = side <= _SAMPLE_PX and most == 1
     return plan_memory(
         "tile",

@@ -125,7 +125,9 @@ class TiledRun:
             self._take_tiles_of(plan.side_px)
 
     def _held_bytes(self, side: int) -> int:
-        """What is in memory besides the network's tensors: sums of a row of tiles, its pixels twice, and arrays for the results."""
+        """What is in the network's memory besides its tensors: sums of a row of tiles, its pixels twice, and arrays for the results."""
+        if self.segmenter.device.type == "cuda":
+            return 0  # all of that is in the main memory
         height, width = (
             min(side, self.window.shape[0]),
             self.read_columns.stop - self.read_columns.start,
@@ -188,7 +190,8 @@ class TiledRun:
         tiles = self._read(self.plane)
         results = segment_tiles(
             self.segmenter,
-            read_ahead(tiles) if self.total - self.done > 1 else tiles,
+            # as many as go through together: the next batch is ready when the last one is through
+            read_ahead(tiles, self.batch_size) if self.total - self.done > 1 else tiles,
             batch_size=self.batch_size,
             test_time_augmentation=self.config.test_time_augmentation,
             bfloat16=self.config.bfloat16,

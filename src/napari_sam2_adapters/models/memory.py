@@ -50,6 +50,8 @@ _FULL_MEMORY = (
     "DefaultCPUAllocator",
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "unable to find an engine to execute this computation",  # cuDNN, when no algorithm gets its workspace
 )
 """What a full memory sounds like where PyTorch has no exception of its own for it."""
 
@@ -97,6 +99,11 @@ class MemoryPlan:
         if not self.needed_bytes:
             return f"Memory plan: {parts}; {usable} of the memory of {self.device} may be used."
         needed = f"{max(self.needed_bytes / 1e9, 0.01):.2f} GB"
+        if not self.fits:
+            return (
+                f"Memory plan: {parts}, about {needed}, which is more than the {self.usable_bytes / 1e9:.2f} GB that may be used on "
+                f"{self.device}; it is tried all the same."
+            )
         return f"Memory plan: {parts}, about {needed} of the {usable} that may be used on {self.device}."
 
     @property

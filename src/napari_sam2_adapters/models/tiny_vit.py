@@ -207,6 +207,10 @@ class _WindowAttention(nn.Module):
         self._table = None
         return super()._apply(function, recurse)  # type: ignore[no-any-return, no-untyped-call]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy makes its own: it may be one on the CPU because the memory that the table lies in is full.
+        return self.__dict__ | {"_table": None}
+
     def _load_from_state_dict(self, *arguments: Any, **named: Any) -> None:
         self._table = None
         super()._load_from_state_dict(*arguments, **named)
