@@ -62,7 +62,7 @@ def images_per_second(device: torch.device) -> Rows:
 
 
 def interactive_steps(device: torch.device, seconds: float = 20.0) -> Rows:
-    """Steps a second of interactive fine-tuning, LW tiny, 448², batch 4, and the share of drawing batches."""
+    """Steps a second of interactive fine-tuning, LW tiny, 448², batch 4, and the share of waiting for batches."""
     sample = load_sample("fluorescence")
     pairs = [
         Pair(image, labels, "YX", str(n))
@@ -72,7 +72,7 @@ def interactive_steps(device: torch.device, seconds: float = 20.0) -> Rows:
     ]
     config = TrainConfig(crop_size_px=448, batch_size=4)
     dataset = build_dataset(pairs, CLASSES, held_out_fraction=0.0, crop_size_px=448)
-    source = BatchSource(dataset, config)
+    source = BatchSource(dataset, config, ahead=True)
     network = tiny("lw", CLASSES).to(device).train()
     loss = build_loss(config.loss, source.class_counts)
     stepper = Stepper(network, RECIPES["interactive"], loss, learning_rate=None, batch_size=4)
@@ -91,7 +91,7 @@ def interactive_steps(device: torch.device, seconds: float = 20.0) -> Rows:
     return [
         {
             "name": "cuda_steps",
-            "baseline": "share of drawing batches in a step, LW tiny, 448², batch 4",
+            "baseline": "share of waiting for batches in a step, LW tiny, 448², batch 4",
             "steps_per_second": round(steps / whole, 2),
             "ratio": round(share, 3),
             "bar": 0.10,
@@ -181,7 +181,7 @@ ON_CUDA: dict[str, tuple[str, Callable[[], Rows]]] = {
     ),
     "cuda_stack": ("64 single predictions on CUDA; bar 0.667", _if_there("cuda_stack", stack)),
     "cuda_steps": (
-        "time of a training step on CUDA; drawing batches may take 0.10 of it",
+        "time of a training step on CUDA; waiting for batches may take 0.10 of it",
         _if_there("cuda_steps", interactive_steps),
     ),
 }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import tracemalloc
 from contextlib import closing
 
@@ -355,6 +356,32 @@ def test_without_any_room_on_the_device_a_copy_on_the_cpu_finishes(camera):
         outputs.labels, predict(Threshold(), camera, config=config).labels
     )
     assert network.device.type == "meta"  # the caller's network stayed where it was
+
+
+def test_a_gpu_computes_the_next_tiles_while_the_last_are_written(camera, monkeypatch):
+    class OnGpu(Threshold):
+        device = torch.device("meta")  # stands for one
+
+        def forward(self, x):
+            threads.append(threading.current_thread())
+            if len(threads) == 3:  # the sample, the first two tiles, the others
+                begun.set()
+            return super().forward(x)
+
+    class Slow:
+        shape = camera.shape
+
+        def __setitem__(self, key, value):
+            assert begun.wait(20)  # one after the other, nobody would have begun
+            labels[key] = value
+
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *_: tensor)
+    config = PredictConfig(tile_size_px=256, batch_size=2, overlap=0)
+    threads, begun, labels = [], threading.Event(), np.zeros(camera.shape, np.uint16)
+    list(predict_tiles(OnGpu(), camera, "YX", config=config, outputs=Outputs(Slow())))
+    np.testing.assert_array_equal(labels, predict(Threshold(), camera, config=config).labels)
+    assert threading.main_thread() not in threads[1:]
+    assert not any(t.is_alive() for t in threads[1:])
 
 
 def test_planes_that_are_done_are_not_done_again_when_memory_runs_out_later(camera):

@@ -1,4 +1,4 @@
-"""The next parts are read while the last ones are computed."""
+"""The next parts are read while the last ones are computed, and computed on a GPU while the last ones are written."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -100,6 +101,7 @@ class TiledRun:
         self.plane = 0
         self.done = 0
         self.notice: str | None = None
+        self._telling = threading.Lock()
         self.wanted_px = config.tile_size_px
         self.compiled = self._compile()
         self._fit_to_memory()
@@ -198,6 +200,10 @@ class TiledRun:
             network=self.compiled,
             notice=self._tell,
         )
+        if (
+            self.segmenter.device.type != "cpu"
+        ):  # which computes while results are blended and written here
+            results = read_ahead(results, self.batch_size)
         for tile, logits in results:
             if tile.row == self.rows[0] and tile.column == self.columns[0]:
                 band = self._new_band()
@@ -218,7 +224,8 @@ class TiledRun:
             yield self._progress(tile.plane, final, changed)
 
     def _tell(self, notice: str) -> None:
-        self.notice = notice if self.notice is None else f"{self.notice} {notice}"
+        with self._telling:
+            self.notice = notice if self.notice is None else f"{self.notice} {notice}"
 
     def _new_band(self) -> BlendedRows:
         width = self.read_columns.stop - self.read_columns.start
@@ -232,7 +239,8 @@ class TiledRun:
         rows: slice,
         changed: tuple[slice, slice],
     ) -> TileProgress:
-        notice, self.notice = self.notice, None
+        with self._telling:
+            notice, self.notice = self.notice, None
         return TileProgress(self.done, self.total, self.planes[plane], rows, changed, notice)
 
     def _read(self, first_plane: int) -> Iterator[Tile]:

@@ -172,7 +172,7 @@ def memory_share() -> float:
         share = 0.0
     if not 0 < share <= 1:
         raise ValueError(
-            f"The share of the memory should be a number above 0 and up to 1, such as 0.8, got {text!r}. Correct {SHARE_VARIABLE}."
+            f"The share of the memory should be a number above 0 and up to 1, such as 0.8, got {text!r}. Correct --memory-share or {SHARE_VARIABLE}."
         )
     return share
 

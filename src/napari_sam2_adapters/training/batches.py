@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from napari_sam2_adapters.data.sampling import CropSampler
 
 __all__ = ["BatchSource"]
 
+Batch = tuple[Tensor, Tensor]
+RandomState = tuple[dict[str, Any], Tensor]
 Augment = Callable[[Tensor, Tensor, int, torch.Generator], tuple[Tensor, Tensor]]
 
 _AUGMENTS: dict[RecipeName, tuple[Augment, Callable[[int], int]]] = {
@@ -41,6 +44,9 @@ class BatchSource:
         Its learning part is drawn from.
     config
         Batch size, crop size, recipe (which augmentation), whether to augment, and seed.
+    ahead
+        Whether the next batch is drawn in a thread while the last one is learnt from: for a GPU, which would wait for it.
+        The batches are the same.
 
     Attributes
     ----------
@@ -48,28 +54,48 @@ class BatchSource:
         Labelled training pixels of each class.
     """
 
-    def __init__(self, dataset: Dataset, config: TrainConfig) -> None:
+    def __init__(self, dataset: Dataset, config: TrainConfig, *, ahead: bool = False) -> None:
         self._rng = np.random.default_rng(config.seed)
         self._generator = torch.Generator().manual_seed(config.seed)
         self.class_counts: list[int] = dataset.labelled_pixels(dataset.train).tolist()
         self._sampler = CropSampler(dataset, config.crop_size_px, self._rng)
         self._config = config
+        self._state = self._present_state()
+        self._drawer = (
+            ThreadPoolExecutor(1, thread_name_prefix="sam2-adapters-drawing") if ahead else None
+        )
+        self._coming: Future[Batch] | None = None
 
-    def draw(self) -> tuple[Tensor, Tensor]:
+    def draw(self) -> Batch:
         """Next batch: float32 images ``(B, C, S, S)`` and int64 class indices ``(B, S, S)``."""
+        coming, self._coming = self._coming, None
+        batch = self._draw_batch() if coming is None else coming.result()
+        self._state = self._present_state()
+        if self._drawer is not None:
+            self._coming = self._drawer.submit(self._draw_batch)
+        return batch
+
+    def random_state(self) -> RandomState:
+        """State, after the last batch that was given, of the choice of crops, ready for JSON, and of their augmentation (uint8)."""
+        return self._state
+
+    def restore(self, crops: dict[str, Any], augmentation: Tensor) -> None:
+        """Put back what :meth:`random_state` gave: the batches that followed then follow again."""
+        if self._coming is not None:
+            wait([self._coming])  # it draws from the same states
+            self._coming = None
+        self._rng.bit_generator.state = crops
+        self._generator.set_state(augmentation)
+        self._state = self._present_state()
+
+    def _present_state(self) -> RandomState:
+        return dict(self._rng.bit_generator.state), self._generator.get_state()
+
+    def _draw_batch(self) -> Batch:
         crops = [self._draw_crop() for _ in range(self._config.batch_size)]
         return torch.stack([image for image, _ in crops]), torch.stack(
             [labels for _, labels in crops]
         )
-
-    def random_state(self) -> tuple[dict[str, Any], Tensor]:
-        """State of the choice of crops, ready for JSON, and of their augmentation (uint8)."""
-        return dict(self._rng.bit_generator.state), self._generator.get_state()
-
-    def restore(self, crops: dict[str, Any], augmentation: Tensor) -> None:
-        """Put back what :meth:`random_state` gave: the batches that followed then follow again."""
-        self._rng.bit_generator.state = crops
-        self._generator.set_state(augmentation)
 
     def _draw_crop(self) -> tuple[Tensor, Tensor]:
         size = self._config.crop_size_px

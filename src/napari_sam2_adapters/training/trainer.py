@@ -85,7 +85,7 @@ class Trainer:
         self._segmenter, self._config = segmenter, config
         self._checkpoint = checkpoint
         self._recipe = RECIPES[config.recipe]
-        self._source = BatchSource(dataset, config)
+        self._source = BatchSource(dataset, config, ahead=segmenter.device.type != "cpu")
         self._loss = build_loss(config.loss, self._source.class_counts)
         self._stepper = Stepper(
             segmenter,
