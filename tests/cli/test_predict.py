@@ -462,7 +462,7 @@ def test_the_memory_plan_is_told_before_the_work_and_keeps_below_the_share(
     assert tight.exit_code == 0, tight.output
     plan = " ".join(tight.stdout.split())
     assert "Memory plan: 1 tile of 128 px at a time" in plan
-    assert "of the 0.0 GB that may be used on cpu" in plan
+    assert "more than the 0.00 GB that may be used on cpu" in plan
     refused = predict(trained, blobs / "images", tmp_path / "c", "--memory-share", "1.5")
     assert refused.exit_code == 2
     assert "number above 0 and up to 1" in " ".join(refused.stderr.split())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from napari_sam2_adapters.data.axes import plane_indices, plane_shape
 
-__all__ = ["Region", "settle_region"]
+__all__ = ["Region", "overlap", "settle_region"]
 
 
 def _everything() -> slice:
@@ -77,3 +77,9 @@ def _settled(part: slice, length: int, what: str) -> slice:
             "Choose a region that lies on the image."
         )
     return slice(start, stop)
+
+
+def overlap(wanted: slice, start: int, length: int) -> slice:
+    """What a part and ``length`` pixels from ``start`` on have in common, perhaps nothing."""
+    first = min(max(wanted.start, start), wanted.stop)
+    return slice(first, max(first, min(wanted.stop, start + length)))

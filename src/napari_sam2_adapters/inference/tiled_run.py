@@ -21,9 +21,14 @@ from napari_sam2_adapters.data.normalize import Limits, normalize_plane
 from napari_sam2_adapters.inference.network import Tile, copy_to_cpu, segment_tiles
 from napari_sam2_adapters.inference.outputs import Outputs, Prediction
 from napari_sam2_adapters.inference.read_ahead import read_ahead
-from napari_sam2_adapters.inference.region import Region, settle_region
+from napari_sam2_adapters.inference.region import Region, overlap, settle_region
 from napari_sam2_adapters.inference.tile_plan import plan_tiles, smaller_tile
-from napari_sam2_adapters.inference.tiling import BlendedRows, gaussian_window, tile_starts
+from napari_sam2_adapters.inference.tiling import (
+    BlendedRows,
+    gaussian_window,
+    tile_starts,
+    touching,
+)
 from napari_sam2_adapters.inference.uncertainty import normalized_entropy, softmax
 from napari_sam2_adapters.models.compiled import CompiledNetwork
 from napari_sam2_adapters.models.device import computes_bfloat16
@@ -147,11 +152,11 @@ class TiledRun:
     def _lay_out(self) -> None:
         """Take those tiles of the whole image that touch the region, so that a part comes out as it would in a run over all."""
         height, width = plane_shape(self.image.shape, self.axes)
-        side, overlap = self.config.tile_size_px, self.config.overlap
+        side, share = self.config.tile_size_px, self.config.overlap
         self.window = gaussian_window(min(side, height), min(side, width))
         tall, wide = self.window.shape
-        self.rows = _touching(tile_starts(height, side, overlap), tall, self.wanted_rows)
-        self.columns = _touching(tile_starts(width, side, overlap), wide, self.wanted_columns)
+        self.rows = touching(tile_starts(height, side, share), tall, self.wanted_rows)
+        self.columns = touching(tile_starts(width, side, share), wide, self.wanted_columns)
         self.read_rows = slice(self.rows[0], self.rows[-1] + tall)
         self.read_columns = slice(self.columns[0], self.columns[-1] + wide)
         self.per_plane = len(self.rows) * len(self.columns)
@@ -192,7 +197,6 @@ class TiledRun:
         tiles = self._read(self.plane)
         results = segment_tiles(
             self.segmenter,
-            # as many as go through together: the next batch is ready when the last one is through
             read_ahead(tiles, self.batch_size) if self.total - self.done > 1 else tiles,
             batch_size=self.batch_size,
             test_time_augmentation=self.config.test_time_augmentation,
@@ -278,8 +282,8 @@ class TiledRun:
         self, plane: int, row: int, column: int, logits: NDArray[np.float32]
     ) -> tuple[slice, slice]:
         """Write what of logits (classes, h, w), whose first pixel lies at (row, column), belongs to the region; gives rows and columns."""
-        rows = _overlap(self.wanted_rows, row, logits.shape[1])
-        columns = _overlap(self.wanted_columns, column, logits.shape[2])
+        rows = overlap(self.wanted_rows, row, logits.shape[1])
+        columns = overlap(self.wanted_columns, column, logits.shape[2])
         if rows.start == rows.stop or columns.start == columns.stop:
             return rows, columns
         logits = logits[
@@ -314,14 +318,3 @@ def _strongest(logits: NDArray[np.float32], values: NDArray[np.integer]) -> NDAr
             np.copyto(labels[rows], value, where=others > strongest)
             np.maximum(others, strongest, out=strongest)
     return labels
-
-
-def _touching(starts: list[int], length: int, wanted: slice) -> list[int]:
-    """First pixels of those tiles that have a pixel of the part."""
-    return [start for start in starts if start < wanted.stop and start + length > wanted.start]
-
-
-def _overlap(wanted: slice, start: int, length: int) -> slice:
-    """What a part and ``length`` pixels from ``start`` on have in common, perhaps nothing."""
-    first = min(max(wanted.start, start), wanted.stop)
-    return slice(first, max(first, min(wanted.stop, start + length)))

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BlendedRows", "gaussian_window", "tile_starts"]
+__all__ = ["BlendedRows", "gaussian_window", "tile_starts", "touching"]
 
 _LEAST_WEIGHT = 1e-3
 """Weight of a tile's corner relative to its middle: positive, so that a pixel under one tile alone has a mean."""
@@ -41,6 +41,11 @@ def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
     step = max(1, round(tile * (1 - overlap)))
     count = math.ceil((length - tile) / step) + 1
     return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def touching(starts: list[int], length: int, wanted: slice) -> list[int]:
+    """First pixels of those tiles that have a pixel of the part."""
+    return [start for start in starts if start < wanted.stop and start + length > wanted.start]
 
 
 def gaussian_window(height: int, width: int) -> NDArray[np.float32]:
