@@ -204,9 +204,7 @@ class TiledRun:
             network=self.compiled,
             notice=self._tell,
         )
-        if (
-            self.segmenter.device.type != "cpu"
-        ):  # which computes while results are blended and written here
+        if self.segmenter.device.type != "cpu":  # it computes while results are blended here
             results = read_ahead(results, self.batch_size)
         for tile, logits in results:
             if tile.row == self.rows[0] and tile.column == self.columns[0]:
