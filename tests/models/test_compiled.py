@@ -33,6 +33,30 @@ def test_the_translation_is_called_for_shapes_that_stay(monkeypatch, said: list[
     assert not said
 
 
+def test_more_shapes_than_anybody_waits_for_are_computed_without_and_said_once(
+    monkeypatch, said: list[str]
+) -> None:
+    translated = []
+
+    def translate(network: nn.Module, **settings: object) -> object:
+        def run(x: Tensor) -> Tensor:
+            translated.append(tuple(x.shape))
+            return network(x)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", translate)
+    doubling = Doubling()
+    batches = [torch.ones(1, 1, 2, side) for side in range(1, 8)]
+    for batch in (*batches, batches[0]):  # one image after the other, with the same network
+        network = CompiledNetwork(doubling, said.append)
+        for _ in range(2):
+            assert torch.equal(network(batch), 2 * batch)
+    assert [shape[-1] for shape in translated] == [1, 1, 2, 2, 3, 3, 4, 4, 1, 1]
+    assert len(said) == 3  # once for each image
+    assert "going on without it for others" in said[0]
+
+
 def test_what_cannot_be_translated_is_said_once_and_computed_all_the_same(
     monkeypatch, said: list[str]
 ) -> None:
