@@ -305,7 +305,7 @@ class PredictConfig(Settings):
         bool,
         Field(
             title="Flip and turn",
-            description="Average over flips and turns: 8 times slower, steadier; not for adapters of the recipe upright.",
+            description="Average over flips and turns: 8 times slower, more accurate (polyps: Dice 0.02 higher); not for adapters of the recipe upright.",
         ),
     ] = False
     probabilities: Annotated[
