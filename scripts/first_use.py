@@ -43,6 +43,7 @@ def main() -> None:
         finally:
             viewer.close()
     print(watch.report())
+    print(f"longest callback of ours: {watch.worst_of_ours_ms():.0f} ms, wanted: at most 100")
     print(
         f"{person.clicks} clicks, {person.waited_s:.0f} s of waiting, Dice of unseen nuclei {dice:.2f}"
     )

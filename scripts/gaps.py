@@ -21,16 +21,22 @@ PACKAGE = "napari_sam2_adapters"
 
 @dataclass(frozen=True)
 class Gap:
-    """A time without an answer: milliseconds, how many of them the GUI thread computed, and in which function.
+    """A time without an answer: milliseconds, how many of them the GUI thread computed, in which function, and how many a callback of ours took.
 
     The function is one of ours if one was on the stack. Where the GUI thread computed much less than it took, it waited: for Python's
-    lock, for a file, or for other programs on this machine.
+    lock, for a file, or for other programs on this machine. A gap is longer than our callback in it by what Qt and napari do before they
+    look at the clock again: draw what has changed, above all.
     """
 
     ms: float
     computed_ms: float
     culprit: str
-    ours: bool
+    ours_ms: float
+
+    @property
+    def ours(self) -> bool:
+        """Whether a callback of ours ran in it."""
+        return self.ours_ms > 0
 
 
 class GapWatch:
@@ -76,20 +82,23 @@ class GapWatch:
             f"  meanwhile other programs, the X server among them, kept {self._others:.0%} of the processors busy",
         ]
         worst: dict[str, Gap] = {}
-        for gap in sorted(self.gaps, key=lambda gap: gap.ms):
+        for gap in sorted(self.gaps, key=lambda gap: (gap.ours_ms, gap.ms)):
             if gap.culprit:
                 worst[gap.culprit] = gap
         for ours, title in ((True, "slowest of ours"), (False, "slowest of others")):
-            named = sorted((g for g in worst.values() if g.ours is ours), key=lambda gap: -gap.ms)
+            named = sorted(
+                (g for g in worst.values() if g.ours is ours),
+                key=lambda gap: (-gap.ours_ms, -gap.ms),
+            )
             lines += [
-                f"  {title}: {gap.ms:.0f} ms, {gap.computed_ms:.0f} of them computing, {gap.culprit}"
+                f"  {title}: {gap.ms:.0f} ms, {gap.computed_ms:.0f} of them computing, {gap.ours_ms:.0f} in a callback of ours, {gap.culprit}"
                 for gap in named[:5]
             ]
         return "\n".join(lines)
 
     def worst_of_ours_ms(self) -> float:
-        """The longest gap in which our code ran on the GUI thread."""
-        return max((gap.ms for gap in self.gaps if gap.ours), default=0.0)
+        """The longest time that a callback of ours held the GUI thread, by samples of its stack."""
+        return max((gap.ours_ms for gap in self.gaps), default=0.0)
 
     def percentile_ms(self, share: float) -> float:
         """Length that this share of the gaps does not exceed, in per cent."""
@@ -99,9 +108,12 @@ class GapWatch:
         now = time.perf_counter()
         gap = (now - self._last) * 1000
         seen, self._seen, self._last = self._seen, Counter(), now
-        (name, ours), _ = seen.most_common(1)[0] if seen else (("", False), 0)
+        of_ours = Counter({name: times for (name, ours), times in seen.items() if ours})
+        culprits = of_ours or Counter({name: times for (name, _), times in seen.items()})
+        share = of_ours.total() / max(1, seen.total())
         computed = time.thread_time()
-        self.gaps.append(Gap(gap, (computed - self._computed) * 1000, name, ours))
+        name = culprits.most_common(1)[0][0] if culprits else ""
+        self.gaps.append(Gap(gap, (computed - self._computed) * 1000, name, share * gap))
         self._computed = computed
 
     def _look(self) -> None:

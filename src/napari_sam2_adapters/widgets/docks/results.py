@@ -191,7 +191,7 @@ def _show_one_by_one(viewer: Any, layer: Layer, overlays: list[Any]) -> None:
         _show_one_by_one(viewer, layer, overlays)
 
     if overlays:
-        QTimer.singleShot(0, show_next)
+        QTimer.singleShot(20, show_next)
 
 
 def _make(
