@@ -181,7 +181,7 @@ def add_layer(viewer: Any, layer: Layer, *, below: Layer | None = None) -> None:
 
 
 def _show_one_by_one(viewer: Any, layer: Layer, overlays: list[Any]) -> None:
-    """Show what belongs to a layer, one at each turn of the event loop."""
+    """Show what belongs to a layer, one after the other, with time for the window in between."""
 
     def show_next() -> None:
         overlay = overlays.pop(0)
