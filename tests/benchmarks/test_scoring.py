@@ -73,9 +73,8 @@ def test_regions_are_scored_where_the_data_set_asks_for_them():
 
 def test_slices_of_a_volume_are_scored_together_where_the_data_set_asks_for_it():
     truth = np.zeros((2, 40, 40), np.int16)
-    truth[0, :, :30] = (
-        1  # nothing in the second slice, where 10 of 40 columns are taken for the class
-    )
+    # Nothing is in the second slice, where 10 of 40 columns are taken for the class.
+    truth[0, :, :30] = 1
     found = truth.copy()
     found[1, :, :10] = 1
     split = split_of(*truth, also=["volumes"])

@@ -219,6 +219,5 @@ print(*[fill() for _ in range(8)])
     )
     first, *again = (int(number) for number in done.stdout.split())
     assert first > 10_000  # 4 kB each
-    assert (
-        min(again) < 100
-    )  # after a warm-up; the system takes a page now and then when others need it
+    # After a warm-up; the system takes a page now and then when others need it.
+    assert min(again) < 100
