@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
+
+import pytest
 
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch, loading_modules
 
@@ -52,3 +56,30 @@ def test_threads_that_load_at_once_leave_the_collector_on() -> None:
     for thread in threads:
         thread.join()
     assert gc.isenabled()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Python's import loads them")
+def test_libraries_are_loaded_before_python_keeps_its_lock_for_them() -> None:
+    script = """
+import sys
+from pathlib import Path
+from napari_sam2_adapters.widgets.docks.load_torch import load_torch
+
+class Watch:
+    loaded = None
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch._C":
+            self.loaded = Path("/proc/self/maps").read_text()
+
+watch = Watch()
+sys.meta_path.insert(0, watch)
+load_torch()
+import torch
+assert "libtorch_cpu.so" in watch.loaded, "loaded by the import"
+assert torch.ones(2).sum() == 2
+print("PyTorch works")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.stdout.split() == ["PyTorch", "works"], done.stderr

@@ -186,10 +186,18 @@ class Question(QObject):
 
 @cache
 def _make_room() -> None:
-    """Let short work run beside a training on a machine of two cores, where Qt has two threads for all of it."""
+    """Let short work run beside a training on a machine of two cores, where Qt has two threads for all of it.
+
+    The threads are made at once and stay: to make one while PyTorch's libraries are loaded, the window would wait for all of them.
+    """
     pool = QThreadPool.globalInstance()
     if pool.maxThreadCount() < _FEWEST_THREADS:
         pool.setMaxThreadCount(_FEWEST_THREADS)
+    pool.setExpiryTimeout(-1)
+    all_made = threading.Event()
+    for _ in range(_FEWEST_THREADS - pool.activeThreadCount()):
+        pool.start(all_made.wait)
+    all_made.set()
     # A worker that begins while Python ends finds its signals deleted, and Qt aborts the program.
     atexit.register(pool.waitForDone, _LONGEST_GOODBYE_MS)
 
