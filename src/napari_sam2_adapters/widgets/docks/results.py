@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -182,16 +183,16 @@ def add_layer(viewer: Any, layer: Layer, *, below: Layer | None = None) -> None:
 
 def _show_one_by_one(viewer: Any, layer: Layer, overlays: list[Any]) -> None:
     """Show what belongs to a layer, one after the other, with time for the window in between."""
-
-    def show_next() -> None:
-        overlay = overlays.pop(0)
-        # A canvas that hears of an overlay takes its layer in, also one that is not there any more.
-        with nullcontext() if layer in viewer.layers else overlay.events.blocked():
-            overlay.visible = True
-        _show_one_by_one(viewer, layer, overlays)
-
     if overlays:
-        QTimer.singleShot(20, show_next)
+        QTimer.singleShot(20, partial(_show_first, viewer, layer, overlays))
+
+
+def _show_first(viewer: Any, layer: Layer, overlays: list[Any]) -> None:
+    overlay, *later = overlays
+    # A canvas that hears of an overlay takes its layer in, also one that is not there any more.
+    with nullcontext() if layer in viewer.layers else overlay.events.blocked():
+        overlay.visible = True
+    _show_one_by_one(viewer, layer, later)
 
 
 def _make(
