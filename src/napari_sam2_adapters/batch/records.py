@@ -34,6 +34,8 @@ class ItemRecord:
         Number of pixels of each class, by name, when it is done.
     notices
         What was remarkable.
+    plan
+        Tiles that go through the network at once and the memory they take, in a sentence, while this process segments it.
     """
 
     item: Item
@@ -45,6 +47,7 @@ class ItemRecord:
     all_tiles: int = 0
     pixels: dict[str, int] | None = None
     notices: tuple[str, ...] = ()
+    plan: str = ""
 
 
 def first_record(item: Item, standing: Standing) -> ItemRecord:

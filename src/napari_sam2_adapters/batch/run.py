@@ -196,6 +196,7 @@ class _Run:
             tiles=news.tiles,
             all_tiles=news.all_tiles,
             notices=news.notices,
+            plan=news.plan,
         )
         self._at_work[news.index] = record, former
         return record

@@ -94,6 +94,7 @@ class Progress:
     all_tiles: int
     notices: tuple[str, ...] = ()
     bands: tuple[int, ...] = ()
+    plan: str = ""
 
 
 def segment_item(network: Network, task: Task) -> Generator[Progress, None, Entry]:
@@ -152,7 +153,10 @@ def key_of(task: Task, stamp: FileStamp) -> str:
 def _segment(network: Network, task: Task, stamp: FileStamp) -> Generator[Progress, None, Entry]:
     if network.segmenter is None:
         raise RuntimeError("The network was not loaded, but there is an image to segment.")
+    from napari_sam2_adapters.inference.tile_plan import plan_tiles
+
     item, started = task.item, time.perf_counter()
+    plan = plan_tiles(network.segmenter, task.predict).sentence
     tiles = segment_file(
         network.segmenter,
         network.header,
@@ -172,7 +176,7 @@ def _segment(network: Network, task: Task, stamp: FileStamp) -> Generator[Progre
             break
         notices += (tile.notice,) if tile.notice else ()
         seconds = time.perf_counter() - started
-        yield Progress(item.index, seconds, tile.done, tile.total, notices)
+        yield Progress(item.index, seconds, tile.done, tile.total, notices, plan=plan)
     return success(task, stamp, result, time.perf_counter() - started)
 
 

@@ -167,6 +167,7 @@ class _Shown:
 
     def __init__(self) -> None:
         self._last: dict[int, ItemRecord] = {}
+        self._plan = ""
 
     def begin(self, bar: Progress) -> None:
         """Show two bars: images and the tiles of the one at work."""
@@ -184,6 +185,9 @@ class _Shown:
         """Show where an image stands."""
         known = self._last.get(record.item.index)
         self._last[record.item.index] = record
+        if record.plan and not self._plan:
+            self._plan = record.plan
+            console().print(record.plan)
         if record.status == "running":
             self._bar.update(
                 self._tiles,
