@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -107,9 +108,9 @@ def _measure(name: str, case: Case, repeats: int) -> dict[str, Any]:
     }
 
 
-def _mobile_step() -> tuple[Callable[[], object], Callable[[], object]]:
+def _mobile_step(*, own_linear: bool) -> tuple[Callable[[], object], Callable[[], object]]:
     ours = build_segmenter(ModelConfig(adapter="hp"), CLASSES)
-    return step(ours), step(tiny("hp"))
+    return step(ours), step(tiny("hp", own_linear=own_linear))
 
 
 def _tiny_step() -> tuple[Callable[[], object], Callable[[], object]]:
@@ -171,10 +172,12 @@ def _load_mobile() -> tuple[Callable[[], object], Callable[[], object]]:
 
 _ON_TINY = "448² image to labels on SAM2 tiny with its own linear layers"
 _STEP_ON_TINY = "the same HP step (224², batch 4) on SAM2 tiny"
+_STEP_ON_SAM2 = f"{_STEP_ON_TINY} with its own linear layers"
 
 CASES: dict[str, Case] = {
-    "mobile_step": Case(_STEP_ON_TINY, 0.45, _mobile_step),
-    "tiny_step": Case(f"{_STEP_ON_TINY} with its own linear layers", 1.0, _tiny_step),
+    "mobile_step": Case(_STEP_ON_TINY, 0.45, partial(_mobile_step, own_linear=True)),
+    "mobile_step_sam2": Case(_STEP_ON_SAM2, 0.45, partial(_mobile_step, own_linear=False)),
+    "tiny_step": Case(_STEP_ON_SAM2, 1.0, _tiny_step),
     "mobile_image_lw": Case(f"{_ON_TINY}, LW", 0.40, _mobile_image("lw")),
     "mobile_image_hp": Case(f"{_ON_TINY}, HP", 0.40, _mobile_image("hp")),
     "tiny_image_lw": Case(f"{_ON_TINY}, LW", 1.0, _tiny_image("lw")),
