@@ -431,12 +431,23 @@ def test_masks_are_tidied_numbered_and_measured(blobs: Path, trained: Path, tmp_
     assert "because their masks are there: 1;" in again.stdout
 
 
+def test_only_the_largest_object_is_kept(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    images = blobs / "images" / "cell0.tif"
+    predict(trained, images, tmp_path / "plain")
+    result = predict(trained, images, tmp_path / "tidy", "--only-largest", "2")
+    assert result.exit_code == 0, result.output
+    before, mask = (read_labels(tmp_path / name / "cell0.tif").array for name in ("plain", "tidy"))
+    rules = [ClassRule(value=2, only_largest=True)]
+    np.testing.assert_array_equal(mask, clean_block(np.asarray(before), rules, [1, 2]))
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
         (("--min-size", "many"), "takes PIXELS or CLASS=PIXELS"),
         (("--instances", "nucleos"), "knows no class 'nucleos'"),
         (("--fill-holes", "moon=5"), "knows no class 'moon'"),
+        (("--only-largest", "moon"), "knows no class 'moon'"),
     ],
 )
 def test_what_cannot_be_finished_so_is_said_before_the_work(

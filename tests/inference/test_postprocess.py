@@ -40,6 +40,23 @@ def test_objects_of_just_the_smallest_size_stay(smallest: int, left: int) -> Non
     assert len(label_objects(tidy, [2])[1]) == left
 
 
+def test_only_the_largest_object_stays_if_that_is_asked_for() -> None:
+    tidy = clean_block(SPECKS, [ClassRule(value=2, only_largest=True)], [1, 2, 3])
+    expected = picture("1111111", "1111221", "1111221", "3333333", "3333333")
+    np.testing.assert_array_equal(tidy, expected)
+    gone = clean_block(SPECKS, [ClassRule(value=2, only_largest=True, smallest_px=5)], [1, 2, 3])
+    assert not (gone == 2).any()
+    without = [ClassRule(value=4, only_largest=True)]
+    np.testing.assert_array_equal(clean_block(SPECKS, without, [1, 2, 3, 4]), SPECKS)
+    assert PostprocessConfig(rules=tuple(without)).cleans
+
+
+def test_the_largest_object_of_a_volume_is_one_through_its_slices() -> None:
+    volume = np.stack([picture("22111", "11111"), picture("22111", "11222")])
+    tidy = clean_block(volume, [ClassRule(value=2, only_largest=True)], [1, 2])
+    np.testing.assert_array_equal(tidy == 2, np.stack([picture("22111", "11111") == 2] * 2))
+
+
 def test_an_object_that_is_alone_in_the_picture_stays() -> None:
     alone = np.full((3, 3), 2, np.uint8)
     assert (clean_block(alone, [ClassRule(value=2, smallest_px=100)], [1, 2]) == 2).all()

@@ -42,7 +42,7 @@ def set_rule(dock, row: int, smallest: int = 0, holes: int = 0, objects: bool = 
     table = dock.tidying.table
     table.cellWidget(row, 1).setValue(smallest)
     table.cellWidget(row, 2).setValue(holes)
-    table.cellWidget(row, 3).findChild(QCheckBox).setChecked(objects)
+    table.cellWidget(row, 4).findChild(QCheckBox).setChecked(objects)
 
 
 def test_a_rectangle_of_some_slices_is_that_part_of_the_whole(

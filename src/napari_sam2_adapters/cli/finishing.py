@@ -123,6 +123,7 @@ def settle_finishing(
     *,
     min_size: Sequence[str],
     fill_holes: Sequence[str],
+    only_largest: Sequence[str],
     instances: Sequence[str],
     volumes: bool,
     measured: bool,
@@ -135,7 +136,7 @@ def settle_finishing(
         Those of the adapter.
     min_size, fill_holes
         ``PIXELS`` for every class but background, or ``CLASS=PIXELS``.
-    instances
+    only_largest, instances
         Classes by name or value.
     volumes
         Whether slices of a stack belong together.
@@ -151,12 +152,15 @@ def settle_finishing(
         _pixels(flag, typed, classes)
         for flag, typed in (("--min-size", min_size), ("--fill-holes", fill_holes))
     )
-    numbered = {_class(name, classes).value for name in instances}
+    largest, numbered = (
+        {_class(name, classes).value for name in names} for names in (only_largest, instances)
+    )
     rules = tuple(
         ClassRule(
             value=info.value,
             smallest_px=smallest.get(info.value, 0),
             fill_holes_px=holes.get(info.value, 0),
+            only_largest=info.value in largest,
             objects=info.value in numbered,
         )
         for info in classes

@@ -93,6 +93,14 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
             rich_help_panel=_FINISHING,
         ),
     ] = None,
+    only_largest: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS",
+            help="Only the largest object of this class stays, such as an organ. May be repeated.",
+            rich_help_panel=_FINISHING,
+        ),
+    ] = None,
     instances: Annotated[
         list[str] | None,
         typer.Option(
@@ -138,6 +146,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
         described.classes,
         min_size=min_size or (),
         fill_holes=fill_holes or (),
+        only_largest=only_largest or (),
         instances=instances or (),
         volumes=volumes,
         measured=measure,

@@ -159,8 +159,8 @@ def clean_block(
     """
     result = labels.copy()
     for rule in rules:
-        if rule.smallest_px > 1:
-            _absorb_small(result, rule.value, rule.smallest_px, set(classes))
+        if rule.smallest_px > 1 or rule.only_largest:
+            _absorb(result, rule, set(classes))
     for rule in rules:
         if rule.fill_holes_px:
             _fill_holes(result, rule.value, rule.fill_holes_px, set(classes))
@@ -200,20 +200,23 @@ def label_objects(
     return numbers, np.array(found, labels.dtype)
 
 
-def _absorb_small(labels: NDArray[Any], value: int, smallest: int, classes: set[int]) -> None:
-    """Give small objects of a class the class that surrounds them most, in place."""
+def _absorb(labels: NDArray[Any], rule: ClassRule, classes: set[int]) -> None:
+    """Give objects that are too small, or not the largest, the class that surrounds them most, in place."""
     from skimage.measure import label
 
-    components, count = label(labels == value, connectivity=1, return_num=True)
+    components, count = label(labels == rule.value, connectivity=1, return_num=True)
     sizes = np.bincount(components.ravel(), minlength=count + 1)
-    small = sizes < smallest
-    small[0] = False
-    if not small.any():
+    sizes[0] = 0
+    goes = sizes < rule.smallest_px
+    if rule.only_largest:
+        goes[np.arange(count + 1) != sizes.argmax()] = True
+    goes[0] = False
+    if not goes.any():
         return
-    components[~small[components]] = 0
+    components[~goes[components]] = 0
     becomes = _most_around(components, labels, classes)
     inside = components > 0
-    labels[inside] = [becomes.get(number, value) for number in components[inside].tolist()]
+    labels[inside] = [becomes.get(number, rule.value) for number in components[inside].tolist()]
 
 
 def _most_around(

@@ -35,6 +35,13 @@ class ClassRule(Settings):
             description="Holes of up to this many pixels, whatever is in them, become this class; 0: none are filled.",
         ),
     ] = 0
+    only_largest: Annotated[
+        bool,
+        Field(
+            title="Only largest",
+            description="Only the largest object stays, such as an organ; others take the class that surrounds them most.",
+        ),
+    ] = False
     objects: Annotated[
         bool,
         Field(title="Objects", description="Number each connected object of this class."),
@@ -66,7 +73,9 @@ class PostprocessConfig(Settings):
     @property
     def cleans(self) -> bool:
         """Whether any pixel may change."""
-        return any(rule.smallest_px > 1 or rule.fill_holes_px for rule in self.rules)
+        return any(
+            rule.smallest_px > 1 or rule.only_largest or rule.fill_holes_px for rule in self.rules
+        )
 
     @property
     def object_values(self) -> tuple[int, ...]:

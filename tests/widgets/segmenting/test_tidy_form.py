@@ -23,11 +23,12 @@ def test_the_table_is_the_rules(form: TidyForm) -> None:
     assert form.rules == PostprocessConfig(rules=(ClassRule(value=1), ClassRule(value=2)))
     form.table.cellWidget(1, 1).setValue(40)
     form.table.cellWidget(0, 2).setValue(7)
-    form.table.cellWidget(1, 3).findChild(QCheckBox).setChecked(True)
+    form.table.cellWidget(0, 3).findChild(QCheckBox).setChecked(True)
+    form.table.cellWidget(1, 4).findChild(QCheckBox).setChecked(True)
     form.together.setCurrentIndex(1)
     assert form.rules == PostprocessConfig(
         rules=(
-            ClassRule(value=1, fill_holes_px=7),
+            ClassRule(value=1, fill_holes_px=7, only_largest=True),
             ClassRule(value=2, smallest_px=40, objects=True),
         ),
         together="volumes",

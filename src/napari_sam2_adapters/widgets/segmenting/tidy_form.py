@@ -1,4 +1,4 @@
-"""Table of what is done to each class after the network: smallest object, holes, single objects."""
+"""Table of what is done to each class after the network: smallest object, holes, the largest object alone, single objects."""
 
 from __future__ import annotations
 
@@ -30,10 +30,15 @@ from napari_sam2_adapters.widgets.docks.layers import Picture
 
 __all__ = ["TidyForm"]
 
-_CLASS, _SMALLEST, _HOLES, _OBJECTS = range(4)
-_FIELDS = {_SMALLEST: "smallest_px", _HOLES: "fill_holes_px", _OBJECTS: "objects"}
+_CLASS, _SMALLEST, _HOLES, _LARGEST, _OBJECTS = range(5)
+_FIELDS = {
+    _SMALLEST: "smallest_px",
+    _HOLES: "fill_holes_px",
+    _LARGEST: "only_largest",
+    _OBJECTS: "objects",
+}
 _MOST_ROWS = 6
-_COLUMN_PX = 68
+_NUMBER_PX, _CHECK_PX = 64, 54
 _NARROW = "QSpinBox { min-width: 0px; padding: 0px 3px; }"
 """napari leaves room for the arrows of a number that it shows without them."""
 
@@ -54,7 +59,7 @@ class TidyForm(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._classes: tuple[ClassInfo, ...] = ()
-        self.table = QTableWidget(0, 4)
+        self.table = QTableWidget(0, 1 + len(_FIELDS))
         self._picture: Picture | None = None
         self.sizes = sentence()
         self.together = QComboBox()
@@ -124,7 +129,7 @@ class TidyForm(QWidget):
         self.sizes.setText(f"Sizes in {what} of {content:.4g} {_SYMBOLS[sides[0]]}{power}.")
 
     def _lay_out(self) -> None:
-        titles = ["Class", "Smallest", "Fill holes", "Objects"]
+        titles = ["Class", "Smallest", "Fill holes", "Largest", "Objects"]
         for column, title in enumerate(titles):
             item = QTableWidgetItem(title)
             name = _FIELDS.get(column)
@@ -140,7 +145,7 @@ class TidyForm(QWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(_CLASS, QHeaderView.ResizeMode.Stretch)
         for column in _FIELDS:
-            self.table.setColumnWidth(column, _COLUMN_PX)
+            self.table.setColumnWidth(column, _NUMBER_PX if column < _LARGEST else _CHECK_PX)
         self._form = QWidget()
         row = QHBoxLayout(self._form)
         row.setContentsMargins(0, 0, 0, 0)
@@ -173,7 +178,7 @@ def _class_item(info: ClassInfo) -> QTableWidgetItem:
 
 def _editor(name: str, value: Any, prefix: str) -> QWidget:
     field = ClassRule.model_fields[name]
-    if name == "objects":
+    if field.annotation is bool:
         box: QWidget = QWidget()
         check = QCheckBox()
         check.setChecked(value)
