@@ -97,6 +97,7 @@ def test_a_folder_from_its_preview_to_a_result_in_the_viewer(dock, viewer, qtbot
     run(dock, qtbot)
     assert "5 of 6 images done, 1 failed" in dock.status.text()
     assert column(dock, 1) == ["failed", *["done"] * 5]
+    assert dock.status.toolTip().startswith("Memory plan: 1 tile of ")
     assert "cannot be read" in column(dock, 3)[0]
     assert "class 1" in column(dock, 3)[1]
     assert "Retry failed" in dock.reason.text()

@@ -35,7 +35,7 @@ class ItemRecord:
     notices
         What was remarkable.
     plan
-        Tiles that go through the network at once and the memory they take, in a sentence, while this process segments it.
+        Tiles that go through the network at once and the memory they take, in a sentence, once this process segments it.
     """
 
     item: Item

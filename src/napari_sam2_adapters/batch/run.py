@@ -189,7 +189,7 @@ class _Run:
             extras = {**_extras_of(former, news.entry.image), **news.entry.extras}
             entry = news.entry.model_copy(update={"extras": extras})
             self.report.add(entry)
-            return replace(record_of(record.item, entry), earlier=False)
+            return replace(record_of(record.item, entry), earlier=False, plan=record.plan)
         record = replace(
             record,
             seconds=news.seconds,

@@ -227,8 +227,10 @@ class BatchFolder(Dock):
     def _take_state(self, state: BatchState) -> None:
         if state.first:
             self.table.records.show_all(state.records)
+        plan = ""
         for record in state.records:
             self.table.take(record)
+            plan = record.plan or plan
             if record.status in ("done", "failed") and not record.earlier:
                 self._finished.add(_key(record))
         self.progress.setRange(0, _STEPS)
@@ -240,7 +242,10 @@ class BatchFolder(Dock):
         left = "" if state.seconds_left is None else f", {duration(state.seconds_left)} left"
         failed = f", {counts['failed']} failed" if counts["failed"] else ""
         total = len(self.table.records.records)
-        self.status.setText(f"{counts['done']} of {total} images done{failed}{left}.")
+        said = f"{counts['done']} of {total} images done{failed}{left}."
+        if plan:
+            self.status.setToolTip(plan)
+        self.status.setText(f"{plan} {said}" if plan and not counts["done"] else said)
 
     def _take_end(self, end: BatchEnd) -> None:
         counts = self.table.records.counts()
