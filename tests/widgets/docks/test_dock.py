@@ -38,6 +38,29 @@ def test_docks_from_the_menu_are_tabs_of_each_other_and_the_new_one_is_in_front(
     )
 
 
+@pytest.mark.parametrize("by_us", [True, False])
+def test_docks_that_are_opened_at_once_leave_the_window_as_tall_as_it_was(
+    make_napari_viewer_proxy, qtbot, by_us
+) -> None:
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.window.resize(1200, 700)
+    qtbot.wait(300)
+    window, before = None, None
+    for name in DOCKS:
+        if by_us:
+            dock = show_dock(viewer, name)
+        else:
+            dock = viewer.window.add_plugin_dock_widget(PLUGIN, name)[1]
+        if window is None:
+            window = frame_of(dock).parent()
+            before = window.height()
+    qtbot.waitUntil(
+        lambda: len(window.tabifiedDockWidgets(frame_of(dock))) == len(DOCKS) - 1, timeout=60_000
+    )
+    qtbot.waitUntil(lambda: not frame_of(dock).visibleRegion().isEmpty(), timeout=60_000)
+    assert window.height() == before
+
+
 @pytest.mark.parametrize("floating", [True, False])
 def test_a_dock_that_was_put_elsewhere_is_left_there(
     make_napari_viewer_proxy, qtbot, floating

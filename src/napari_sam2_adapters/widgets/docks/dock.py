@@ -41,6 +41,8 @@ from napari_sam2_adapters.widgets.docks.store import clear_leftovers
 __all__ = ["Dock", "button", "frame_of", "sentence", "show_dock"]
 
 _SOON_MS = 400
+_PLACED = QEvent.Type.User
+_BEFORE_OTHERS = Qt.EventPriority.HighEventPriority.value
 
 
 class _Column(QScrollArea):
@@ -81,7 +83,7 @@ class Dock(QWidget):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.viewer = viewer
-        self._placed = self._joined = False
+        self._joined = False
         logger()  # from now on it takes what goes wrong
         apply_preferences()
         self.job = Job(self, uses_torch=self.uses_torch)
@@ -145,17 +147,19 @@ class Dock(QWidget):
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._soon.stop()
             self.taken_out()
+        elif event.type() in (QEvent.Type.ParentChange, QEvent.Type.Show) and not self._joined:
+            # It comes when napari has placed the dock, and before the window is laid out, which docks below each other make taller.
+            QApplication.postEvent(self, QEvent(_PLACED), _BEFORE_OTHERS)
         if event.type() == QEvent.Type.Show:
             self._guard.watch(outermost(self))
-            if not self._placed:
-                self._placed = True
-                QTimer.singleShot(0, self._join_ours)  # napari has placed it by then
+        if event.type() == _PLACED:
+            self.join_ours()
         return bool(super().event(event))
 
-    def _join_ours(self) -> None:
+    def join_ours(self) -> None:
         """Become a tab of a dock of ours that is in the same place: below each other, both would be too low to use."""
         window = self.window()
-        if not isinstance(window, QMainWindow) or self.parent() is None:
+        if self._joined or not isinstance(window, QMainWindow) or self.parent() is None:
             return
         frame = frame_of(self)
         _shorten_tab(frame)
@@ -165,13 +169,17 @@ class Dock(QWidget):
         beside = [
             other
             for other in others
-            if not (other.isHidden() or other.isFloating() or frame.isFloating())
+            if not (_put_away(other) or other.isFloating() or frame.isFloating())
             and window.dockWidgetArea(other) == window.dockWidgetArea(frame)
         ]
         if beside and not set(beside) & set(window.tabifiedDockWidgets(frame)):
             window.tabifyDockWidget(beside[0], frame)
         if beside:
-            frame.raise_()
+            QTimer.singleShot(0, self._to_front)  # not before it is drawn
+
+    def _to_front(self) -> None:
+        if isinstance(self.window(), QMainWindow) and self.parent() is not None:
+            frame_of(self).raise_()
 
     def taken_out(self) -> None:
         """Stop the work and keep what is done, when napari has taken the dock out of its window."""
@@ -234,7 +242,13 @@ def _open_as_menu(viewer: Any, name: str) -> Any:
     widget = manager.commands.execute(contributed.command, args=(viewer,))
     title = f"{name} ({manifest.display_name})"
     viewer.window.add_dock_widget(widget, name=title, area="right", add_vertical_stretch=False)
+    widget.join_ours()
     return widget
+
+
+def _put_away(frame: QDockWidget) -> bool:
+    """Whether somebody has hidden it; one that is not yet drawn only says that it is hidden."""
+    return frame.isHidden() and frame.testAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide)
 
 
 def _shorten_tab(frame: QDockWidget) -> None:
