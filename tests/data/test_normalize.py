@@ -9,6 +9,7 @@ from napari_sam2_adapters.config import Normalization
 from napari_sam2_adapters.data.axes import read_plane
 from napari_sam2_adapters.data.normalize import (
     Limits,
+    has_no_number,
     intensity_limits,
     normalize_plane,
     resolve_normalization,
@@ -178,3 +179,19 @@ def test_unsettled_and_unordered_are_refused():
         intensity_limits(np.zeros((5, 5), np.complex64), "YX", PERCENTILES)
     with pytest.raises(ValueError, match="3 channels but the limits are for 1"):
         normalize_plane(np.zeros((3, 5, 5)), Limits((0,), (1,)))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "wanted"),
+    [
+        ([np.nan, np.nan], True),
+        ([np.inf, -np.inf], True),
+        ([np.nan, 7.0], False),
+        ([0.0, 1.0], False),  # the limits that an image without numbers has, too
+        ([5, 5], False),
+    ],
+)
+def test_an_image_without_a_number_is_known(pixels, wanted):
+    image = np.array([pixels] * 4)
+    limits = intensity_limits(image, "YX", Normalization(mode="percentile", low=0, high=100))
+    assert has_no_number(image, "YX", limits) is wanted

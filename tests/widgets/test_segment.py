@@ -153,6 +153,15 @@ def test_the_wrong_number_of_channels_is_said(dock, viewer, qtbot, saved_adapter
     qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
 
 
+def test_an_image_without_a_number_is_refused_in_a_sentence(dock, viewer, qtbot) -> None:
+    viewer.add_image(np.full((64, 64), np.nan, np.float32), name="cells")
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.failed, timeout=WAIT_MS):
+        dock.start_button.click()
+    assert "NaN or infinite" in dock.status.text()
+    assert own_layers(viewer) == []
+
+
 def test_the_channel_axis_is_found_by_its_length(dock, viewer, qtbot, saved_adapter) -> None:
     dock.open_model(saved_adapter("two", input_channels=2))
     viewer.add_image(np.random.default_rng(0).random((2, 64, 64)))

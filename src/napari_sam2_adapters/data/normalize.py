@@ -18,12 +18,19 @@ from napari_sam2_adapters.data.axes import (
     read_plane,
 )
 
-__all__ = ["Limits", "intensity_limits", "normalize_plane", "resolve_normalization"]
+__all__ = [
+    "Limits",
+    "has_no_number",
+    "intensity_limits",
+    "normalize_plane",
+    "resolve_normalization",
+]
 
 _SAMPLED_PIXELS = 1_000_000
 _SAMPLED_PLANES = 16
 _WHOLE_SIDE_PX = 4096
 _WINDOW_PX = 1024
+_LIMITS_OF_NOTHING = 0.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,22 @@ def intensity_limits(array: ArrayLike, axes: str, normalization: Normalization) 
     pixels = _sample(array, axes)
     pairs = [_channel_limits(channel, normalization) for channel in pixels]
     return Limits(tuple(low for low, _ in pairs), tuple(high for _, high in pairs))
+
+
+def has_no_number(array: ArrayLike, axes: str, limits: Limits) -> bool:
+    """Whether all pixels that :func:`intensity_limits` looks at are NaN or infinite, so that a network sees nothing in the image.
+
+    Parameters
+    ----------
+    array, axes
+        Image and the names of its axes.
+    limits
+        What :func:`intensity_limits` found; with most of them no pixel has to be read again.
+    """
+    suspicious = {*zip(limits.low, limits.high, strict=True)} == {_LIMITS_OF_NOTHING}
+    if not suspicious or np.dtype(array.dtype).kind != "f":
+        return False
+    return not np.isfinite(_sample(array, axes)).any()
 
 
 def normalize_plane(plane: NDArray[Any], limits: Limits) -> NDArray[np.float32]:
@@ -174,7 +197,7 @@ def _channel_limits(
 ) -> tuple[float, float]:
     finite = pixels[np.isfinite(pixels)]
     if finite.size == 0:
-        return 0.0, 1.0
+        return _LIMITS_OF_NOTHING
     low, high = np.percentile(finite, [normalization.low, normalization.high])
     if not low < high:
         # rare bright pixels on an even ground: the percentiles coincide, the extremes do not

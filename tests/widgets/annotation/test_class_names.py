@@ -2,10 +2,11 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
-from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.config import ClassInfo, default_classes
 from napari_sam2_adapters.widgets.annotation.class_names import (
     MOST_CLASSES,
     classes_of_layer,
+    dress_layer,
     join_classes,
     name_classes,
     next_class,
@@ -82,3 +83,31 @@ def test_no_two_of_many_classes_have_one_colour_and_background_has_that_of_none(
         assert len(classes_of_layer(layer, [], "unlabelled")) == number + 1
     classes = classes_of_layer(layer, [0], "background")
     assert len(classes) == len({info.color for info in classes}) == MOST_CLASSES
+
+
+def test_a_plain_layer_takes_names_and_colours_and_one_with_its_own_keeps_them() -> None:
+    classes = (
+        ClassInfo(value=1, name="cell", color="#00ff00"),
+        ClassInfo(value=2, name="wall", color="#0000ff"),
+    )
+    plain, named = Labels(np.eye(8, dtype=np.uint8)), Labels(np.eye(8, dtype=np.uint8))
+    name_classes(named, (ClassInfo(value=1, name="axon", color="#ff0000"),))
+    assert dress_layer(plain, classes)
+    assert classes_of_layer(plain, [1, 2], "unlabelled") == classes
+    assert not dress_layer(plain, classes)
+    assert dress_layer(named, classes)
+    assert [(info.name, info.color) for info in classes_of_layer(named, [1, 2], "unlabelled")] == [
+        ("axon", "#ff0000"),
+        ("class 2", "#0000ff"),
+    ]
+
+
+def test_a_value_painted_later_gets_a_colour_that_no_other_class_has() -> None:
+    layer = Labels(np.eye(8, dtype=np.uint8))
+    seventh = default_classes(list(range(1, 8)))[-1]
+    name_classes(layer, (ClassInfo(value=1, name="cell", color=seventh.color),))
+    layer.data[0, 0] = 7
+    assert dress_layer(layer, classes_of_layer(layer, [1, 7], "unlabelled"))
+    first, second = classes_of_layer(layer, [1, 7], "unlabelled")
+    assert first.color == seventh.color != second.color
+    assert layer.get_color(7).tolist() != [1, 1, 1, 1]

@@ -6,10 +6,13 @@ import dask.array as da
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.key_bindings import coerce_keybinding
 
+from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.widgets.annotation import class_book
 from napari_sam2_adapters.widgets.annotation.autosave import autosave_folder
+from napari_sam2_adapters.widgets.annotation.class_names import name_classes
 from napari_sam2_adapters.widgets.annotation.pairing import guess_pairs
 from napari_sam2_adapters.widgets.annotation.snapshots import list_snapshots
 from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
@@ -203,6 +206,50 @@ def test_a_class_that_is_painted_nowhere_is_named(form, qtbot) -> None:
     assert "is called “class 2” already" in form.book.note.text()
     form.book.table.item(2, 1).setText("myelin")
     assert "“myelin” are painted nowhere" in form.book.note.text()
+
+
+def test_labels_without_names_that_join_others_are_shown_in_the_colours_of_the_table(
+    form, qtbot
+) -> None:
+    for name in ("a 1", "a 2"):
+        form.viewer.add_image(np.zeros((20, 30), np.uint8), name=name)
+    first, second = (form.viewer.add_labels(strokes(), name=f"a {n} strokes") for n in (1, 2))
+    red = ClassInfo(value=1, name="cell", color="#ff0000")
+    name_classes(first, (red, ClassInfo(value=2, name="wall", color="#00ff00")))
+    form.find_button.click()
+    assert settled(form, qtbot) == ""
+    assert [info.name for info in form.classes] == ["cell", "wall"]
+    for layer in (first, second):
+        assert layer.get_color(1).tolist() == [1, 0, 0, 1]
+        assert list(layer.features["class"]) == ["cell", "wall"]
+
+
+def test_labels_that_are_alone_or_number_objects_keep_their_look(form, qtbot) -> None:
+    for name in ("a 1", "a 2"):
+        form.viewer.add_image(np.zeros((20, 30), np.uint8), name=name)
+    alone = form.viewer.add_labels(strokes(), name="a 1 strokes")
+    assert settled(form, qtbot) == ""
+    objects = np.arange(600, dtype=np.uint16).reshape(20, 30)
+    numbered = form.viewer.add_labels(objects, name="a 2 objects")
+    assert alone.features.empty
+    form.find_button.click()
+    assert "599 values" in settled(form, qtbot)
+    assert not isinstance(numbered.colormap, DirectLabelColormap)
+    assert numbered.features.empty
+
+
+def test_an_image_without_a_number_is_refused_where_it_was_looked_at(form, qtbot) -> None:
+    empty = form.viewer.add_image(np.full((20, 30), np.nan, np.float32), name="a 1")
+    form.viewer.add_labels(strokes(), name="a 1 strokes")
+    assert settled(form, qtbot) == ""
+    form.judged.emit(np.zeros((20, 30), np.float32), True)
+    assert settled(form, qtbot) == ""
+    form.judged.emit(empty.data, True)
+    assert "NaN or infinite" in form.missing()
+    assert form.rows[0].image.choice.styleSheet()
+    empty.data = np.zeros((20, 30), np.float32)
+    assert settled(form, qtbot) == ""
+    assert not form.rows[0].image.choice.styleSheet()
 
 
 def test_a_pair_with_nothing_painted_says_so_and_stops_nobody(form, qtbot) -> None:

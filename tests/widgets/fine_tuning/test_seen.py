@@ -54,3 +54,16 @@ def test_the_picture_is_drawn_and_taken_away(qtbot) -> None:
     assert "red, green and blue; 0 becomes black, 255 white" in made.words.text()
     made.look(None, Normalization())
     assert made.isHidden()
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_it_is_told_when_there_is_nothing_to_see(qtbot, empty) -> None:
+    made = SeenPicture()
+    qtbot.addWidget(made)
+    image = np.full((40, 20), np.nan, np.float32)
+    if not empty:
+        image[3, 4] = 0.5
+    with qtbot.waitSignal(made.judged, timeout=60_000) as told:
+        made.look((Picture(image, "YX", False, "cells", {}), ()), Normalization())
+    assert told.args[0] is image
+    assert told.args[1] is empty

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -15,6 +16,7 @@ from napari_sam2_adapters.widgets.annotation.class_names import (
     MOST_CLASSES,
     ZeroIs,
     classes_of_layer,
+    dress_layer,
     join_classes,
     name_classes,
     next_class,
@@ -105,6 +107,18 @@ class ClassBook(QWidget):
             self._follow_selected()
         self._refresh_note()
         self._refresh_buttons()
+
+    def dress_layers(self) -> None:
+        """Show the labels in the colours of the table where layers have none, as one that was drawn elsewhere and joins others."""
+        alone = len(self._layers) == 1 and not isinstance(
+            self._layers[0].colormap, DirectLabelColormap
+        )
+        if (
+            not alone
+            and len([value for value in self._totals if self._totals[value]]) <= MOST_CLASSES
+        ):
+            for layer in self._layers:
+                dress_layer(layer, self.classes)
 
     def add(self) -> None:
         """Add a class, paint with it, and let the user type its name."""

@@ -16,7 +16,9 @@ __all__ = [
     "MOST_CLASSES",
     "ZeroIs",
     "classes_of_layer",
+    "dress_layer",
     "join_classes",
+    "missing_classes",
     "name_classes",
     "next_class",
     "unpainted_classes",
@@ -105,6 +107,65 @@ def name_classes(layer: Labels, classes: Sequence[ClassInfo]) -> None:
     colors: dict[int | None, Any] = {None: "#ffffff", 0: "transparent"}
     colors |= {info.value: info.color for info in classes if info.value > 0}
     layer.colormap = DirectLabelColormap(color_dict=colors)
+
+
+def missing_classes(
+    learnt: Sequence[ClassInfo], classes: Sequence[ClassInfo], totals: Mapping[int, int]
+) -> str:
+    """What labels lack to be learnt from, in words; empty when nothing.
+
+    Parameters
+    ----------
+    learnt
+        Classes with pixels, and background where 0 means it.
+    classes
+        All classes.
+    totals
+        Pixels by value.
+    """
+    painted = [value for value, number in totals.items() if value > 0 and number]
+    if not painted:
+        return "Nothing is labelled yet. Paint some pixels of each class with values 1, 2, …"
+    if len(painted) > MOST_CLASSES:
+        return (
+            f"The labels have {len(painted)} values. If they number single objects, give all objects of a class "
+            "one value."
+        )
+    if len(learnt) < 2:
+        unpainted = unpainted_classes(classes, totals)
+        mend = "Paint some background with another value"
+        if unpainted:
+            mend = f"{unpainted} painted nowhere yet: paint a few strokes"
+        return f"Only one class is labelled, but it takes two to tell apart. {mend}, or say that 0 is background."
+    return ""
+
+
+def dress_layer(layer: Labels, classes: Sequence[ClassInfo]) -> bool:
+    """Give names and colours of other layers to a layer that has none, and to values that were painted since; whether it was needed.
+
+    Parameters
+    ----------
+    layer
+        A labels layer. Names and colours that it has are left alone.
+    classes
+        All classes.
+    """
+    own = layer.colormap
+    if not isinstance(own, DirectLabelColormap):
+        if not _names(layer):
+            name_classes(layer, classes)
+            return True
+        return False
+    taken = [info.color.lower() for info in classes if info.value in own.color_dict]
+    new: dict[int | None, Any] = {}
+    for info in classes:
+        if info.value not in {0, *own.color_dict}:
+            free = (color for color in (info.color, *_PALETTE) if color.lower() not in taken)
+            new[info.value] = next(free, info.color)
+            taken.append(new[info.value].lower())
+    if new:
+        layer.colormap = DirectLabelColormap(color_dict={**own.color_dict, **new})
+    return bool(new)
 
 
 def unpainted_classes(classes: Sequence[ClassInfo], totals: Mapping[int, int]) -> str:

@@ -11,6 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.data.axes import ArrayLike
 from napari_sam2_adapters.data.dataset import Pair
 from napari_sam2_adapters.widgets.annotation.counting import LabelCounter
 from napari_sam2_adapters.widgets.annotation.pairing import best_labels
@@ -18,7 +19,7 @@ from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
 from napari_sam2_adapters.widgets.docks.dock import button, sentence
 from napari_sam2_adapters.widgets.docks.image_form import ImageForm
 from napari_sam2_adapters.widgets.docks.layer_choice import LayerChoice
-from napari_sam2_adapters.widgets.docks.layers import placement
+from napari_sam2_adapters.widgets.docks.layers import NO_NUMBER, placement
 from napari_sam2_adapters.widgets.docks.marking import mark
 from napari_sam2_adapters.widgets.docks.results import is_own
 
@@ -45,6 +46,7 @@ class PairRow(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._watched: Image | None = None
+        self._empty: ArrayLike | None = None
         self.guessed = False
         self.image = ImageForm(viewer)
         self.labels = LayerChoice(
@@ -108,6 +110,8 @@ class PairRow(QWidget):
             picture = self.image.picture()
         except ValueError as error:
             return self.image.choice, str(error)
+        if picture.array is self._empty:
+            return self.image.choice, NO_NUMBER
         layer = self.labels.layer
         if layer is None:
             return self.labels, (
@@ -124,6 +128,16 @@ class PairRow(QWidget):
                 "Choose labels that belong to it, or another channel axis or level."
             )
         return None, ""
+
+    def take_judgement(self, array: ArrayLike, empty: bool) -> None:
+        """Know whether there is no number in an array, if it is that of the image."""
+        try:
+            own = self.image.picture().array
+        except ValueError:
+            return
+        if own is array and empty != (self._empty is array):
+            self._empty = array if empty else None
+            self.changed.emit()
 
     def mark(self, field: QWidget | None, reason: str, *, say: bool) -> None:
         """Mark the field that is wrong, and say why below it when asked to; nothing with an empty reason."""

@@ -248,7 +248,8 @@ def _open_as_menu(viewer: Any, name: str) -> Any:
 
 def _put_away(frame: QDockWidget) -> bool:
     """Whether somebody has hidden it; one that is not yet drawn only says that it is hidden."""
-    return frame.isHidden() and frame.testAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide)
+    told = Qt.WidgetAttribute.WA_WState_ExplicitShowHide
+    return bool(frame.isHidden() and frame.testAttribute(told))
 
 
 def _shorten_tab(frame: QDockWidget) -> None:

@@ -13,11 +13,10 @@ from napari_sam2_adapters.data.dataset import Pair
 from napari_sam2_adapters.widgets.annotation.class_book import ClassBook
 from napari_sam2_adapters.widgets.annotation.class_deletion import ClassDeletion
 from napari_sam2_adapters.widgets.annotation.class_names import (
-    MOST_CLASSES,
     ZeroIs,
+    missing_classes,
     name_classes,
     next_class,
-    unpainted_classes,
 )
 from napari_sam2_adapters.widgets.annotation.pair_row import PairRow, describe_labels
 from napari_sam2_adapters.widgets.annotation.pairing import guess_pairs
@@ -46,6 +45,7 @@ class DataForm(QWidget):
 
     changed = Signal()
     edited = Signal()
+    judged = Signal(object, bool)
 
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -131,8 +131,9 @@ class DataForm(QWidget):
         for number, reason in enumerate(reasons):
             if reason:
                 return f"Pair {number + 1}: {reason}" if len(self.rows) > 1 else reason
-        counted_all = all(row.counter.complete for row in self.rows)
-        return self._missing_classes() if counted_all else "Counting the labelled pixels …"
+        if not all(row.counter.complete for row in self.rows):
+            return "Counting the labelled pixels …"
+        return missing_classes(self.classes, self.book.classes, self.totals)
 
     def add_row(self) -> PairRow:
         """Add a pair, and guess an image that is not yet used with its labels."""
@@ -154,6 +155,7 @@ class DataForm(QWidget):
         row.changed.connect(self._guess_labels)
         row.counted.connect(self.show_classes)
         row.edited.connect(self.edited)
+        self.judged.connect(row.take_judgement)
         row.add_button.clicked.connect(lambda _: self._name_new_layer(row))
         row.removed.connect(lambda: self.remove_row(row))
         self._guess_labels()
@@ -192,6 +194,8 @@ class DataForm(QWidget):
         self.book.show_counts(
             self.layers, self.totals, self.current_row.counter.on_show, self.zero_is
         )
+        if all(row.counter.complete for row in self.rows):
+            self.book.dress_layers()
         self.changed.emit()
 
     def place_on_show(self) -> tuple[Picture, tuple[int, ...]] | None:
@@ -276,23 +280,6 @@ class DataForm(QWidget):
                 "with the same channels."
             )
         return None, ""
-
-    def _missing_classes(self) -> str:
-        painted = [value for value, number in self.totals.items() if value > 0 and number]
-        if not painted:
-            return "Nothing is labelled yet. Paint some pixels of each class with values 1, 2, …"
-        if len(painted) > MOST_CLASSES:
-            return (
-                f"The labels have {len(painted)} values. If they number single objects, give all objects of a class "
-                "one value."
-            )
-        if len(self.classes) < 2:
-            unpainted = unpainted_classes(self.book.classes, self.totals)
-            mend = "Paint some background with another value"
-            if unpainted:
-                mend = f"{unpainted} painted nowhere yet: paint a few strokes"
-            return f"Only one class is labelled, but it takes two to tell apart. {mend}, or say that 0 is background."
-        return ""
 
     def _guess_labels(self, event: object = None) -> None:
         for row in self.rows:

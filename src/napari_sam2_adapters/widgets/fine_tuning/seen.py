@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
@@ -15,6 +15,7 @@ from napari_sam2_adapters.config import Normalization
 from napari_sam2_adapters.data.axes import ArrayLike, plane_shape, read_plane, without_alpha
 from napari_sam2_adapters.data.normalize import (
     Limits,
+    has_no_number,
     intensity_limits,
     normalize_plane,
     resolve_normalization,
@@ -42,11 +43,14 @@ class Seen:
         Grey values that became 0 and 1, by channel.
     words
         How channels became colours and grey values 0 … 1.
+    empty
+        Whether the image has no number anywhere, so that there is nothing to see.
     """
 
     colours: NDArray[np.uint8]
     limits: Limits
     words: str
+    empty: bool = False
 
 
 class SeenPicture(QWidget):
@@ -57,6 +61,9 @@ class SeenPicture(QWidget):
     parent
         Qt parent.
     """
+
+    judged = Signal(object, bool)
+    """The array that was looked at, and whether there is nothing to see in it."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -136,6 +143,7 @@ class SeenPicture(QWidget):
         )
         self.words.setText(seen.words)
         self.show()
+        self.judged.emit(self._asked[0], seen.empty)
 
     def _fail(self, reason: str) -> None:
         self.picture.clear()
@@ -189,6 +197,7 @@ def see(
         np.round(colours * 255).astype(np.uint8).transpose(1, 2, 0),
         limits,
         _words(len(part), limits, settled) + cut,
+        empty=has_no_number(array, axes, limits),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_sam2_adapters.config import Normalization, PredictConfig
 from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_shape
+from napari_sam2_adapters.data.normalize import Limits, has_no_number
 from napari_sam2_adapters.inference.region import Region, settle_region
 from napari_sam2_adapters.inference.rules import PostprocessConfig
 from napari_sam2_adapters.widgets.docks.arrays import (
@@ -23,6 +24,7 @@ from napari_sam2_adapters.widgets.docks.arrays import (
     new_label_array,
 )
 from napari_sam2_adapters.widgets.docks.jobs import Pulse
+from napari_sam2_adapters.widgets.docks.layers import NO_NUMBER
 from napari_sam2_adapters.widgets.docks.load_torch import loading_modules
 from napari_sam2_adapters.widgets.docks.words import duration
 from napari_sam2_adapters.widgets.segmenting.tidying import (
@@ -34,7 +36,6 @@ from napari_sam2_adapters.widgets.segmenting.tidying import (
 )
 
 if TYPE_CHECKING:
-    from napari_sam2_adapters.data.normalize import Limits
     from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
 
@@ -163,7 +164,7 @@ def segment(
     Raises
     ------
     ValueError
-        When the adapter's file has changed since it was chosen, or does not fit the image.
+        When the adapter's file has changed since it was chosen or does not fit the image, or the image has no number anywhere.
     """
     started = time.perf_counter()
     with loading_modules():
@@ -176,13 +177,16 @@ def segment(
         raise ValueError(
             f"{request.model.name} has changed since it was chosen. Choose another adapter, then this one again."
         )
-    arrays = _arrays(request, header)
     network = segmenter.folded()
+    limits = _limits(request, network, header.normalization)
+    if has_no_number(request.image, request.axes, limits):
+        raise ValueError(NO_NUMBER)
+    arrays = _arrays(request, header)
     longest = max(plane_shape(request.image.shape, request.axes))
     yield Prepared(arrays, plan_tiles(network, request.config, longest_px=longest).sentence)
     if request.shown is not None:
         request.shown.wait(_LONGEST_SHOWING_S)
-    done, total, reached = yield from _tiles(stop, request, network, header, arrays)
+    done, total, reached = yield from _tiles(stop, request, network, header, arrays, limits)
     arrays = replace(arrays, planes=arrays.planes | reached)
     tidied = None
     if done == total and not stop.is_set():
@@ -198,6 +202,7 @@ def _tiles(
     segmenter: Segmenter,
     header: AdapterHeader,
     arrays: ResultArrays,
+    limits: Limits,
 ) -> Generator[Tiled, None, tuple[int, int, frozenset[tuple[int, ...]]]]:
     """Tiles done and in all, and the planes that hold results of them."""
     from napari_sam2_adapters.inference.predict import Outputs, predict_tiles
@@ -209,7 +214,6 @@ def _tiles(
         else None,
         arrays.uncertainty if request.config.uncertainty else None,
     )
-    limits = _limits(request, segmenter, header.normalization)
     started, pulse = time.perf_counter(), Pulse(REPORT_INTERVAL_S)
     done, total = 0, 1
     reached: set[tuple[int, ...]] = set()
