@@ -110,15 +110,14 @@ class ClassBook(QWidget):
 
     def dress_layers(self) -> None:
         """Show the labels in the colours of the table where layers have none, as one that was drawn elsewhere and joins others."""
-        alone = len(self._layers) == 1 and not isinstance(
-            self._layers[0].colormap, DirectLabelColormap
-        )
-        if (
-            not alone
-            and len([value for value in self._totals if self._totals[value]]) <= MOST_CLASSES
-        ):
-            for layer in self._layers:
-                dress_layer(layer, self.classes)
+        plain = [
+            layer for layer in self._layers if not isinstance(layer.colormap, DirectLabelColormap)
+        ]
+        n_values = sum(number > 0 for number in self._totals.values())
+        if len(self._layers) == len(plain) == 1 or n_values > MOST_CLASSES:
+            return  # alone it keeps napari's look, and many values are objects
+        for layer in self._layers:
+            dress_layer(layer, self.classes)
 
     def add(self) -> None:
         """Add a class, paint with it, and let the user type its name."""
