@@ -56,6 +56,8 @@ _OF_NETWORKS = (
     "input_scale",
     "score_on",
 )
+_WAYS = ("flip_and_turn", "only_largest")
+"""In which one training can be scored; each is a row of its own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -96,8 +98,8 @@ def _run(rows: list[dict[str, Any]], split: Split, options: argparse.Namespace) 
     chosen = training_images(split, REGIMES[first["regime"]], first["seed"])
     fitted = fit(split, first["method"], chosen, first["seed"], options)
     for row in rows:
-        flip_and_turn = row["settings"].get("flip_and_turn", False)
-        scores, results = score(partial(fitted.segment, flip_and_turn=flip_and_turn), split)
+        way = {name: row["settings"].get(name, False) for name in _WAYS}
+        scores, results = score(partial(fitted.segment, **way), split)
         line = json.dumps(row | scores | fitted.cost | {"images": len(chosen)})
         print(line, flush=True)
         if options.json:
@@ -119,8 +121,8 @@ def training_images(split: Split, regime: Regime, seed: int) -> list[LabelledIma
 def read_rows(path: Path | None) -> list[dict[str, Any]]:
     """The rows of a file of JSON lines; none when there is no file.
 
-    Our rows of before there was a detail head are of networks without one, and say so then; those of before images could be flipped and
-    turned were scored without.
+    Our rows of before there was a detail head are of networks without one, and say so then; those of before results could be scored in
+    several ways were scored plainly.
     """
     if path is None or not path.exists():
         return []
@@ -129,7 +131,8 @@ def read_rows(path: Path | None) -> list[dict[str, Any]]:
         if row["method"] in ADAPTERS:
             row["settings"].setdefault("detail", "none")
         if "steps" in row["settings"]:
-            row["settings"].setdefault("flip_and_turn", False)
+            for way in _WAYS:
+                row["settings"].setdefault(way, False)
     return rows
 
 
@@ -144,8 +147,10 @@ def _settings(method: str, options: argparse.Namespace) -> list[dict[str, Any]]:
         return [settings]
     if method in ADAPTERS:
         settings |= {"detail": detail_of(method, options.detail)}
-    ways = (False, True) if options.flip_and_turn else (False,)
-    return [settings | {"flip_and_turn": way} for way in ways]
+    choices = [(False, True) if getattr(options, way) else (False,) for way in _WAYS]
+    return [
+        settings | dict(zip(_WAYS, chosen, strict=True)) for chosen in itertools.product(*choices)
+    ]
 
 
 def detail_of(method: str, detail: DetailMode = "auto") -> str:
@@ -183,6 +188,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--flip-and-turn",
         action="store_true",
         help="also a row of the same network, averaged over flips and turns of the image",
+    )
+    parser.add_argument(
+        "--only-largest",
+        action="store_true",
+        help="also a row of the same network, cleaned up: of each class but the first, only the largest object of an image stays",
     )
     parser.add_argument(
         "--score-on",

@@ -33,6 +33,7 @@ _DEFAULTS = {
     "input_scale": 1.0,
     "score_on": "test",
     "flip_and_turn": False,
+    "only_largest": False,
 }
 # Field, heading, what it is multiplied with and how it is written.
 _MEASURES: tuple[tuple[str, str, float, str], ...] = (

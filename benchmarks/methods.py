@@ -20,6 +20,7 @@ from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfi
 from napari_sam2_adapters.data.axes import read_plane
 from napari_sam2_adapters.data.dataset import Dataset, Pair, build_dataset
 from napari_sam2_adapters.data.normalize import intensity_limits, normalize_plane
+from napari_sam2_adapters.inference.postprocess import ClassRule, clean_block
 from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.training.records import StepRecord
@@ -45,7 +46,8 @@ class Fitted:
     """A method that has learnt: what segments an image, and what it took."""
 
     segment: Callable[..., Segmented]
-    """Segments a `LabelledImage`; ``flip_and_turn=True``: averaged over the eight flips and turns, for networks alone."""
+    """Segments a `LabelledImage`; for networks alone ``flip_and_turn=True`` averages over the eight flips and turns, and
+    ``only_largest=True`` keeps the largest object of each class but the first."""
     cost: dict[str, Any]
     """``train_seconds``, ``trained_parameters``, ``gmacs_224`` and ``last_loss``; None where a method has no such thing."""
 
@@ -86,7 +88,13 @@ def fit(
         inference = network.folded()
     seconds = time.perf_counter() - started
 
-    def segment(item: LabelledImage, flip_and_turn: bool = False) -> Segmented:
+    rules = tuple(
+        ClassRule(value=value, only_largest=True) for value in range(1, len(split.classes))
+    )
+
+    def segment(
+        item: LabelledImage, flip_and_turn: bool = False, only_largest: bool = False
+    ) -> Segmented:
         found = predict(
             inference,
             item.image,
@@ -98,7 +106,10 @@ def fit(
                 test_time_augmentation=flip_and_turn,
             ),
         )
-        return Segmented(found.labels.astype(np.int16), found.probabilities)
+        labels = found.labels
+        if only_largest:
+            labels = clean_block(labels, rules, range(len(split.classes)))
+        return Segmented(labels.astype(np.int16), found.probabilities)
 
     return Fitted(
         segment,
@@ -156,9 +167,11 @@ def _fit_forest(dataset: Dataset, seed: int) -> Fitted:
     forest = PixelForest(dataset, seed)
     seconds = time.perf_counter() - started
 
-    def segment(item: LabelledImage, flip_and_turn: bool = False) -> Segmented:
-        if flip_and_turn:
-            raise ValueError("A forest's features hardly change when the image is turned.")
+    def segment(
+        item: LabelledImage, flip_and_turn: bool = False, only_largest: bool = False
+    ) -> Segmented:
+        if flip_and_turn or only_largest:
+            raise ValueError("A forest is scored in one way: as it segments.")
         limits = intensity_limits(item.image, _axes(item), dataset.normalization)
         plane = normalize_plane(read_plane(item.image, _axes(item)), limits)
         probabilities = forest.probabilities(plane)

@@ -17,6 +17,7 @@ USUAL = {
     "input_scale": 1.0,
     "score_on": "test",
     "flip_and_turn": False,
+    "only_largest": False,
 }
 DETAIL = {"hp": {"detail": "pixels"}, "lw": {"detail": "none"}, "lora": {"detail": "none"}}
 """What ours have of their own; baselines say nothing of it."""

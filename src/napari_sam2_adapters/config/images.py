@@ -1,0 +1,38 @@
+"""How grey values are read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from napari_sam2_adapters.config.settings import Settings
+
+__all__ = ["Normalization"]
+
+
+class Normalization(Settings):
+    """How grey values become numbers between 0 and 1, channel by channel."""
+
+    mode: Annotated[
+        Literal["auto", "percentile", "range"],
+        Field(
+            title="Mode",
+            description="percentile: between two percentiles of each image; range: between two fixed "
+            "values; auto: range 0-255 for 8-bit RGB, else percentile.",
+        ),
+    ] = "auto"
+    low: Annotated[
+        float, Field(title="Low", description="Percentile (0-100) or grey value that becomes 0.")
+    ] = 0.1
+    high: Annotated[
+        float, Field(title="High", description="Percentile (0-100) or grey value that becomes 1.")
+    ] = 99.9
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got low={self.low} and high={self.high}")
+        if self.mode != "range" and not (self.low >= 0 and self.high <= 100):
+            raise ValueError(f"percentiles lie between 0 and 100, got {self.low} and {self.high}")
+        return self

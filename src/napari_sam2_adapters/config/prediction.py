@@ -1,0 +1,70 @@
+"""Settings of a prediction."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from napari_sam2_adapters.config.settings import Settings
+
+__all__ = ["PredictConfig"]
+
+
+class PredictConfig(Settings):
+    """How an image is segmented."""
+
+    tile_size_px: Annotated[
+        int,
+        Field(
+            ge=64,
+            le=4096,
+            multiple_of=32,
+            title="Tile (px)",
+            description="Side of a tile; best 224 k.",
+        ),
+    ] = 448
+    overlap: Annotated[
+        float,
+        Field(ge=0, le=0.75, title="Overlap", description="Share of a tile shared with the next."),
+    ] = 0.25
+    batch_size: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=256,
+            title="Batch size",
+            description="Tiles in one network pass; empty: by device and memory.",
+        ),
+    ] = None
+    bfloat16: Annotated[
+        bool,
+        Field(
+            title="bfloat16",
+            description="On a CPU that computes in bfloat16: faster by a fifth or more; about one pixel in a thousand differs. GPUs do so anyway.",
+        ),
+    ] = False
+    compile: Annotated[
+        bool,
+        Field(
+            title="Compile",
+            description="Translate the network by torch.compile first, which takes minutes and a C++ compiler: for large images; try it on one, since it "
+            "is slower on some processors.",
+        ),
+    ] = False
+    test_time_augmentation: Annotated[
+        bool,
+        Field(
+            title="Flip and turn",
+            description="Average over flips and turns: 8 times slower, more accurate (polyps: Dice 0.02 higher); not for adapters of the recipe upright.",
+        ),
+    ] = False
+    probabilities: Annotated[
+        bool, Field(title="Probabilities", description="Also give a probability per class.")
+    ] = False
+    uncertainty: Annotated[
+        bool,
+        Field(
+            title="Uncertainty", description="Also give the normalised entropy, 0 sure to 1 not."
+        ),
+    ] = False

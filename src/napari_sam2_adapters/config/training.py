@@ -1,0 +1,114 @@
+"""Settings of a training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from napari_sam2_adapters.config.settings import Settings
+
+__all__ = ["LossName", "RecipeName", "TrainConfig"]
+
+RecipeName = Literal["interactive", "upright", "paper"]
+LossName = Literal["ce_dice", "paper", "composite", "thin"]
+
+
+class TrainConfig(Settings):
+    """How an adapter learns."""
+
+    recipe: Annotated[
+        RecipeName,
+        Field(
+            title="Recipe",
+            description="interactive: minutes, from few strokes; upright: the same for images that all lie the same way "
+            "round, such as MR, CT or fundus, where left and right tell; paper: Adam 1e-4, cosine, for dense labels.",
+        ),
+    ] = "interactive"
+    loss: Annotated[
+        LossName,
+        Field(
+            title="Loss",
+            description="ce_dice: for most; paper: cross-entropy; composite: BCE + Dice + focal Tversky, for classes that are thin and rare, "
+            "such as vessels, which ce_dice draws too wide; thin: ce_dice + clDice.",
+        ),
+    ] = "ce_dice"
+    crf_weight: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=10,
+            title="Unlabelled pixels",
+            description="How strongly neighbours that look alike are asked to be of one class where no label says what they are "
+            "(weight of the gated CRF loss); 0: not at all. From strokes alone classes are else drawn far too large.",
+        ),
+    ] = 0.3
+    zero_is: Annotated[
+        Literal["unlabelled", "background"],
+        Field(
+            title="Label 0 means",
+            description="unlabelled: pixels with 0 are ignored; background: 0 is a class of its own.",
+        ),
+    ] = "unlabelled"
+    steps: Annotated[
+        int, Field(ge=1, le=1_000_000, title="Steps", description="Most optimiser steps.")
+    ] = 300
+    time_budget_s: Annotated[
+        float | None,
+        Field(
+            gt=0, title="Time budget (s)", description="Stop after this many seconds; empty: never."
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            title="Patience",
+            description="Stop after this many checks without a better held-out score; empty: never.",
+        ),
+    ] = None
+    validate_every: Annotated[
+        int | None,
+        Field(ge=1, title="Check every", description="In steps; empty: by the length of the run."),
+    ] = None
+    batch_size: Annotated[
+        int, Field(ge=1, le=512, title="Batch size", description="Crops per optimiser step.")
+    ] = 4
+    crop_size_px: Annotated[
+        int,
+        Field(
+            ge=32,
+            le=2048,
+            multiple_of=32,
+            title="Crop (px)",
+            description="Side of a training crop; best 224 k.",
+        ),
+    ] = 224
+    learning_rate: Annotated[
+        float | None,
+        Field(gt=0, le=1, title="Learning rate", description="Peak rate; empty: the recipe's own."),
+    ] = None
+    recompute: Annotated[
+        bool,
+        Field(
+            title="Recompute",
+            description="Take less than half of the memory and a third longer: what the encoder computes is not kept, but computed again.",
+        ),
+    ] = False
+    augment: Annotated[
+        bool,
+        Field(title="Augment", description="Flip, turn, scale and shade the crops."),
+    ] = True
+    held_out_fraction: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=0.9,
+            title="Held out",
+            description="Share of images, slices or area kept for scoring; 0: no honest score.",
+        ),
+    ] = 0.2
+    seed: Annotated[
+        int,
+        Field(ge=0, lt=2**31, title="Seed", description="Seed of crops, augmentation and split."),
+    ] = 0
