@@ -27,7 +27,7 @@ from pictures import picture_paths, write_pictures
 from scoring import score
 from strokes import simulate_strokes
 
-from napari_sam2_adapters.config import DetailMode, ModelConfig
+from napari_sam2_adapters.config import DetailMode, ModelConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ _OF_NETWORKS = (
     "input_scale",
     "score_on",
 )
+_OF_STROKES = ("correct_shares", "crf_weight")
+"""Which are nothing to dense labels."""
 _WAYS = ("flip_and_turn", "only_largest")
 """In which one training can be scored; each is a row of its own."""
 
@@ -79,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     "seed": seed,
                     "settings": settings,
                 }
-                for settings in _settings(method, options)
+                for settings in _settings(method, REGIMES[regime], options)
             ]
             missing = [
                 row
@@ -122,7 +124,7 @@ def read_rows(path: Path | None) -> list[dict[str, Any]]:
     """The rows of a file of JSON lines; none when there is no file.
 
     Our rows of before there was a detail head are of networks without one, and say so then; those of before results could be scored in
-    several ways were scored plainly.
+    several ways were scored plainly, and those of before unlabelled pixels had a say are of labelled ones alone.
     """
     if path is None or not path.exists():
         return []
@@ -133,10 +135,13 @@ def read_rows(path: Path | None) -> list[dict[str, Any]]:
         if "steps" in row["settings"]:
             for way in _WAYS:
                 row["settings"].setdefault(way, False)
+            if REGIMES[row["regime"]].strokes:
+                row["settings"].setdefault("correct_shares", False)
+                row["settings"].setdefault("crf_weight", 0.0)
     return rows
 
 
-def _settings(method: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _settings(method: str, regime: Regime, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The settings that the method reads, for each way in which one training is scored; rows with other settings are other results."""
     names: dict[str, tuple[str, ...]] = {
         "forest": ("score_on",),
@@ -147,6 +152,8 @@ def _settings(method: str, options: argparse.Namespace) -> list[dict[str, Any]]:
         return [settings]
     if method in ADAPTERS:
         settings |= {"detail": detail_of(method, options.detail)}
+    if regime.strokes:
+        settings |= {name: getattr(options, name) for name in _OF_STROKES}
     choices = [(False, True) if getattr(options, way) else (False,) for way in _WAYS]
     return [
         settings | dict(zip(_WAYS, chosen, strict=True)) for chosen in itertools.product(*choices)
@@ -184,6 +191,19 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--position", default="hybrid")
     parser.add_argument("--detail", choices=get_args(DetailMode), default="auto", help="of ours")
     parser.add_argument("--input-scale", type=float, default=1.0)
+    usual = TrainConfig()
+    parser.add_argument(
+        "--correct-shares",
+        action=argparse.BooleanOptionalAction,
+        default=usual.correct_shares,
+        help="of networks that learn from strokes",
+    )
+    parser.add_argument(
+        "--crf-weight",
+        type=float,
+        default=usual.crf_weight,
+        help="of networks that learn from strokes",
+    )
     parser.add_argument(
         "--flip-and-turn",
         action="store_true",

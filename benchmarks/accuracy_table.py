@@ -18,6 +18,7 @@ from methods import ADAPTERS, METHODS
 from published import CAVEATS, PUBLISHED
 
 from napari_sam2_adapters.atomic import write_atomically
+from napari_sam2_adapters.config import TrainConfig
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = (0, 1, 2)
@@ -34,6 +35,8 @@ _DEFAULTS = {
     "score_on": "test",
     "flip_and_turn": False,
     "only_largest": False,
+    "correct_shares": TrainConfig().correct_shares,
+    "crf_weight": TrainConfig().crf_weight,
 }
 # Field, heading, what it is multiplied with and how it is written.
 _MEASURES: tuple[tuple[str, str, float, str], ...] = (
@@ -142,7 +145,9 @@ def _missing(rows: list[dict[str, Any]]) -> str:
 
 
 def _identity(row: dict[str, Any]) -> str:
-    return json.dumps([row[k] for k in ("dataset", "method", "regime", "seed", "settings")])
+    return json.dumps(
+        [row[k] for k in ("dataset", "method", "regime", "seed", "settings")], sort_keys=True
+    )
 
 
 def _unusual(row: dict[str, Any]) -> str:

@@ -58,6 +58,8 @@ def fit(
     """Train a method on the chosen images; pixels labelled -1 count in nothing."""
     config = TrainConfig(
         loss=options.loss,
+        correct_shares=options.correct_shares,
+        crf_weight=options.crf_weight,
         recipe=options.recipe,
         zero_is="background",
         steps=options.steps,

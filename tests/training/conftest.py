@@ -23,17 +23,21 @@ from napari_sam2_adapters.training.records import (
 )
 
 
-def coins_dataset(held_out_fraction: float = 0.2, size: int = 192) -> Dataset:
+def coins_dataset(
+    held_out_fraction: float = 0.2, size: int = 192, *, strokes: bool = False
+) -> Dataset:
     image = data.coins()[:size, :size]
     smooth = filters.gaussian(image, 2, preserve_range=True)
     labels = (smooth > filters.threshold_otsu(image)).astype(np.uint8) + 1
+    if strokes:
+        labels[np.arange(size) % 16 > 2] = 0
     pair = Pair(image, labels, "YX", "coins")
     return build_dataset([pair], held_out_fraction=held_out_fraction, crop_size_px=64)
 
 
 @pytest.fixture
 def coins() -> Callable[..., Dataset]:
-    """Factory of a data set of scikit-image's coins: ``coins(held_out_fraction=0.2, size=192)``."""
+    """Factory of a data set of scikit-image's coins: ``coins(held_out_fraction=0.2, size=192, strokes=False)``."""
     return coins_dataset
 
 

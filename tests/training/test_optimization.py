@@ -22,7 +22,12 @@ def batch() -> tuple[Tensor, Tensor]:
 
 
 def stepper(
-    segmenter: Segmenter, recipe: str = "interactive", batch_size: int = 4, loss: str = "paper"
+    segmenter: Segmenter,
+    recipe: str = "interactive",
+    batch_size: int = 4,
+    loss: str = "paper",
+    correct_shares: bool = True,
+    crf_weight: float = 3.0,
 ) -> Stepper:
     return Stepper(
         segmenter,
@@ -30,6 +35,8 @@ def stepper(
         build_loss(loss, [1, 1]),
         learning_rate=None,
         batch_size=batch_size,
+        correct_shares=correct_shares,
+        crf_weight=crf_weight,
     )
 
 
@@ -68,7 +75,7 @@ def test_a_batch_in_parts_learns_what_the_whole_batch_does(tiny_segmenter, batch
         segmenter = tiny_segmenter(n_classes=2)
         one = stepper(segmenter, "paper", loss=loss)
         one.part_size = part_size
-        value, _ = one.take(images, labels, progress=0.0, seed=0)
+        value, _ = one.take(images, labels, progress=0.5, seed=0)
         results.append((value, one.slots()))
     for value, slots in results[1:]:
         assert value == pytest.approx(results[0][0], rel=1e-5)
@@ -78,6 +85,29 @@ def test_a_batch_in_parts_learns_what_the_whole_batch_does(tiny_segmenter, batch
                 torch.testing.assert_close(
                     slot, results[0][1][name], rtol=0, atol=2e-3 * scale + 1e-7
                 )
+
+
+@pytest.mark.parametrize("said", [{"crf_weight": 3.0}, {"correct_shares": True}])
+@pytest.mark.parametrize(
+    ("labelled_rows", "progress", "differs"), [(32, 0.5, False), (4, 0.05, False), (4, 0.5, True)]
+)
+def test_unlabelled_pixels_have_a_say_once_the_network_has_learnt_a_little(
+    tiny_segmenter, batch, said, labelled_rows: int, progress: float, differs: bool
+) -> None:
+    images, labels = batch
+    labels = labels.clone()
+    labels[:, labelled_rows:] = -1
+    losses, slots = [], []
+    for settings in ({}, said):
+        one = stepper(
+            tiny_segmenter(n_classes=2), **{"crf_weight": 0.0, "correct_shares": False, **settings}
+        )
+        losses.append(one.take(images, labels, progress=progress, seed=0)[0])
+        one.take(images, labels, progress=progress, seed=1)  # the first that knows shares
+        slots.append(one.slots())
+    assert losses[0] == losses[1]  # of the labelled pixels, as the held-out loss
+    moved = [name for name in slots[0] if not torch.equal(slots[0][name], slots[1][name])]
+    assert bool(moved) == differs
 
 
 @pytest.mark.parametrize("part_size", [4, 2])

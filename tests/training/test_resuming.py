@@ -15,19 +15,17 @@ from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.train import StepRecord, Trainer, train
 
 
-@pytest.mark.parametrize("adapter", ["lw", "lora"])
+@pytest.mark.parametrize(("adapter", "strokes"), [("lw", True), ("lora", False)])
 def test_a_killed_run_resumes_to_the_same_bits(
-    coins, quick, tiny_segmenter, same, untimed, steps, tmp_path: Path, adapter: str
+    coins, quick, tiny_segmenter, same, untimed, steps, tmp_path: Path, adapter: str, strokes: bool
 ) -> None:
-    config = quick(steps=8)
+    config, data = quick(steps=8), coins(strokes=strokes)
     whole = tiny_segmenter(n_classes=2, adapter=adapter)
-    expected = Trainer(whole, coins(), config)
+    expected = Trainer(whole, data, config)
     list(expected.run())
 
     written, kept = tmp_path / "run.safetensors", tmp_path / "kept.safetensors"
-    killed = Trainer(
-        tiny_segmenter(n_classes=2, adapter=adapter), coins(), config, checkpoint=written
-    )
+    killed = Trainer(tiny_segmenter(n_classes=2, adapter=adapter), data, config, checkpoint=written)
     for record in killed.run():
         torch.rand(3)  # what others draw between two records changes nothing
         if isinstance(record, StepRecord) and record.step == 3:
@@ -35,7 +33,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
             break
 
     segmenter = tiny_segmenter(n_classes=2, adapter=adapter)
-    trainer = Trainer(segmenter, coins(), config, checkpoint=kept)
+    trainer = Trainer(segmenter, data, config, checkpoint=kept)
     trainer.resume()
     assert len(steps(trainer.history)) == 2
     list(trainer.run())

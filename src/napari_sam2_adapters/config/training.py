@@ -33,16 +33,24 @@ class TrainConfig(Settings):
             "such as vessels, which ce_dice draws too wide; thin: ce_dice + clDice.",
         ),
     ] = "ce_dice"
+    correct_shares: Annotated[
+        bool,
+        Field(
+            title="Class shares",
+            description="Where only strokes are labelled, estimate how much of the images each class covers from the other pixels: strokes alone "
+            "make rare classes look common, which are drawn too large then.",
+        ),
+    ] = True
     crf_weight: Annotated[
         float,
         Field(
             ge=0,
-            le=10,
-            title="Unlabelled pixels",
-            description="How strongly neighbours that look alike are asked to be of one class where no label says what they are "
-            "(weight of the gated CRF loss); 0: not at all. From strokes alone classes are else drawn far too large.",
+            le=100,
+            title="Follow edges",
+            description="Where nothing is labelled, how strongly neighbours that look alike are asked to be of one class (weight of the gated CRF "
+            "loss); 0: not at all. 10 for compact objects from few strokes; it thins what is thin.",
         ),
-    ] = 0.3
+    ] = 3.0
     zero_is: Annotated[
         Literal["unlabelled", "background"],
         Field(

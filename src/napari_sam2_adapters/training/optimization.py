@@ -10,10 +10,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from napari_sam2_adapters.metrics import UNLABELLED
 from napari_sam2_adapters.models.device import half_precision, seeded
 from napari_sam2_adapters.models.memory import MemoryPlan, attempt, peak_bytes, plan_memory
 from napari_sam2_adapters.models.recomputing import recomputed
 from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.training.class_shares import ClassShares
+from napari_sam2_adapters.training.gated_crf import gated_crf_loss
 from napari_sam2_adapters.training.losses import Loss
 from napari_sam2_adapters.training.recipes import Recipe, build_optimizer, rate_factor, set_rates
 
@@ -23,6 +26,8 @@ _SAMPLE_PX = 224
 """Side of the crop that is measured at most; memory grows with the area."""
 _COPIES = 4
 """Of what learns: gradient, two moments of Adam and the moving average."""
+_UNLABELLED_FROM = 0.1
+"""Share of training after which unlabelled pixels have a say: before, the network guesses."""
 
 
 def reduced_precision(device: torch.device, recipe: Recipe) -> AbstractContextManager[object]:
@@ -45,6 +50,10 @@ class Stepper:
         Peak rate of the new parts; None: the recipe's own.
     batch_size
         Crops that first go through the network at once.
+    correct_shares
+        Whether the logits are corrected for strokes that cover the classes otherwise than the images do.
+    crf_weight
+        Of :func:`~napari_sam2_adapters.training.gated_crf.gated_crf_loss`, which is added where not all is labelled.
     recompute
         Whether the encoder's blocks are computed again for the gradient rather than kept; the gradient is the same.
 
@@ -53,6 +62,8 @@ class Stepper:
     part_size
         Crops that now go through the network at once; it halves when memory runs out. Whatever it is, the gradient is that of the batch:
         of a batch in parts the logits are computed first, which the loss sees together, and then the parts go through once more.
+    shares
+        How much of the images each class covers, as far as it is known.
     """
 
     def __init__(
@@ -63,6 +74,8 @@ class Stepper:
         *,
         learning_rate: float | None,
         batch_size: int,
+        correct_shares: bool = False,
+        crf_weight: float = 0.0,
         recompute: bool = False,
     ) -> None:
         self.optimizer = build_optimizer(segmenter, recipe, learning_rate)
@@ -70,7 +83,9 @@ class Stepper:
         self._batch_size, self._learning_rate = batch_size, learning_rate
         self._segmenter = segmenter
         self._recipe = recipe
-        self._loss = loss
+        self._loss, self._crf_weight = loss, crf_weight
+        self.shares = ClassShares(len(segmenter.classes))
+        self._correct_shares = correct_shares
         self._recompute = recompute
         self._notice: str | None = None
 
@@ -80,11 +95,14 @@ class Stepper:
         side = min(crop_size_px, _SAMPLE_PX)
         images = torch.zeros(1, segmenter.config.input_channels, side, side)
         labels = torch.zeros(1, side, side, dtype=torch.int64)
-        work = partial(self._accumulate, images, labels, 0.0, 0)
+        labels[:, side // 2 :] = UNLABELLED
+        work = partial(self._accumulate, images, labels, 1.0, 0)  # with all that comes late
+        before = self.shares.state()
         try:
             peak = attempt(device, partial(peak_bytes, device, work))
         finally:
             self.optimizer.zero_grad(set_to_none=True)
+            self.shares.load(before)
         learning = sum(p.nbytes for p in segmenter.trained_parameters().values())
         plan = plan_memory(
             "crop",
@@ -100,7 +118,7 @@ class Stepper:
     def take(
         self, images: Tensor, labels: Tensor, *, progress: float, seed: int
     ) -> tuple[float, float]:
-        """Take one step, and give the loss and the learning rate.
+        """Take one step, and give the loss of the labelled pixels and the learning rate.
 
         A loss or gradient that is not finite moves nothing and is given back as NaN.
 
@@ -198,21 +216,36 @@ class Stepper:
         self.restore(slots, self._batch_size)
 
     def _accumulate(self, images: Tensor, labels: Tensor, progress: float, seed: int) -> float:
-        device = self._segmenter.device
-        labels = labels.to(device)
+        labels = labels.to(self._segmenter.device)
         if len(images) <= self.part_size:
-            loss = self._loss(self._pass(images, seed), labels, progress)
-            loss.backward()  # type: ignore[no-untyped-call]
-            return float(loss.detach())
-        parts = [slice(i, i + self.part_size) for i in range(0, len(images), self.part_size)]
-        with torch.no_grad():
-            logits = torch.cat([self._pass(images[part], seed + part.start) for part in parts])
-        logits.requires_grad_()
-        loss = self._loss(logits, labels, progress)
-        (gradient,) = torch.autograd.grad(loss, logits)
-        for part in parts:
-            self._pass(images[part], seed + part.start).backward(gradient[part])  # type: ignore[no-untyped-call]
+            logits = self._pass(images, seed)
+            loss, whole = self._losses(logits, images, labels, progress)
+            whole.backward()  # type: ignore[no-untyped-call]
+        else:
+            parts = [slice(i, i + self.part_size) for i in range(0, len(images), self.part_size)]
+            with torch.no_grad():
+                logits = torch.cat([self._pass(images[part], seed + part.start) for part in parts])
+            logits.requires_grad_()
+            loss, whole = self._losses(logits, images, labels, progress)
+            (gradient,) = torch.autograd.grad(whole, logits)
+            for part in parts:
+                self._pass(images[part], seed + part.start).backward(gradient[part])  # type: ignore[no-untyped-call]
+        self.shares.update(logits, labels, estimate=progress >= _UNLABELLED_FROM)
         return float(loss.detach())
+
+    def _losses(
+        self, logits: Tensor, images: Tensor, labels: Tensor, progress: float
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of the labelled pixels, and all that is learnt from."""
+        corrected = logits
+        if self._correct_shares:
+            corrected = logits + self.shares.correction().to(logits).view(1, -1, 1, 1)
+        loss = self._loss(corrected, labels, progress)
+        late = progress >= _UNLABELLED_FROM
+        if not (self._crf_weight and late) or bool((labels >= 0).all()):
+            return loss, loss
+        unlabelled = gated_crf_loss(logits, images.to(logits.device), labels)
+        return loss, loss + self._crf_weight * unlabelled
 
     def _pass(self, images: Tensor, seed: int) -> Tensor:
         """Logits of some crops, with dropout by the seed."""

@@ -93,6 +93,8 @@ class Trainer:
             self._loss,
             learning_rate=config.learning_rate,
             batch_size=config.batch_size,
+            correct_shares=config.correct_shares,
+            crf_weight=config.crf_weight,
             recompute=config.recompute,
         )
         self._weights = RunWeights(segmenter, averaged=self._recipe.averaged)
@@ -164,6 +166,7 @@ class Trainer:
         tensors = {
             **self._weights.state(),
             "optimizer": self._stepper.slots(),
+            "shares": self._stepper.shares.state(),
             "random": {"augmentation": augmentation},
             "history": {"steps": steps},
         }
@@ -202,6 +205,7 @@ class Trainer:
         tensors, progress = saved.tensors, saved.progress
         self._weights.load(tensors)
         self._stepper.restore(tensors.get("optimizer", {}), progress["part_size"])
+        self._stepper.shares.load(tensors["shares"])
         self._source.restore(progress["crops"], tensors["random"]["augmentation"])
         self._step = progress["step"]
         self._marked_step = progress["marked_step"]

@@ -44,6 +44,8 @@ ADAPTERS: dict[AdapterKind, tuple[str, str]] = {
 }
 _ADVANCED_TRAIN = (
     "loss",
+    "correct_shares",
+    "crf_weight",
     "validate_every",
     "held_out_fraction",
     "patience",
