@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import math
 
+import pytest
+
 from napari_sam2_adapters.training.records import (
     NoticeRecord,
     StepRecord,
@@ -10,6 +12,7 @@ from napari_sam2_adapters.training.records import (
     best_check,
     first_check,
     pack_history,
+    score_to_pass,
     unpack_history,
 )
 
@@ -54,3 +57,23 @@ def test_first_and_best() -> None:
     assert best_check(HISTORY) == (HISTORY[4], 1)
     assert first_check(HISTORY[2:4]) is None
     assert best_check([]) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("history", "after", "dense", "strokes"),
+    [
+        ([], 0, None, None),
+        (HISTORY[:2], 50, 0.1, 0.1),  # what was there before is not forgotten
+        (HISTORY, 4, 0.7, 0.7),
+        (
+            HISTORY,
+            5,
+            0.7,
+            0.1,
+        ),  # over twice as long as at the best check: only the first one counts
+        ([*HISTORY, check(5, 0.4, True)], 6, 0.4, 0.4),
+    ],
+)
+def test_early_luck_on_strokes_is_forgotten(history, after: int, dense, strokes) -> None:
+    assert score_to_pass(history, after, strokes=False) == dense
+    assert score_to_pass(history, after, strokes=True) == strokes

@@ -72,7 +72,7 @@ def test_checking_leaves_the_mode_as_it_was(coins, tiny_segmenter, quick) -> Non
     held_out = HeldOut(coins(), quick(), PredictConfig())
     loss = build_loss("ce_dice", [1, 1])
     records = [
-        held_out.check(segmenter, loss, step=4, best=best, precision=nullcontext())
+        held_out.check(segmenter, loss, step=4, to_pass=best, precision=nullcontext())
         for best in (None, 0.0, 1.0)
     ]
     assert segmenter.training

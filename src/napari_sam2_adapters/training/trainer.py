@@ -32,6 +32,7 @@ from napari_sam2_adapters.training.records import (
     best_check,
     first_check,
     pack_history,
+    score_to_pass,
     unpack_history,
 )
 from napari_sam2_adapters.training.stopping import progress_of_step, reason_to_stop
@@ -278,13 +279,15 @@ class Trainer:
             yield self._note(notice)
 
     def _check(self) -> ValidationRecord:
-        best = self.best
+        to_pass = score_to_pass(
+            self.history, self._step, strokes=self._stepper.shares.mostly_unlabelled
+        )
         with self._weights.average_in_segmenter() as segmenter:
             record = self._held_out.check(
                 segmenter,
                 self._loss,
                 step=self._step,
-                best=None if best is None else best.mean_dice,
+                to_pass=to_pass,
                 precision=reduced_precision(segmenter.device, self._recipe),
             )
         self._seconds += record.seconds

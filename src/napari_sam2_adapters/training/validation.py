@@ -128,14 +128,14 @@ class HeldOut:
         loss: Loss,
         *,
         step: int,
-        best: float | None,
+        to_pass: float | None,
         precision: AbstractContextManager[object],
     ) -> ValidationRecord:
         """Score the segmenter as it is.
 
         Parameters
         ----------
-        best
+        to_pass
             Mean Dice that must be passed to be the best; None: anything is.
         """
         started = time.perf_counter()
@@ -156,7 +156,7 @@ class HeldOut:
             iou=dict(zip(names, scored.iou.tolist(), strict=True)),
             mean_dice=scored.mean_dice,
             loss=scored.loss,
-            best=best is None or scored.mean_dice > best,
+            best=to_pass is None or scored.mean_dice > to_pass,
             seconds=time.perf_counter() - started,
             pixels=scored.pixels,
         )
