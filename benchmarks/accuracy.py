@@ -57,7 +57,7 @@ _OF_NETWORKS = (
     "score_on",
 )
 _OF_STROKES = ("correct_shares", "crf_weight")
-"""Which are nothing to dense labels."""
+"""They mean nothing to dense labels, so that rows of other regimes do not have them."""
 _WAYS = ("flip_and_turn", "only_largest")
 """In which one training can be scored; each is a row of its own."""
 

@@ -80,6 +80,18 @@ def test_pictures_of_best_median_and_worst_are_there_and_stay(quick_row):
         accuracy.main([*QUICK, "--regime", "full", "--pictures", str(folder / "pictures")])
 
 
+def test_the_defaults_learn_from_strokes(tmp_path):
+    """Also what the pixels beside them say; 15 s of one core."""
+    run = [*QUICK, "--regime", "strokes", "--steps", "40", "--crop", "128"]
+    accuracy.main([*run, "--json", str(tmp_path / "rows")])
+    (row,) = rows_of(tmp_path / "rows")
+    assert (row["settings"]["correct_shares"], row["settings"]["crf_weight"]) == (True, 3)
+    # 0.954, 0.660 and 0.937 when this was written.
+    assert row["dice"]["nucleus"] > 0.93
+    assert row["dice"]["border"] > 0.58
+    assert row["boundary_f"] > 0.9
+
+
 def test_linear_learns_from_strokes_and_a_row_that_is_there_is_not_computed_again(tmp_path):
     run = [*QUICK, "--regime", "strokes", "--method", "linear", "--json", str(tmp_path / "rows")]
     accuracy.main(run)

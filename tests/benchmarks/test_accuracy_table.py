@@ -70,6 +70,20 @@ def test_rows_from_before_there_was_a_detail_head_are_of_networks_without_one(tm
     assert line_of(text, "unet")[4] == "0.400"  # which never had one
 
 
+def test_rows_of_strokes_from_before_unlabelled_pixels_had_a_say_are_of_labelled_ones_alone(
+    tmp_path,
+):
+    old = row(regime="strokes", foreground_dice=0.6)
+    new = row(
+        regime="strokes", foreground_dice=0.9, settings={"correct_shares": True, "crf_weight": 3.0}
+    )
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(r) + "\n" for r in (old, new)), encoding="utf-8")
+    text = accuracy_table.table(accuracy_table.read_rows(rows))
+    assert line_of(text, "hp (correct_shares False, crf_weight 0.0)")[4] == "0.600"
+    assert line_of(text, "hp")[4] == "0.900"
+
+
 def test_a_row_that_is_there_twice_counts_once_the_last_one():
     text = accuracy_table.table([row(lab_miou=0.1), row(lab_miou=0.7)])
     assert line_of(text, "hp")[2:4] == ["0", "70.00"]
