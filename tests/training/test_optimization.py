@@ -158,6 +158,7 @@ def test_the_plan_learns_nothing_and_divides_the_batch(
     assert all(torch.equal(v, before[n]) for n, v in segmenter.trained_state().items())
     assert all(p.grad is None for p in segmenter.parameters())
     assert one.slots() == {}
+    assert not any(sums.any() for sums in one.shares.state().values())
 
 
 def test_a_crop_that_cannot_be_measured_is_tried_alone(tiny_segmenter) -> None:

@@ -60,10 +60,10 @@ class ClassShares:
             Whether the network knows enough already for unlabelled pixels to be counted by what it finds in them.
         """
         counts = torch.bincount(labels[labels >= 0].flatten(), minlength=len(self._labelled))
-        labelled = _KEPT * self._labelled + counts.to(self._labelled)
+        labelled = _KEPT * self._labelled + counts.cpu().double()
         if estimate:
             found = logits.detach().float().softmax(dim=1) * (labels < 0).unsqueeze(1)
-            self._unlabelled = _KEPT * self._unlabelled + found.sum((0, 2, 3)).to(self._unlabelled)
+            self._unlabelled = _KEPT * self._unlabelled + found.sum((0, 2, 3)).cpu().double()
         self._labelled = labelled
 
     def state(self) -> dict[str, Tensor]:
