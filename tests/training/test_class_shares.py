@@ -47,13 +47,9 @@ def test_dense_labels_and_guesses_correct_nothing() -> None:
     for _ in range(3):
         shares.update(logits, labels.clamp(min=0), estimate=True)
         assert shares.correction().tolist() == [0, 0]
-        assert not shares.mostly_unlabelled
     shares = ClassShares(2)
     shares.update(logits, labels, estimate=False)
     assert shares.correction().tolist() == [0, 0]
-    assert not shares.mostly_unlabelled
-    shares.update(logits, labels, estimate=True)
-    assert shares.mostly_unlabelled
 
 
 def test_a_class_without_labels_is_left_alone_and_none_can_vanish() -> None:

@@ -122,3 +122,17 @@ def test_misfits_are_refused_before_anything_starts(coins, quick, tiny_segmenter
 
 def test_train_is_a_generator_function() -> None:
     assert inspect.isgeneratorfunction(train)
+
+
+@pytest.mark.parametrize("strokes", [False, True])
+def test_only_strokes_let_unlabelled_pixels_speak(
+    coins, quick, tiny_segmenter, same, strokes: bool
+) -> None:
+    """Crops that reach beyond 80 px: the rim is unlabelled, though all of the image is labelled."""
+    data, learnt = coins(held_out_fraction=0, size=80, strokes=strokes), []
+    assert data.mostly_unlabelled == strokes
+    for settings in ({}, {"correct_shares": False, "crf_weight": 0}):
+        segmenter = tiny_segmenter(n_classes=2)
+        list(Trainer(segmenter, data, quick(steps=3, **settings)).run())
+        learnt.append(segmenter.trained_state())
+    assert same(*learnt) != strokes

@@ -37,7 +37,7 @@ class TrainConfig(Settings):
         bool,
         Field(
             title="Class shares",
-            description="Where only strokes are labelled, estimate how much of the images each class covers from the other pixels: strokes alone "
+            description="Where less than half is labelled, as with strokes, estimate how much of the images each class covers from the other pixels: strokes alone "
             "make rare classes look common, which are drawn too large then.",
         ),
     ] = True
@@ -47,7 +47,7 @@ class TrainConfig(Settings):
             ge=0,
             le=100,
             title="Follow edges",
-            description="Where nothing is labelled, how strongly neighbours that look alike are asked to be of one class (weight of the gated CRF "
+            description="Where less than half is labelled, how strongly unlabelled neighbours that look alike are asked to be of one class (weight of the gated CRF "
             "loss); 0: not at all. 10 for compact objects from few strokes; it thins what is thin.",
         ),
     ] = 3.0

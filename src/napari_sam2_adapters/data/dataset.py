@@ -95,6 +95,12 @@ class Dataset:
             counts += np.bincount(labels[labels >= 0], minlength=len(self.classes))
         return counts
 
+    @property
+    def mostly_unlabelled(self) -> bool:
+        """Whether less than half of the part to learn from is labelled, as with strokes."""
+        pixels = sum(region.shape[0] * region.shape[1] for region in self.train)
+        return 2 * int(self.labelled_pixels(self.train).sum()) < pixels
+
 
 def build_dataset(
     pairs: Sequence[Pair],

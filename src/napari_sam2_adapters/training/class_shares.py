@@ -33,11 +33,6 @@ class ClassShares:
         self._labelled = torch.zeros(n_classes, dtype=torch.float64)
         self._unlabelled = torch.zeros(n_classes, dtype=torch.float64)
 
-    @property
-    def mostly_unlabelled(self) -> bool:
-        """Whether the last batches had more unlabelled than labelled pixels; False before any of those are counted."""
-        return bool(self._unlabelled.sum() > self._labelled.sum())
-
     def correction(self) -> Tensor:
         """``log(share of the labelled pixels / share of all pixels)`` of each class, float32 ``(C,)`` on the CPU.
 

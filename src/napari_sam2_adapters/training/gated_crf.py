@@ -24,7 +24,7 @@ def gated_crf_loss(logits: Tensor, images: Tensor, target: Tensor) -> Tensor:
     ``Σ_{i,j} u_ij g_ij exp(-mean_c (x_i - x_j)² / 2 σ_x²) (1 - p_i · p_j) / (n Σ_j g_ij)`` over pairs of pixels 1, 2 and 4 px apart in
     eight directions, with ``g_ij = exp(-|i - j|² / 2 σ_d²)``, their probabilities p and grey values or colours x; ``u_ij`` is 0 where
     both are labelled, else 1, and n the number of pixels. After Obukhov et al. (arXiv 1906.04651), who take all pixels around each and a
-    fixed σ_x: this is a fifth of the work, and learns the same.
+    fixed σ_x: these are 12 pairs a pixel instead of 60.
 
     A few strokes alone say little about where a class ends. Dense labels leave no such pair, and cost 0. Much of it thins what is thin
     already.

@@ -107,7 +107,7 @@ def score_to_pass(history: Sequence[Record], step: int, *, strokes: bool) -> flo
 
     It is that of the best check. What a few strokes held out say is rough, though, and a network that has hardly learnt often fits them by
     drawing classes too large: with strokes, a best check counts no more once the run is over twice as long, and the one before the first step is to
-    be passed. Nuclei and tissue of the package's samples, with two seeds each and 60 steps: dense Dice 0.81 so, 0.78 without.
+    be passed.
     """
     best = best_check(history)[0]
     if best is None or not (strokes and 0 < 2 * best.step < step):

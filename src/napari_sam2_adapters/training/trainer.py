@@ -87,6 +87,8 @@ class Trainer:
         self._checkpoint = checkpoint
         self._recipe = RECIPES[config.recipe]
         self._source = BatchSource(dataset, config, ahead=segmenter.device.type != "cpu")
+        # Of dense labels a crop that reaches beyond its image has unlabelled pixels, too, which say nothing new.
+        self._strokes = dataset.mostly_unlabelled
         self._loss = build_loss(config.loss, self._source.class_counts)
         self._stepper = Stepper(
             segmenter,
@@ -94,8 +96,8 @@ class Trainer:
             self._loss,
             learning_rate=config.learning_rate,
             batch_size=config.batch_size,
-            correct_shares=config.correct_shares,
-            crf_weight=config.crf_weight,
+            correct_shares=config.correct_shares and self._strokes,
+            crf_weight=config.crf_weight if self._strokes else 0.0,
             recompute=config.recompute,
         )
         self._weights = RunWeights(segmenter, averaged=self._recipe.averaged)
@@ -279,9 +281,7 @@ class Trainer:
             yield self._note(notice)
 
     def _check(self) -> ValidationRecord:
-        to_pass = score_to_pass(
-            self.history, self._step, strokes=self._stepper.shares.mostly_unlabelled
-        )
+        to_pass = score_to_pass(self.history, self._step, strokes=self._strokes)
         with self._weights.average_in_segmenter() as segmenter:
             record = self._held_out.check(
                 segmenter,
