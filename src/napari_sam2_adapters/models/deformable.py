@@ -1,12 +1,11 @@
-"""Modulated deformable 3×3 convolution (DCNv2) with three equal implementations.
+"""Modulated deformable 3×3 convolution (DCNv2) with equal implementations for each device.
 
 ``y(p) = Σ_k w_k · m_k(p) · x(p + p_k + Δ_k(p))`` over the nine taps ``p_k`` of a 3×3 window, with bilinear sampling and
 zeros outside the image (Zhu et al. 2019, arXiv 1811.11168, equation 1).
 
-torchvision's kernel is the faster on CUDA; on the CPU it is slower than sampling the nine taps with ``grid_sample`` and
-multiplying once. That portable form also exports to ONNX. On Apple's GPU neither torchvision's kernel nor ``grid_sample``
-has a backward (PyTorch issue 141287), so there the taps are gathered. On the CPU without gradients each tap is a weighted sum
-of four rows of a table of pixels, which ``embedding_bag`` computes in half the time of ``grid_sample``.
+torchvision's kernel is the faster on CUDA. On the CPU it is the slowest; `deformable_convolution_by_rows` is the fastest, and
+sampling the nine taps with ``grid_sample`` and multiplying once is what compiles and exports to ONNX. On Apple's GPU neither
+torchvision's kernel nor ``grid_sample`` has a backward (PyTorch issue 141287), so there the taps are gathered.
 """
 
 from __future__ import annotations
@@ -15,13 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_sam2_adapters.models.onednn import linear
+from napari_sam2_adapters.models.deformable_rows import deformable_convolution_by_rows
 
-__all__ = [
-    "deformable_convolution",
-    "deformable_convolution_by_rows",
-    "deformable_convolution_portable",
-]
+__all__ = ["deformable_convolution", "deformable_convolution_portable"]
 
 
 def deformable_convolution(
@@ -53,8 +48,7 @@ def deformable_convolution(
 
         result: Tensor = deform_conv2d(x, offsets, weight, bias, padding=1, mask=mask)
         return result
-    on_cpu = x.device.type == "cpu"
-    if on_cpu and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
         return deformable_convolution_by_rows(x, offsets, mask, weight, bias)
     return deformable_convolution_portable(
         x.contiguous(),  # sampling is faster on channels that are first
@@ -96,47 +90,6 @@ def deformable_convolution_portable(
     flat = weighted.reshape(batch, channels * 9, height * width)
     result = weight.reshape(weight.shape[0], channels * 9) @ flat + bias.view(1, -1, 1)
     return result.view(batch, -1, height, width)
-
-
-def deformable_convolution_by_rows(
-    x: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor, bias: Tensor
-) -> Tensor:
-    """Compute the same, without a backward; arguments as `deformable_convolution`, the result has channels last in memory.
-
-    Each pixel is a row of a table, with zeros around the image. A tap at one pixel is the sum of four rows, weighted by how near they
-    lie and by the mask.
-    """
-    batch, channels, height, width = x.shape
-    rows, columns = height + 3, width + 3  # one zero before, two behind
-    table = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 2, 1, 2)).view(-1, channels)
-    shifts, strength = offsets.permute(0, 2, 3, 1), mask.permute(0, 2, 3, 1)  # (B, H, W, …)
-    tap = torch.arange(9)
-    down_start = torch.arange(height, dtype=x.dtype).view(height, 1, 1) + tap // 3
-    right_start = torch.arange(width, dtype=x.dtype).view(width, 1) + tap % 3
-    down = (shifts[..., 0::2] + down_start).clamp_(0, height + 1)
-    right = (shifts[..., 1::2] + right_start).clamp_(0, width + 1)
-    top, left = down.int(), right.int()
-    down.sub_(top)
-    right.sub_(left)
-    last = (height + 1) * columns + width + 1
-    first = top.mul_(columns).add_(left).clamp_(0, last)  # positions that are no number, too
-    first += (torch.arange(batch, dtype=torch.int32) * (rows * columns)).view(-1, 1, 1, 1)
-    index = first.new_empty((*first.shape, 4))
-    for corner, step in enumerate((0, 1, columns, columns + 1)):
-        torch.add(first, step, out=index[..., corner])
-    nearness = down.new_empty((*down.shape, 4))
-    below, beside, both = down.mul_(strength), right * strength, nearness[..., 3]
-    torch.mul(below, right, out=both)
-    torch.sub(below, both, out=nearness[..., 2])
-    torch.sub(beside, both, out=nearness[..., 1])
-    nearness[..., 0] = below.neg_().add_(strength).sub_(nearness[..., 1])
-    starts = torch.arange(0, index.numel(), 4, dtype=torch.int32)
-    taps = F.embedding_bag(
-        index.view(-1), table, starts, mode="sum", per_sample_weights=nearness.view(-1)
-    )
-    kernel = weight.permute(0, 2, 3, 1).reshape(weight.shape[0], 9 * channels)
-    result = linear(taps.view(-1, 9 * channels), kernel, bias)
-    return result.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
 def _sample_on_grid(x: Tensor, down: Tensor, right: Tensor) -> Tensor:

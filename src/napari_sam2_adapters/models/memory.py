@@ -279,8 +279,8 @@ class _CountedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _see(self, value: object, *, counts: bool) -> None:
         """Count the memory of a tensor unless it is known; that of one which was there before is known and counts nothing."""
-        if not isinstance(value, Tensor):
-            return
+        if not isinstance(value, Tensor) or value.layout is not torch.strided:
+            return  # a sparse matrix has no memory of its own; its parts are seen when they are asked for
         storage = value.untyped_storage()
         key = storage._cdata
         if key in self._alive:
