@@ -12,6 +12,7 @@ an interrupted run goes on. The test images choose nothing: training has no held
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ from pictures import picture_paths, write_pictures
 from scoring import score
 from strokes import simulate_strokes
 
-from napari_sam2_adapters.config import DetailMode, ModelConfig, TrainConfig
+from napari_sam2_adapters.config import DetailMode, ModelConfig, TrainConfig, ViewsName
+from napari_sam2_adapters.models.model_file import SUFFIX
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ _OF_NETWORKS = (
 )
 _OF_STROKES = ("correct_shares", "crf_weight")
 """They mean nothing to dense labels, so that rows of other regimes do not have them."""
-_WAYS = ("flip_and_turn", "only_largest")
-"""In which one training can be scored; each is a row of its own."""
+_WAYS: dict[str, Any] = {"views": "none", "only_largest": False}
+"""In which one training can be scored, with the plain one; each is a row of its own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -98,9 +100,10 @@ def _run(rows: list[dict[str, Any]], split: Split, options: argparse.Namespace) 
     name = "-".join(str(first[key]) for key in ("dataset", "method", "regime", "seed"))
     paths = picture_paths(options.pictures, name) if options.pictures else {}
     chosen = training_images(split, REGIMES[first["regime"]], first["seed"])
-    fitted = fit(split, first["method"], chosen, first["seed"], options)
+    kept = options.adapters / _adapter_name(name, first) if options.adapters else None
+    fitted = fit(split, first["method"], chosen, first["seed"], options, kept)
     for row in rows:
-        way = {name: row["settings"].get(name, False) for name in _WAYS}
+        way = {name: row["settings"].get(name, plain) for name, plain in _WAYS.items()}
         scores, results = score(partial(fitted.segment, **way), split)
         line = json.dumps(row | scores | fitted.cost | {"images": len(chosen)})
         print(line, flush=True)
@@ -110,6 +113,13 @@ def _run(rows: list[dict[str, Any]], split: Split, options: argparse.Namespace) 
                 stream.write(line + "\n")
         write_pictures(paths, results, split.classes)
         paths = {}
+
+
+def _adapter_name(name: str, row: dict[str, Any]) -> str:
+    """File name of an adapter, one for all rows that differ in how it is scored alone."""
+    trained = {k: v for k, v in row["settings"].items() if k not in _WAYS}
+    digest = hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()
+    return f"{name}-{digest[:8]}{SUFFIX}"
 
 
 def training_images(split: Split, regime: Regime, seed: int) -> list[LabelledImage]:
@@ -133,8 +143,9 @@ def read_rows(path: Path | None) -> list[dict[str, Any]]:
         if row["method"] in ADAPTERS:
             row["settings"].setdefault("detail", "none")
         if "steps" in row["settings"]:
-            for way in _WAYS:
-                row["settings"].setdefault(way, False)
+            flipped = row["settings"].pop("flip_and_turn", False)
+            row["settings"].setdefault("views", "flips_and_turns" if flipped else "none")
+            row["settings"].setdefault("only_largest", False)
             if REGIMES[row["regime"]].strokes:
                 row["settings"].setdefault("correct_shares", False)
                 row["settings"].setdefault("crf_weight", 0.0)
@@ -154,9 +165,10 @@ def _settings(method: str, regime: Regime, options: argparse.Namespace) -> list[
         settings |= {"detail": detail_of(method, options.detail)}
     if regime.strokes:
         settings |= {name: getattr(options, name) for name in _OF_STROKES}
-    choices = [(False, True) if getattr(options, way) else (False,) for way in _WAYS]
+    largest = (False, True) if options.only_largest else (False,)
     return [
-        settings | dict(zip(_WAYS, chosen, strict=True)) for chosen in itertools.product(*choices)
+        settings | {"views": views, "only_largest": only_largest}
+        for views, only_largest in itertools.product(options.views, largest)
     ]
 
 
@@ -178,6 +190,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="file of JSON lines that grows")
     parser.add_argument(
         "--pictures", type=Path, help="folder for the best, median and worst test image of each row"
+    )
+    parser.add_argument(
+        "--adapters",
+        type=Path,
+        help="folder of our trained adapters: kept there, and not trained again to be scored in another way",
     )
     parser.add_argument("--backbone", default="mobile")
     parser.add_argument("--steps", type=int, default=300)
@@ -205,9 +222,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="of networks that learn from strokes",
     )
     parser.add_argument(
-        "--flip-and-turn",
-        action="store_true",
-        help="also a row of the same network, averaged over flips and turns of the image",
+        "--views",
+        nargs="+",
+        choices=get_args(ViewsName),
+        default=["none"],
+        help="what a network's result is averaged over; a row of the same network for each",
     )
     parser.add_argument(
         "--only-largest",

@@ -33,7 +33,7 @@ _DEFAULTS = {
     "position": "hybrid",
     "input_scale": 1.0,
     "score_on": "test",
-    "flip_and_turn": False,
+    "views": "none",
     "only_largest": False,
     "correct_shares": TrainConfig().correct_shares,
     "crf_weight": TrainConfig().crf_weight,

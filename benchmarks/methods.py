@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,20 @@ from linear_probe import LinearProbe
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig, TrainConfig
+from napari_sam2_adapters.config import (
+    ModelConfig,
+    Normalization,
+    PredictConfig,
+    TrainConfig,
+    ViewsName,
+)
 from napari_sam2_adapters.data.axes import read_plane
 from napari_sam2_adapters.data.dataset import Dataset, Pair, build_dataset
 from napari_sam2_adapters.data.normalize import intensity_limits, normalize_plane
 from napari_sam2_adapters.inference.postprocess import ClassRule, clean_block
 from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.checkpoints import build_segmenter
+from napari_sam2_adapters.models.model_file import load_adapter, save_adapter
 from napari_sam2_adapters.training.records import StepRecord
 from napari_sam2_adapters.training.train import train
 
@@ -46,16 +54,24 @@ class Fitted:
     """A method that has learnt: what segments an image, and what it took."""
 
     segment: Callable[..., Segmented]
-    """Segments a `LabelledImage`; for networks alone ``flip_and_turn=True`` averages over the eight flips and turns, and
+    """Segments a `LabelledImage`; for networks alone ``views`` is what is averaged over, and
     ``only_largest=True`` keeps the largest object of each class but the first."""
     cost: dict[str, Any]
     """``train_seconds``, ``trained_parameters``, ``gmacs_224`` and ``last_loss``; None where a method has no such thing."""
 
 
 def fit(
-    split: Split, method: str, chosen: list[LabelledImage], seed: int, options: argparse.Namespace
+    split: Split,
+    method: str,
+    chosen: list[LabelledImage],
+    seed: int,
+    options: argparse.Namespace,
+    kept: Path | None = None,
 ) -> Fitted:
-    """Train a method on the chosen images; pixels labelled -1 count in nothing."""
+    """Train a method on the chosen images; pixels labelled -1 count in nothing.
+
+    Our own adapters are kept in the file ``kept``, or come from there without being trained.
+    """
     config = TrainConfig(
         loss=options.loss,
         correct_shares=options.correct_shares,
@@ -80,22 +96,20 @@ def fit(
     if method == "forest":
         return _fit_forest(dataset, seed)
     started = time.perf_counter()
-    losses: list[float] = []
+    learnt: dict[str, Any] = {"last_loss": None}
     if method == "linear":
         network = inference = LinearProbe(options.backbone, dataset, seed)
     else:
-        network = _network(method, split, dataset, seed, options)
-        started = time.perf_counter()
-        losses = [r.loss for r in train(network, dataset, config) if isinstance(r, StepRecord)]
+        network, learnt = _learnt(method, split, dataset, config, options, kept)
         inference = network.folded()
-    seconds = time.perf_counter() - started
+    learnt.setdefault("train_seconds", round(time.perf_counter() - started, 1))
 
     rules = tuple(
         ClassRule(value=value, only_largest=True) for value in range(1, len(split.classes))
     )
 
     def segment(
-        item: LabelledImage, flip_and_turn: bool = False, only_largest: bool = False
+        item: LabelledImage, views: ViewsName = "none", only_largest: bool = False
     ) -> Segmented:
         found = predict(
             inference,
@@ -105,7 +119,7 @@ def fit(
             config=PredictConfig(
                 tile_size_px=448,
                 probabilities="auc" in split.also,
-                test_time_augmentation=flip_and_turn,
+                test_time_augmentation=views,
             ),
         )
         labels = found.labels
@@ -116,12 +130,42 @@ def fit(
     return Fitted(
         segment,
         {
-            "train_seconds": round(seconds, 1),
             "trained_parameters": sum(p.numel() for p in network.trained_parameters().values()),
             "gmacs_224": round(giga_macs(inference, dataset.input_channels), 3),
-            "last_loss": round(float(np.mean(losses[-10:])), 4) if losses else None,
-        },
+        }
+        | learnt,
     )
+
+
+def _learnt(
+    method: str,
+    split: Split,
+    dataset: Dataset,
+    config: TrainConfig,
+    options: argparse.Namespace,
+    kept: Path | None,
+) -> tuple[Any, dict[str, Any]]:
+    """A network that has learnt, and ``train_seconds`` and ``last_loss`` of that."""
+    if kept is not None and method in ADAPTERS and kept.exists():
+        segmenter, header = load_adapter(kept)
+        return segmenter, header.training["learnt"]
+    network = _network(method, split, dataset, config.seed, options)
+    started = time.perf_counter()
+    losses = [r.loss for r in train(network, dataset, config) if isinstance(r, StepRecord)]
+    learnt = {
+        "train_seconds": round(time.perf_counter() - started, 1),
+        "last_loss": round(float(np.mean(losses[-10:])), 4),
+    }
+    if kept is not None and method in ADAPTERS:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        save_adapter(
+            kept,
+            network,
+            normalization=dataset.normalization,
+            tile_size_px=config.crop_size_px,
+            training={"settings": config.model_dump(mode="json"), "learnt": learnt},
+        )
+    return network, learnt
 
 
 def giga_macs(network: Any, channels: int) -> float:
@@ -170,9 +214,9 @@ def _fit_forest(dataset: Dataset, seed: int) -> Fitted:
     seconds = time.perf_counter() - started
 
     def segment(
-        item: LabelledImage, flip_and_turn: bool = False, only_largest: bool = False
+        item: LabelledImage, views: ViewsName = "none", only_largest: bool = False
     ) -> Segmented:
-        if flip_and_turn or only_largest:
+        if views != "none" or only_largest:
             raise ValueError("A forest is scored in one way: as it segments.")
         limits = intensity_limits(item.image, _axes(item), dataset.normalization)
         plane = normalize_plane(read_plane(item.image, _axes(item)), limits)

@@ -70,6 +70,8 @@ class TestEverySetting:
         (PredictConfig, {"tile_size_px": 100}),
         (PredictConfig, {"overlap": 0.8}),
         (PredictConfig, {"batch_size": 0}),
+        (PredictConfig, {"test_time_augmentation": "twice"}),
+        (PredictConfig, {"test_time_augmentation": 1}),
         (Normalization, {"low": 5, "high": 5}),
         (Normalization, {"low": 9, "high": 5, "mode": "range"}),
         (Normalization, {"low": -1}),
@@ -95,6 +97,12 @@ def test_values_out_of_bounds_are_refused(
 
 def test_a_range_may_be_of_any_grey_values() -> None:
     assert Normalization(mode="range", low=-1000, high=3000).low == -1000
+
+
+@pytest.mark.parametrize(("value", "views"), [(True, "flips_and_turns"), (False, "none")])
+def test_earlier_settings_said_whether_there_are_flips_and_turns(value: bool, views: str) -> None:
+    settings = PredictConfig.model_validate({"test_time_augmentation": value})
+    assert settings.test_time_augmentation == views
 
 
 def test_errors_name_the_setting_and_what_was_got() -> None:

@@ -16,7 +16,7 @@ USUAL = {
     "position": "hybrid",
     "input_scale": 1.0,
     "score_on": "test",
-    "flip_and_turn": False,
+    "views": "none",
     "only_largest": False,
 }
 DETAIL = {"hp": {"detail": "pixels"}, "lw": {"detail": "none"}, "lora": {"detail": "none"}}

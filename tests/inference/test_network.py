@@ -43,7 +43,7 @@ def run(network, parts, batch_size):
             network,
             parts,
             batch_size=batch_size,
-            test_time_augmentation=False,
+            views="none",
             notice=notices.append,
         )
     )

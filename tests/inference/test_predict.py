@@ -233,7 +233,9 @@ def test_progress_announces_every_row_once_and_cancel_keeps_them(camera):
 
 def test_flips_and_turns_make_the_result_turn_with_the_image(tiny_segmenter, camera):
     image = camera[100:196, 100:196]
-    config = PredictConfig(tile_size_px=128, test_time_augmentation=True, probabilities=True)
+    config = PredictConfig(
+        tile_size_px=128, test_time_augmentation="flips_and_turns", probabilities=True
+    )
     segmenter = tiny_segmenter("lw")
     upright = predict(segmenter, image, config=config).probabilities
     turned = predict(segmenter, np.rot90(image).copy(), config=config).probabilities
@@ -249,7 +251,9 @@ def test_uncertainty_is_that_of_the_mean_softmax_over_flips_and_turns():
             odds = torch.where(left, 20.0, -2.0).expand(x.shape)
             return torch.cat([odds, torch.zeros_like(x)], dim=1)
 
-    config = PredictConfig(test_time_augmentation=True, probabilities=True, uncertainty=True)
+    config = PredictConfig(
+        test_time_augmentation="flips_and_turns", probabilities=True, uncertainty=True
+    )
     result = predict(Lopsided(), np.zeros((64, 64), np.uint8), config=config)
     # Each pixel lies left in half of the views: (sigmoid(20) + sigmoid(-2)) / 2.
     p = (1 + 1 / (1 + np.exp(2))) / 2

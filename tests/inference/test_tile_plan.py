@@ -43,7 +43,7 @@ def test_the_plan_tells_what_a_pass_takes(tiny_segmenter):
     segmenter = tiny_segmenter("hp").folded()
     tile = np.zeros((1, 1, 448, 448), np.float32)
     peak = memory.peak_bytes(
-        segmenter.device, lambda: tile_plan.run_network(segmenter, tile, augment=False)
+        segmenter.device, lambda: tile_plan.run_network(segmenter, tile, "none")
     )
     assert peak < plan_tiles(segmenter, PredictConfig()).needed_bytes < 2 * peak
 
@@ -64,7 +64,7 @@ def test_a_gpu_takes_as_many_as_fit(tiny_segmenter, usable, monkeypatch):
     one = plan_tiles(segmenter, PredictConfig()).needed_bytes
     monkeypatch.setattr(type(segmenter), "device", torch.device("meta"))
     usable(10**12)
-    monkeypatch.setitem(tile_plan._MEASURED, segmenter, {("meta", False, 1): one / 448**2 / 1.5})
+    monkeypatch.setitem(tile_plan._MEASURED, segmenter, {("meta", "none", 1): one / 448**2 / 1.5})
     assert plan_tiles(segmenter, PredictConfig()).at_once == 16
     assert plan_tiles(segmenter, PredictConfig(tile_size_px=896)).at_once == 4
     assert plan_tiles(segmenter, PredictConfig(tile_size_px=4096)).at_once == 1
@@ -84,7 +84,7 @@ def test_arrays_in_the_main_memory_take_nothing_of_a_gpus(tiny_segmenter, usable
     cuda = torch.device("cuda", 0)
     for device, side in ((torch.device("cpu"), 128), (cuda, 448)):
         monkeypatch.setattr(type(segmenter), "device", device)
-        per_pixel = {(str(device), False, 1): one / 448**2 / 1.5}
+        per_pixel = {(str(device), "none", 1): one / 448**2 / 1.5}
         monkeypatch.setitem(tile_plan._MEASURED, segmenter, per_pixel)
         run = TiledRun(
             *(segmenter, image, "YX", [(0.0, 255.0)], PredictConfig(), outputs, Region()),
@@ -145,9 +145,9 @@ def test_a_run_that_runs_out_of_memory_gives_what_an_unhindered_one_gives(tiny_s
     waiting = []
     run_network = tile_plan.run_network
 
-    def remember(segmenter, images, augment, **others):
+    def remember(segmenter, images, views, **others):
         waiting[:] = [images]  # the device of this test holds no values
-        return run_network(segmenter, images, augment, **others)
+        return run_network(segmenter, images, views, **others)
 
     segmenter.__class__ = OnSmallDevice
     with pytest.MonkeyPatch.context() as patch:

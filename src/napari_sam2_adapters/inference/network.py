@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_sam2_adapters.config import ViewsName
+from napari_sam2_adapters.inference.views import Network, over_views
 from napari_sam2_adapters.models.device import half_precision
 from napari_sam2_adapters.models.memory import attempt
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.wording import counted
 
 __all__ = ["Tile", "TileTooLargeError", "copy_to_cpu", "run_network", "segment_tiles"]
-
-Network = Callable[[Tensor], Tensor]
-"""Maps tiles (B, C, h, w) to logits (B, classes, h, w)."""
 
 
 class TileTooLargeError(RuntimeError):
@@ -44,7 +41,7 @@ def segment_tiles(
     tiles: Iterable[Tile],
     *,
     batch_size: int,
-    test_time_augmentation: bool,
+    views: ViewsName,
     bfloat16: bool = False,
     network: Network | None = None,
     notice: Callable[[str], None],
@@ -52,8 +49,7 @@ def segment_tiles(
     """Give each tile with its logits (classes, h, w), in the order of the tiles.
 
     Tiles of one shape that follow each other go through the network together, also those of different rows and planes. When the device's
-    memory is too small, the batch is halved for all that follow. With test-time augmentation the logits are the logarithm of the mean
-    softmax over the flips and turns. ``bfloat16`` is for the CPU, and
+    memory is too small, the batch is halved for all that follow. ``views`` is what `over_views` takes, ``bfloat16`` is for the CPU, and
     ``network`` stands for the segmenter's own pass.
 
     Raises
@@ -64,7 +60,7 @@ def segment_tiles(
     run = partial(
         run_network,
         segmenter,
-        augment=test_time_augmentation,
+        views=views,
         bfloat16=bfloat16,
         network=network,
     )
@@ -123,7 +119,7 @@ def _flush(
 def run_network(
     segmenter: Segmenter,
     images: NDArray[np.float32],
-    augment: bool,
+    views: ViewsName,
     bfloat16: bool = False,
     network: Network | None = None,
 ) -> NDArray[np.float32]:
@@ -135,21 +131,9 @@ def run_network(
     try:
         with torch.inference_mode(), half_precision(device, on_cpu=bfloat16):
             batch = torch.from_numpy(images).to(device)
-            logits = _over_flips_and_turns(network, batch) if augment else network(batch)
+            logits = over_views(network, batch, views)
     finally:
         if training:
             segmenter.train()
     result: NDArray[np.float32] = logits.float().cpu().numpy()
     return result
-
-
-def _over_flips_and_turns(network: Network, batch: Tensor) -> Tensor:
-    """Logarithm of the mean probabilities over the eight symmetries of the square."""
-    views = list(product(range(4), (False, True)))
-    total = torch.full((), -math.inf, device=batch.device)
-    for turns, flipped in views:
-        turned = torch.rot90(batch, turns, (2, 3))
-        logits = network(turned.flip(3) if flipped else turned).float().log_softmax(1)
-        back = torch.rot90(logits.flip(3) if flipped else logits, -turns, (2, 3))
-        total = torch.logaddexp(total, back)
-    return total - math.log(len(views))

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.config import PredictConfig, ViewsName
 from napari_sam2_adapters.inference.network import run_network
 from napari_sam2_adapters.models.memory import MemoryPlan, attempt, peak_bytes, plan_memory
 from napari_sam2_adapters.models.segmenter import Segmenter
@@ -21,7 +21,7 @@ _SAMPLE_PX = 224
 _MOST_ON_GPU = 16
 _MOST_PIXELS_ON_GPU = _MOST_ON_GPU * 448**2
 """More at once keep a GPU no busier, and CUDA's attention takes no more than 65,535 windows, of which a tile of 2048 px has 4096."""
-_MEASURED: WeakKeyDictionary[Segmenter, dict[tuple[str, bool, int], float | None]] = (
+_MEASURED: WeakKeyDictionary[Segmenter, dict[tuple[str, ViewsName, int], float | None]] = (
     WeakKeyDictionary()
 )
 
@@ -79,14 +79,14 @@ def smaller_tile(side: int) -> int | None:
     return half if half < side else None
 
 
-def _bytes_per_pixel(segmenter: Segmenter, augment: bool) -> float | None:
+def _bytes_per_pixel(segmenter: Segmenter, views: ViewsName) -> float | None:
     """Bytes of tensors that a tile takes per pixel; None when not even the sample fits."""
     known = _MEASURED.setdefault(segmenter, {})
-    key = str(segmenter.device), augment, segmenter.config.input_channels
+    key = str(segmenter.device), views, segmenter.config.input_channels
     if key not in known:
         side, channels = _SAMPLE_PX, segmenter.config.input_channels
         sample = np.zeros((1, channels, side, side), np.float32)
-        work = partial(run_network, segmenter, sample, augment)
+        work = partial(run_network, segmenter, sample, views)
         peak = attempt(segmenter.device, partial(peak_bytes, segmenter.device, work))
         known[key] = None if peak is None else peak / side**2
     return known[key]

@@ -199,7 +199,7 @@ class TiledRun:
             self.segmenter,
             read_ahead(tiles, self.batch_size) if self.total - self.done > 1 else tiles,
             batch_size=self.batch_size,
-            test_time_augmentation=self.config.test_time_augmentation,
+            views=self.config.test_time_augmentation,
             bfloat16=self.config.bfloat16,
             network=self.compiled,
             notice=self._tell,
