@@ -22,7 +22,7 @@ from napari_sam2_adapters.models import segmenter as segmenter_module
 from napari_sam2_adapters.models.backbone import HieraBackbone
 from napari_sam2_adapters.models.backbone_files import BACKBONES
 from napari_sam2_adapters.models.decoder import SamHeads
-from napari_sam2_adapters.models.deformable import deformable_convolution_portable
+from napari_sam2_adapters.models.deformable import deformable_convolution
 from napari_sam2_adapters.models.segmenter import Segmenter, assemble
 
 __all__ = ["CLASSES", "MAKERS", "image_to_labels", "plain_sam2", "step", "tiny"]
@@ -115,7 +115,7 @@ def _deformable() -> tuple[Run, Run]:
     inputs = (x, offsets, mask, weight, bias)
 
     def ours() -> object:
-        return torch.autograd.grad(deformable_convolution_portable(*inputs).square().mean(), inputs)
+        return torch.autograd.grad(deformable_convolution(*inputs).square().mean(), inputs)
 
     def theirs() -> object:
         result = deform_conv2d(x, offsets, weight, bias, padding=1, mask=mask)
