@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from napari.qt import get_stylesheet
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 
+from napari_sam2_adapters.batch import run as run_module
 from napari_sam2_adapters.widgets.batch import BatchFolder
 
 WAIT_MS = 120_000
@@ -123,7 +127,30 @@ def test_a_folder_from_its_preview_to_a_result_in_the_viewer(dock, viewer, qtbot
     assert set(viewer.layers.selection) == {image, labels}
 
 
-def test_cancel_and_continue(dock, qtbot, images) -> None:
+@pytest.fixture
+def go_on(monkeypatch) -> Iterator[threading.Event]:
+    """Until it is set, a batch comes no farther than its second image, so that a fast machine is not through before anybody can cancel."""
+    let_go, run_batch = threading.Event(), run_module.run_batch
+
+    def held(*args):
+        with closing(run_batch(*args)) as records:
+            since_first = 0
+            for record in records:
+                since_first += since_first > 0 or record.status == "done"
+                yield record
+                if (
+                    since_first == 1
+                ):  # long enough for the next record to bring the news of this one
+                    let_go.wait(0.2)
+                elif since_first > 1:
+                    let_go.wait(WAIT_MS / 1000)
+
+    monkeypatch.setattr(run_module, "run_batch", held)
+    yield let_go
+    let_go.set()
+
+
+def test_cancel_and_continue(dock, qtbot, images, go_on) -> None:
     dock.form.folder.path = images
     ready(dock, qtbot)
     dock.start_button.click()
@@ -131,6 +158,7 @@ def test_cancel_and_continue(dock, qtbot, images) -> None:
     qtbot.waitUntil(lambda: dock.table.records.counts()["done"] >= 1, timeout=WAIT_MS)
     with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
         dock.cancel_button.click()
+        go_on.set()
     assert "Cancelled" in dock.status.text()
     settled(dock, qtbot)
     counts = dock.table.records.counts()
