@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torchvision.ops import deform_conv2d
 
 from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
 from napari_sam2_adapters.models.backbone import HieraBackbone, HieraShape
@@ -119,3 +120,45 @@ def saved_mobile(trained_mobile: Segmenter, tmp_path_factory: pytest.TempPathFac
     normalization = Normalization(mode="range", low=0, high=4095)
     save_adapter(path, trained_mobile, normalization=normalization, tile_size_px=224)
     return path
+
+
+def draw_deformable(dtype: torch.dtype, reach: float, device: str = "cpu") -> list[Tensor]:
+    """Image 7×5 with 6 channels, shifts with a standard deviation of ``reach`` px, mask, weight and bias."""
+    g = torch.Generator().manual_seed(0)
+    shapes = [(2, 6, 7, 5), (2, 18, 7, 5), (2, 9, 7, 5), (4, 6, 3, 3), (4,)]
+    tensors = [torch.randn(shape, generator=g, dtype=torch.float64) for shape in shapes]
+    tensors[1] *= reach
+    tensors[2] = 2 * tensors[2].sigmoid()
+    return [t.to(device, dtype).requires_grad_() for t in tensors]
+
+
+@pytest.fixture
+def deformable_inputs() -> Callable[..., list[Tensor]]:
+    """What a deformable convolution takes, by dtype, reach of the shifts in px, and device."""
+    return draw_deformable
+
+
+@pytest.fixture
+def equals_torchvision() -> Callable[[Callable[..., Tensor], float], None]:
+    """Holds values and gradients of a deformable convolution to torchvision's, for shifts of some reach."""
+
+    def check(convolution: Callable[..., Tensor], reach: float) -> None:
+        ours, theirs = (draw_deformable(torch.float64, reach) for _ in range(2))
+        got = convolution(*ours)
+        x, offsets, mask, weight, bias = theirs
+        wanted = deform_conv2d(x, offsets, weight, bias, padding=1, mask=mask)
+        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-10)
+
+        towards = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(1)).double()
+        got.backward(towards)
+        wanted.backward(towards)
+        names = ("x", "offsets", "mask", "weight", "bias")
+        for name, a, b in zip(names, ours, theirs, strict=True):
+            assert a.grad is not None
+            assert b.grad is not None
+            assert b.grad.abs().max() > 0, name
+            torch.testing.assert_close(
+                a.grad, b.grad, rtol=0, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}"
+            )
+
+    return check

@@ -15,7 +15,9 @@ ViewsName = Literal["none", "flips_and_turns", "tilts_and_zooms"]
 
 def _named_views(value: object) -> object:
     """Settings of before there were two ways said whether there are flips and turns."""
-    return {True: "flips_and_turns", False: "none"}[value] if isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return "flips_and_turns" if value else "none"
+    return value
 
 
 class PredictConfig(Settings):

@@ -3,7 +3,7 @@
 A tap at one pixel is the sum of four rows of the table, weighted by how near they lie and by the mask: ``embedding_bag``, in half the time of
 ``grid_sample``. All taps together are a sparse matrix of four entries a row, times the table. So the gradient of the table is the
 transposed matrix times that of the taps, which SciPy sums as the entries come (PyTorch sorts them first, and takes ten times as long), and that of its
-entries is a product of two dense matrices where the sparse one has entries. Forward and backward take 0.3 to 0.6 of the time of sampling by
+entries is a product of two dense matrices where the sparse one has entries. Forward and backward take 0.4 to 0.6 of the time of sampling by
 ``grid_sample``, and give the same each time.
 """
 
