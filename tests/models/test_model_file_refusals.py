@@ -82,7 +82,7 @@ class TestRefusals:
             lambda h: h.update(format_version=FORMAT_VERSION + 1, novelty=1),
             sign=False,
         )
-        with pytest.raises(ValueError, match=r"has format 2, .* up to 1\. Update napari-sam2"):
+        with pytest.raises(ValueError, match=r"has format 3, .* up to 2\. Update napari-sam2"):
             load_adapter(path)
 
     @pytest.mark.parametrize(

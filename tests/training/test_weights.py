@@ -87,7 +87,7 @@ def test_without_a_best_the_average_is_shown(tiny_segmenter) -> None:
     weights.update(1)
     average = weights.state()["average"]
     weights.show_best()
-    assert same(segmenter.trained_state(), average)
+    assert same(segmenter.trained_state(), average | {"class_bias": torch.zeros(3)})
 
 
 def test_the_state_of_another_network_is_refused(tiny_segmenter) -> None:
@@ -97,3 +97,31 @@ def test_the_state_of_another_network_is_refused(tiny_segmenter) -> None:
     with pytest.raises(ValueError, match="do not fit"):
         RunWeights(segmenter, averaged=True).load(state)
     assert same(segmenter.trained_state(), before)
+
+
+def test_a_bias_goes_with_the_best_weights_alone(tiny_segmenter) -> None:
+    segmenter = tiny_segmenter(n_classes=2)
+    segmenter.class_bias.copy_(torch.tensor([0.0, 0.5]))
+    weights = RunWeights(segmenter, averaged=True)
+    weights.remember_best()
+    weights.calibrate_best([0.0, -1.0])
+    with weights.best_in_segmenter():
+        assert segmenter.class_bias.tolist() == [0, -1]
+    assert segmenter.class_bias.tolist() == [0, 0.5]
+    weights.show_best()
+    assert segmenter.class_bias.tolist() == [0, -1]
+    with weights.average_in_segmenter():
+        assert segmenter.class_bias.tolist() == [0, 0.5]
+    saved = weights.state()
+    weights.show_latest()
+    assert segmenter.class_bias.tolist() == [0, 0.5]
+    weights.remember_best()  # a later check was better
+    weights.show_best()
+    assert segmenter.class_bias.tolist() == [0, 0.5]
+
+    other = tiny_segmenter(n_classes=2)
+    resumed = RunWeights(other, averaged=True)
+    resumed.load(saved)
+    assert other.class_bias.tolist() == [0, 0.5]
+    resumed.show_best()
+    assert other.class_bias.tolist() == [0, -1]

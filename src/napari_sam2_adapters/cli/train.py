@@ -235,4 +235,6 @@ def _check_line(check: ValidationRecord) -> str:
     parts = [f"{name} {scored[name]:.3f}" for name in named]
     parts += [f"{name} not held out" for name in absent]
     best = "  best" if check.best else ""
+    if check.class_bias is not None:
+        best = "  calibrated"
     return f"step {check.step:4d}  held-out Dice {check.mean_dice:.3f} ({first}{', '.join(parts)}){best}"

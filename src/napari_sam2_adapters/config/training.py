@@ -116,6 +116,14 @@ class TrainConfig(Settings):
             description="Share of images, slices or area kept for scoring; 0: no honest score.",
         ),
     ] = 0.2
+    calibrate: Annotated[
+        bool,
+        Field(
+            title="Calibrate",
+            description="Where at least half is labelled: at the end, set by the held-out images how readily each class is drawn, if that raises their score. "
+            "Classes that are rare, such as vessels, are drawn too wide without it.",
+        ),
+    ] = True
     seed: Annotated[
         int,
         Field(ge=0, lt=2**31, title="Seed", description="Seed of crops, augmentation and split."),

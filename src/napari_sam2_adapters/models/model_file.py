@@ -27,13 +27,15 @@ from napari_sam2_adapters.config import (
 )
 from napari_sam2_adapters.models.backbone_files import find_weights
 from napari_sam2_adapters.models.checkpoints import build_segmenter
-from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.models.segmenter import CLASS_BIAS, Segmenter
 from napari_sam2_adapters.models.tensor_file import write_tensors
 
 __all__ = ["SUFFIX", "AdapterHeader", "load_adapter", "read_header", "save_adapter"]
 
 SUFFIX = ".adapter.safetensors"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_UNCALIBRATED_VERSION = 1
+"""Of files without a bias on the classes, which programs of before it can read."""
 _KEY = "napari_sam2_adapters"
 _KEY_SHA256 = "napari_sam2_adapters_sha256"
 
@@ -121,6 +123,9 @@ def save_adapter(
         raise ValueError(
             "This network was folded for inference and has no trained tensors left. Save the one that it was folded from."
         )
+    calibrated = bool(state[CLASS_BIAS].any())
+    if not calibrated:
+        del state[CLASS_BIAS]
     if half:
         state = {name: tensor.half() for name, tensor in state.items()}
     for name, tensor in state.items():
@@ -130,6 +135,7 @@ def save_adapter(
                 f"{'Save it without half precision.' if half else 'Train anew with a lower learning rate.'}"
             )
     header = AdapterHeader(
+        format_version=FORMAT_VERSION if calibrated else _UNCALIBRATED_VERSION,
         model=segmenter.config,
         backbone_sha256=segmenter.backbone_sha256,
         tensors_sha256=_digest(state),

@@ -33,7 +33,10 @@ from napari_sam2_adapters.models.onednn import use_onednn
 from napari_sam2_adapters.models.position import PositionEncodingGenerator
 from napari_sam2_adapters.wording import counted
 
-__all__ = ["Segmenter", "assemble"]
+__all__ = ["CLASS_BIAS", "Segmenter", "assemble"]
+
+CLASS_BIAS = "class_bias"
+"""Its name among the trained tensors."""
 
 _DECODER_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
 _PRETRAINED = (
@@ -58,7 +61,14 @@ class Segmenter(nn.Module):
         The classes in the order of the logits.
     detail
         The head whose logits are added to the decoder's; None: nothing is.
+
+    Attributes
+    ----------
+    class_bias
+        (classes,) float32, added to the logits. Zero unless a run was calibrated; not learnt from gradients, but kept with what is.
     """
+
+    class_bias: Tensor
 
     def __init__(
         self,
@@ -83,6 +93,7 @@ class Segmenter(nn.Module):
         self.register_buffer(
             "deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False
         )
+        self.register_buffer(CLASS_BIAS, torch.zeros(len(self.classes)), persistent=False)
 
     @property
     def n_classes(self) -> int:
@@ -120,6 +131,9 @@ class Segmenter(nn.Module):
         scaled_height, scaled_width = x.shape[2:]
         x = pad_to_multiple(x, self.backbone.size_multiple)  # type: ignore[arg-type]
         logits = self.decoder(self.backbone(x)).float()  # (B, classes, H/4, W/4)
+        logits = logits + self.class_bias.view(
+            1, -1, 1, 1
+        )  # here, where there are few: resampling keeps what is constant
         logits = F.interpolate(logits, x.shape[2:], mode="bilinear", align_corners=False)
         logits = resize(logits[:, :, :scaled_height, :scaled_width], height, width)
         if self.detail is None:
@@ -179,22 +193,27 @@ class Segmenter(nn.Module):
         return _PRETRAINED if ours else (*_PRETRAINED, "decoder.conv_s0.", "decoder.conv_s1.")
 
     def trained_state(self) -> dict[str, Tensor]:
-        """Copies of the trained parameters in the CPU's memory, contiguous whatever their memory format here."""
+        """Contiguous copies of the trained parameters and, where something learns, of ``class_bias``, in the CPU's memory."""
+        learnt: dict[str, Tensor] = dict(self.trained_parameters())
+        if learnt:
+            learnt[CLASS_BIAS] = self.class_bias
         return {
             name: p.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-            for name, p in self.trained_parameters().items()
+            for name, p in learnt.items()
         }
 
     @torch.no_grad()
     def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over trained parameters.
+        """Take over trained parameters, and ``class_bias``, which stays as it is when it is not among them.
 
         Raises
         ------
         ValueError
             When a name is missing or too many, or a shape differs; nothing is changed then.
         """
-        own = self.trained_parameters()
+        own: dict[str, Tensor] = dict(self.trained_parameters())
+        if CLASS_BIAS in state:
+            own[CLASS_BIAS] = self.class_bias
         missing, foreign = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         wrong = [n for n in own.keys() & state.keys() if own[n].shape != state[n].shape]
         for what, names in (
@@ -207,8 +226,8 @@ class Segmenter(nn.Module):
                     f"The adapter's weights do not fit this network: the file {what} {names[0]!r} "
                     f"({counted(len(names), 'such tensor')}). Build the network with the settings that the adapter was trained with."
                 )
-        for name, parameter in own.items():
-            parameter.copy_(state[name])
+        for name, own_tensor in own.items():
+            own_tensor.copy_(state[name])
 
     def folded(self) -> Segmenter:
         """A network for inference alone that gives the same logits: LW folded, LoRA merged, nothing learns.

@@ -16,8 +16,15 @@ from napari_sam2_adapters.wording import counted
 __all__ = ["check_fit", "describe_run"]
 
 # A run may go on for longer, or be checked more often, than it was started for.
-# What is computed twice comes out the same.
-_FREE_SETTINGS = {"steps", "time_budget_s", "patience", "validate_every", "recompute"}
+# What is computed twice comes out the same, and calibrated is what was learnt.
+_FREE_SETTINGS = {
+    "steps",
+    "time_budget_s",
+    "patience",
+    "validate_every",
+    "recompute",
+    "calibrate",
+}
 
 
 def describe_run(

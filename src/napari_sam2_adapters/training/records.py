@@ -16,6 +16,7 @@ __all__ = [
     "ValidationRecord",
     "best_check",
     "first_check",
+    "kept_check",
     "pack_history",
     "unpack_history",
 ]
@@ -65,6 +66,9 @@ class ValidationRecord:
         Time that the check took.
     pixels
         Labelled held-out pixels that were scored, the same ones in every check.
+    class_bias
+        By class name, what a run that ended has put on the logits of its best weights (`calibration`); these scores are with it. None in
+        every other check.
     """
 
     step: int
@@ -75,6 +79,7 @@ class ValidationRecord:
     best: bool
     seconds: float
     pixels: int
+    class_bias: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,18 @@ def first_check(history: Sequence[Record]) -> ValidationRecord | None:
 
 
 def best_check(history: Sequence[Record]) -> tuple[ValidationRecord | None, int]:
-    """Give the best check and the number of checks after it."""
-    checks = (record for record in reversed(history) if isinstance(record, ValidationRecord))
-    for later, check in enumerate(checks):
+    """Give the best check and the number of checks after it, those of calibrated weights left out: they are of no other weights."""
+    checks = (r for r in reversed(history) if isinstance(r, ValidationRecord))
+    for later, check in enumerate(check for check in checks if check.class_bias is None):
         if check.best:
             return check, later
     return None, 0
+
+
+def kept_check(history: Sequence[Record]) -> ValidationRecord | None:
+    """Give the scores of the weights that are kept: of the best check, or of its weights as they were calibrated after it."""
+    checks = (r for r in reversed(history) if isinstance(r, ValidationRecord) and r.best)
+    return next(checks, None)
 
 
 def score_to_pass(history: Sequence[Record], step: int, *, strokes: bool) -> float | None:

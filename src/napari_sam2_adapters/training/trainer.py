@@ -25,16 +25,12 @@ from napari_sam2_adapters.training.losses import build_loss
 from napari_sam2_adapters.training.optimization import Stepper, reduced_precision
 from napari_sam2_adapters.training.recipes import RECIPES
 from napari_sam2_adapters.training.records import (
-    NoticeRecord,
     Record,
     StepRecord,
     ValidationRecord,
-    best_check,
-    first_check,
-    pack_history,
     score_to_pass,
-    unpack_history,
 )
+from napari_sam2_adapters.training.run_log import RunLog
 from napari_sam2_adapters.training.stopping import progress_of_step, reason_to_stop
 from napari_sam2_adapters.training.validation import HeldOut
 from napari_sam2_adapters.training.weights import RunWeights
@@ -60,8 +56,6 @@ class Trainer:
 
     Attributes
     ----------
-    history
-        Every record so far.
     stop_reason
         Why training ended, as a sentence; empty before the end and after it was left.
 
@@ -81,14 +75,15 @@ class Trainer:
         predict: PredictConfig | None = None,
     ) -> None:
         check_fit(segmenter, dataset)
-        self.history: list[Record] = []
         self.stop_reason = ""
+        self._log = RunLog()
         self._segmenter, self._config = segmenter, config
         self._checkpoint = checkpoint
         self._recipe = RECIPES[config.recipe]
         self._source = BatchSource(dataset, config, ahead=segmenter.device.type != "cpu")
         # Of dense labels a crop that reaches beyond its image has unlabelled pixels, too, which say nothing new.
         self._strokes = dataset.mostly_unlabelled
+        self._calibrates = config.calibrate and not self._strokes
         self._loss = build_loss(config.loss, self._source.class_counts)
         self._stepper = Stepper(
             segmenter,
@@ -105,23 +100,24 @@ class Trainer:
         self._identity = describe_run(
             segmenter, dataset, config, self._source.class_counts, self._held_out.windows
         )
-        self._step = 0
-        self._marked_step = -1
-        self._stale_checks = 0
-        self._seconds = 0.0
         self._diverged = False
         self._running = False
         self._plan: MemoryPlan | None = None
 
     @property
+    def history(self) -> list[Record]:
+        """Every record so far."""
+        return self._log.history
+
+    @property
     def baseline(self) -> ValidationRecord | None:
         """The check before the first step; None without held-out pixels or before it is done."""
-        return first_check(self.history)
+        return self._log.baseline
 
     @property
     def best(self) -> ValidationRecord | None:
-        """The check of the weights that are kept; None without held-out pixels."""
-        return best_check(self.history)[0]
+        """The scores of the weights that are kept; None without held-out pixels."""
+        return self._log.kept
 
     def plan(self) -> MemoryPlan:
         """Measure what one crop takes, and say how the batches go through the network; :meth:`run` does so unless it was done."""
@@ -150,7 +146,10 @@ class Trainer:
         try:
             self._weights.show_latest()
             yield from self._until_stopped()
+            calibrated = self._calibrate()
             self._write_checkpoint()
+            if calibrated is not None:
+                yield calibrated
         except GeneratorExit:
             self._settle()
             raise
@@ -165,22 +164,15 @@ class Trainer:
     def save_checkpoint(self, path: Path) -> None:
         """Write all that :meth:`resume` needs, between two records or after the end."""
         crops, augmentation = self._source.random_state()
-        steps, others = pack_history(self.history)
+        progress, history = self._log.pack()
         tensors = {
             **self._weights.state(),
             "optimizer": self._stepper.slots(),
             "shares": self._stepper.shares.state(),
             "random": {"augmentation": augmentation},
-            "history": {"steps": steps},
+            "history": history,
         }
-        progress = {
-            "step": self._step,
-            "marked_step": self._marked_step,
-            "seconds": self._seconds,
-            "part_size": self._stepper.part_size,
-            "crops": crops,
-            "records": others,
-        }
+        progress |= {"part_size": self._stepper.part_size, "crops": crops}
         write_checkpoint(path, Checkpoint(self._identity, progress, tensors))
 
     def resume(self, path: Path | None = None) -> None:
@@ -210,32 +202,28 @@ class Trainer:
         self._stepper.restore(tensors.get("optimizer", {}), progress["part_size"])
         self._stepper.shares.load(tensors["shares"])
         self._source.restore(progress["crops"], tensors["random"]["augmentation"])
-        self._step = progress["step"]
-        self._marked_step = progress["marked_step"]
-        self._seconds = progress["seconds"]
+        self._log.restore(progress, tensors["history"])
         self._diverged, self.stop_reason = False, ""
-        self.history = unpack_history(tensors["history"]["steps"], progress["records"])
-        self._stale_checks = best_check(self.history)[1]
 
     def _until_stopped(self) -> Iterator[Record]:
         if not self.history and self._held_out.notice is not None:
-            yield self._note(self._held_out.notice)
+            yield self._log.note(self._held_out.notice)
         while True:
             reason = reason_to_stop(
                 self._config,
-                step=self._step,
-                seconds=self._seconds,
-                stale_checks=self._stale_checks,
+                step=self._log.step,
+                seconds=self._log.seconds,
+                stale_checks=self._log.stale_checks,
                 diverged=self._diverged,
             )
-            due = reason is not None or self._step % check_interval(self._config) == 0
-            if due and self._marked_step != self._step:
+            due = reason is not None or self._log.step % check_interval(self._config) == 0
+            if due and self._log.marked_step != self._log.step:
                 yield from self._mark()
                 continue  # the check may be one too many without a better score
             if reason is not None:
                 self.stop_reason = reason
-                if self._step < self._config.steps:
-                    yield self._note(reason)
+                if self._log.step < self._config.steps:
+                    yield self._log.note(reason)
                 return
             yield from self._take_step()
 
@@ -247,68 +235,78 @@ class Trainer:
             labels,
             progress=progress_of_step(
                 self._config,
-                self._step,
-                self._seconds,
+                self._log.step,
+                self._log.seconds,
                 0.0 if self.baseline is None else self.baseline.seconds,
             ),
-            seed=self._config.seed * 1_000_003 + self._step,
+            seed=self._config.seed * 1_000_003 + self._log.step,
         )
         if math.isnan(loss):
             self._diverged = True
             return
-        self._step += 1
-        self._weights.update(self._step)
+        step = self._log.step + 1
+        self._weights.update(step)
         seconds = time.perf_counter() - started
-        self._seconds += seconds
-        record = StepRecord(
-            self._step, self._config.steps, loss, rate, seconds, len(images) / seconds
-        )
-        self.history.append(record)
+        record = StepRecord(step, self._config.steps, loss, rate, seconds, len(images) / seconds)
+        self._log.take(record)
         yield record
         notice = self._stepper.take_notice()
         if notice is not None:
-            yield self._note(notice)
+            yield self._log.note(notice)
 
     def _mark(self) -> Iterator[Record]:
         """Check where there are held-out pixels, and write the checkpoint."""
         record = self._check() if self._held_out.windows else None
-        self._marked_step = self._step
+        self._log.marked_step = self._log.step
         self._write_checkpoint()
         if record is not None:
             yield record
         notice = self._held_out.take_notice()
         if notice is not None:
-            yield self._note(notice)
+            yield self._log.note(notice)
 
     def _check(self) -> ValidationRecord:
-        to_pass = score_to_pass(self.history, self._step, strokes=self._strokes)
+        to_pass = score_to_pass(self.history, self._log.step, strokes=self._strokes)
         with self._weights.average_in_segmenter() as segmenter:
             record = self._held_out.check(
                 segmenter,
                 self._loss,
-                step=self._step,
+                step=self._log.step,
                 to_pass=to_pass,
                 precision=reduced_precision(segmenter.device, self._recipe),
             )
-        self._seconds += record.seconds
-        self.history.append(record)
-        self._stale_checks += 1
+        self._log.take(record)
         if record.best:
-            self._stale_checks = 0
             self._weights.remember_best()
         return record
-
-    def _note(self, message: str) -> NoticeRecord:
-        notice = NoticeRecord(self._step, message)
-        self.history.append(notice)
-        return notice
 
     def _settle(self) -> None:
         """Write the checkpoint of a run that is left, then score what it learnt if nothing of it was scored yet."""
         self._write_checkpoint()
-        if self._held_out.windows and self._marked_step == 0 < self._step:
+        if self._held_out.windows and self._log.marked_step == 0 < self._log.step:
             self._check()
-            self._marked_step = self._step
+            self._log.marked_step = self._log.step
+        self._calibrate()
+
+    def _calibrate(self) -> ValidationRecord | None:
+        """Set how readily the best weights draw each class, by the held-out pixels, where that raises their score.
+
+        Not with strokes, which cover the classes otherwise than images do, and not when nothing better than the start was learnt.
+        """
+        best = self.best
+        if best is None or best.step == 0 or best.class_bias is not None or not self._calibrates:
+            return None
+        with self._weights.best_in_segmenter() as segmenter:
+            record = self._held_out.calibrate(
+                segmenter,
+                self._loss,
+                best,
+                precision=reduced_precision(segmenter.device, self._recipe),
+            )
+        if record is not None and record.class_bias is not None:
+            self._weights.calibrate_best(record.class_bias.values())
+            self._log.take(record)
+        return record
 
     def _write_checkpoint(self) -> None:
         if self._checkpoint is not None:

@@ -14,6 +14,7 @@ from napari_sam2_adapters.training.records import (
     ValidationRecord,
     best_check,
     first_check,
+    kept_check,
 )
 from napari_sam2_adapters.wording import counted
 
@@ -72,7 +73,7 @@ class Verdict:
             "mean_dice_before": self.baseline.mean_dice,
             "step": self.best.step,
             "pixels": self.best.pixels,
-        }
+        } | ({"class_bias": self.best.class_bias} if self.best.class_bias else {})
 
 
 def judge(history: Sequence[Record]) -> Verdict:
@@ -84,7 +85,7 @@ def judge(history: Sequence[Record]) -> Verdict:
         Every record of a run, as `Trainer.history`.
     """
     steps = _steps(history)
-    baseline, best = first_check(history), best_check(history)[0]
+    baseline, best = first_check(history), kept_check(history)
     if not steps:
         return Verdict(baseline, best, False, "Stopped before the first step: nothing was learnt.")
     if baseline is None or best is None:
@@ -108,6 +109,12 @@ def judge(history: Sequence[Record]) -> Verdict:
         f"Better: on {pixels} the mean Dice rose from {baseline.mean_dice:.3f} to {best.mean_dice:.3f} "
         f"(best at step {best.step})."
     )
+    plain = best_check(history)[0]
+    if best.class_bias is not None and plain is not None:
+        sentence += (
+            f" {best.mean_dice - plain.mean_dice:.3f} of it comes from how readily each class is drawn, which was set by held-out "
+            "images, each of them scored by what the others told."
+        )
     weakest, dice = min(_known(best.dice).items(), key=lambda item: item[1])
     if dice < _WEAK_DICE:
         sentence += (

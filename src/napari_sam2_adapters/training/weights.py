@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor
 
-from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.models.segmenter import CLASS_BIAS, Segmenter
 from napari_sam2_adapters.training.ema import MovingAverage
 
 __all__ = ["RunWeights"]
@@ -29,6 +30,7 @@ class RunWeights:
     def __init__(self, segmenter: Segmenter, *, averaged: bool) -> None:
         self._segmenter = segmenter
         self._average = MovingAverage(segmenter.trained_parameters(), averaged=averaged)
+        self._constant = self._what_is_not_averaged()
         self._best: Named = {}
         self._latest: Named | None = None  # while the segmenter holds the best
 
@@ -38,14 +40,29 @@ class RunWeights:
 
     def remember_best(self) -> None:
         """Take the average for the best from now on."""
-        self._best = self._average.state()
+        self._best = self._averaged_state()
+
+    def calibrate_best(self, class_bias: Iterable[float]) -> None:
+        """Keep the best weights with this bias on the logits of each class."""
+        self._best[CLASS_BIAS] = torch.tensor([*class_bias])
 
     @contextmanager
     def average_in_segmenter(self) -> Iterator[Segmenter]:
         """The segmenter with the average, in inference mode; weights and mode are put back after."""
+        with self._in_segmenter(self._averaged_state()) as segmenter:
+            yield segmenter
+
+    @contextmanager
+    def best_in_segmenter(self) -> Iterator[Segmenter]:
+        """The segmenter with the best average, likewise."""
+        with self._in_segmenter(self._best) as segmenter:
+            yield segmenter
+
+    @contextmanager
+    def _in_segmenter(self, state: Named) -> Iterator[Segmenter]:
         before, was_training = self._segmenter.trained_state(), self._segmenter.training
         try:
-            self._segmenter.load_trained_state(self._average.state())
+            self._segmenter.load_trained_state(state)
             self._segmenter.eval()
             yield self._segmenter
         finally:
@@ -71,7 +88,7 @@ class RunWeights:
     def show_best(self) -> None:
         """Put the best average into the segmenter, or the average when none was the best, in inference mode."""
         self._latest = self._segmenter.trained_state()
-        self._segmenter.load_trained_state(self._best or self._average.state())
+        self._segmenter.load_trained_state(self._best or self._averaged_state())
         self._segmenter.eval()
 
     def state(self) -> dict[str, Named]:
@@ -92,5 +109,15 @@ class RunWeights:
         """
         self._segmenter.load_trained_state(state["weights"])
         self._latest = None
+        self._constant = self._what_is_not_averaged()
         self._average.load(state["average"])
         self._best = state.get("best", {})
+
+    def _averaged_state(self) -> Named:
+        return self._average.state() | self._constant
+
+    def _what_is_not_averaged(self) -> Named:
+        """What is kept with the trained parameters and does not move: the bias of an adapter that is trained further."""
+        moving = self._segmenter.trained_parameters()
+        kept = self._segmenter.trained_state()
+        return {name: tensor for name, tensor in kept.items() if name not in moving}

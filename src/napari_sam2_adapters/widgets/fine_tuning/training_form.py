@@ -48,6 +48,7 @@ _ADVANCED_TRAIN = (
     "crf_weight",
     "validate_every",
     "held_out_fraction",
+    "calibrate",
     "patience",
     "time_budget_s",
     "batch_size",
