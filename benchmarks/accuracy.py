@@ -173,9 +173,8 @@ def _settings(method: str, regime: Regime, options: argparse.Namespace) -> list[
 
 
 def detail_of(method: str, detail: DetailMode = "auto") -> str:
-    """Whether one of our methods has the detail head, ``pixels`` or ``none``, whatever ``auto`` meant when its row was made."""
-    model = ModelConfig.model_validate({"adapter": method, "detail": detail})
-    return "pixels" if model.detail_head else "none"
+    """What one of our methods has beside SAM, whatever ``auto`` meant when its row was made."""
+    return ModelConfig.model_validate({"adapter": method, "detail": detail}).detail_kind
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

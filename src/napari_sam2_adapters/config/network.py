@@ -13,7 +13,7 @@ __all__ = ["AdapterKind", "DecoderMode", "DetailMode", "ModelConfig", "PositionM
 AdapterKind = Literal["hp", "lw", "lora"]
 PositionMode = Literal["hybrid", "peg"]
 DecoderMode = Literal["frozen", "heads", "full"]
-DetailMode = Literal["auto", "none", "pixels"]
+DetailMode = Literal["auto", "none", "pixels", "unet"]
 
 
 class ModelConfig(Settings):
@@ -66,7 +66,8 @@ class ModelConfig(Settings):
         DetailMode,
         Field(
             title="Detail",
-            description="pixels: also tell classes by grey values and edges, for fine lines and strokes; none; auto: pixels with HP.",
+            description="What tells classes beside SAM. pixels: grey values and edges, for fine lines and strokes; unet: a small U-Net, for membranes with dense labels, "
+            "about twice as slow; none; auto: pixels with HP.",
         ),
     ] = "auto"
     input_channels: Annotated[
@@ -86,6 +87,8 @@ class ModelConfig(Settings):
     ] = 0
 
     @property
-    def detail_head(self) -> bool:
-        """Whether there is a head on the pixels; ``auto`` leaves it out where speed was chosen over accuracy."""
-        return self.detail == "pixels" or (self.detail == "auto" and self.adapter == "hp")
+    def detail_kind(self) -> Literal["none", "pixels", "unet"]:
+        """What ``detail`` stands for: ``auto`` leaves the head on the pixels out where speed was chosen over accuracy."""
+        if self.detail == "auto":
+            return "pixels" if self.adapter == "hp" else "none"
+        return self.detail

@@ -31,6 +31,7 @@ from napari_sam2_adapters.models.in_place import add_scaled, use_in_place_gelu
 from napari_sam2_adapters.models.memory import keep_freed_memory
 from napari_sam2_adapters.models.onednn import use_onednn
 from napari_sam2_adapters.models.position import PositionEncodingGenerator
+from napari_sam2_adapters.models.unet import UNet
 from napari_sam2_adapters.wording import counted
 
 __all__ = ["CLASS_BIAS", "Segmenter", "assemble"]
@@ -60,7 +61,7 @@ class Segmenter(nn.Module):
     classes
         The classes in the order of the logits.
     detail
-        The head whose logits are added to the decoder's; None: nothing is.
+        What tells classes at full resolution, and whose logits are added to the decoder's; None: nothing is.
 
     Attributes
     ----------
@@ -76,7 +77,7 @@ class Segmenter(nn.Module):
         decoder: PromptFreeDecoder,
         config: ModelConfig,
         classes: Sequence[ClassInfo],
-        detail: DetailHead | None = None,
+        detail: DetailHead | UNet | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -168,7 +169,7 @@ class Segmenter(nn.Module):
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The trained parameters as ``new`` (ours), ``offset`` (deformable offsets), ``detail`` (of that head) and ``pretrained`` (SAM's)."""
+        """The trained parameters as ``new`` (ours), ``offset`` (deformable offsets), ``detail`` (head on pixels) and ``pretrained`` (SAM's)."""
         groups: dict[str, list[nn.Parameter]] = {
             "new": [],
             "offset": [],
@@ -178,7 +179,7 @@ class Segmenter(nn.Module):
         for name, parameter in self.trained_parameters().items():
             if ".offset." in name:
                 groups["offset"].append(parameter)
-            elif name.startswith("detail."):
+            elif name.startswith("detail.") and isinstance(self.detail, DetailHead):
                 groups["detail"].append(parameter)
             elif name.startswith(self._pretrained_prefixes()) and not name.endswith(
                 _NEW_IN_PRETRAINED
@@ -294,9 +295,10 @@ def assemble(
             kind = PARALLEL_ADAPTERS[config.adapter]
             backbone.add_adapters(lambda width: kind(width, config.reduction))
         backbone.add_position(lambda width: PositionEncodingGenerator(width, start_at_zero=hybrid))
-        detail = None
-        if config.detail_head:
-            detail = DetailHead(len(classes), 1 if config.input_channels == 1 else 3)
+        kinds = {"pixels": DetailHead, "unet": UNet}
+        make_detail = kinds.get(config.detail_kind)
+        own_channels = 1 if config.input_channels == 1 else 3
+        detail = None if make_detail is None else make_detail(len(classes), own_channels)
         segmenter = Segmenter(backbone, decoder, config, classes, detail).eval()
     use_onednn(segmenter)
     return segmenter
