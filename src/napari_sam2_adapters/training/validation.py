@@ -127,17 +127,18 @@ class HeldOut:
             when there is nothing to tell it by, or it does not raise the score.
         """
         started = time.perf_counter()
-        folds = assign_folds(self.windows)
-        if folds is None:
+        divided = assign_folds(self.windows)
+        if divided is None:
             return None
+        folds, planes = divided
         batch_size = self._windows_at_once(segmenter)
         counts = np.stack([window.class_counts for window in self.windows])
-        per_fold = [counts[folds == fold].sum(axis=0) for fold in range(folds.max() + 1)]
-        sample = LogitSample(np.stack(per_fold), self._seed)
+        per_fold = [counts[folds == fold].sum(axis=0) for fold in range(len(planes))]
+        sample = LogitSample(np.stack(per_fold), planes, self._seed)
         for batch in compute_windows(segmenter, self._dataset, self.windows, batch_size, precision):
             for offset, (logits, truth) in enumerate(zip(batch.logits, batch.truth, strict=True)):
                 sample.add(int(folds[batch.first + offset]), logits, truth.numpy())
-        found = [sample.class_bias(without=fold) for fold in range(len(per_fold))]
+        found = [sample.class_bias(without=fold) for fold in range(len(planes))]
         if not np.any(found):
             return None
         scored = score_windows(
