@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,11 @@ def test_of_many_classes_only_the_weakest_are_named() -> None:
     assert "(weakest: class 1 0.025, class 2 0.050," in line
     assert line.endswith("class 8 0.200, 2 classes not held out)  best")
     assert "nan" not in line
+
+
+def test_a_calibrated_check_says_so() -> None:
+    check = replace(check_of({"cell": 0.7}), class_bias={"cell": 0.0})
+    assert _check_line(check).endswith("(cell 0.700)  calibrated")
 
 
 def check_of(dice: dict[str, float]) -> ValidationRecord:
