@@ -6,12 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
-from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
+from napari_sam2_adapters.config import (
+    ModelConfig,
+    Normalization,
+    PredictConfig,
+    default_classes,
+)
+from napari_sam2_adapters.data.samples import load_sample
+from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.backbone import HieraBackbone, HieraShape
 from napari_sam2_adapters.models.backbone_files import find_weights
 from napari_sam2_adapters.models.checkpoints import build_segmenter, load_backbone
@@ -162,3 +170,24 @@ def equals_torchvision() -> Callable[[Callable[..., Tensor], float], None]:
             )
 
     return check
+
+
+@pytest.fixture
+def agreement_of_tiles() -> Callable[[Segmenter], float]:
+    """Share of the pixels of the sample's first image (256 px) that get the same class in one tile as in tiles of 192 px."""
+
+    def share(segmenter: Segmenter) -> float:
+        image = load_sample("fluorescence").train_images[0]
+        whole, tiled = (
+            predict(
+                segmenter,
+                image,
+                normalization=Normalization(mode="range", low=0, high=float(image.max())),
+                config=PredictConfig(tile_size_px=side, overlap=0.5),
+            ).labels
+            for side in (256, 192)
+        )
+        assert len(np.unique(whole)) > 1
+        return float((whole == tiled).mean())
+
+    return share

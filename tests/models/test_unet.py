@@ -3,15 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig, default_classes
+from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
 from napari_sam2_adapters.data.samples import load_sample
-from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.model_file import load_adapter, save_adapter
 from napari_sam2_adapters.models.segmenter import Segmenter
@@ -74,24 +72,14 @@ def test_any_image_goes_through(
         assert logits.isfinite().all()
 
 
-def test_tiles_agree_nearly_as_without(segmenter_of: Build, disturbed: Build) -> None:
+def test_tiles_agree_nearly_as_without(
+    segmenter_of: Build, disturbed: Build, agreement_of_tiles: Callable[[Segmenter], float]
+) -> None:
     """It normalises over a tile, so something hangs on where tiles lie; SAM's attention, too, sees whole tiles."""
-    image = load_sample("fluorescence").train_images[0]
-    scaled = Normalization(mode="range", low=0, high=float(image.max()))
-    shares: dict[str, float] = {}
-    for detail in ("none", "unet"):
-        segmenter = disturbed(segmenter_of("mobile", detail=detail), 0.02)
-        whole, tiled = (
-            predict(
-                segmenter,
-                image,
-                normalization=scaled,
-                config=PredictConfig(tile_size_px=side, overlap=0.5),
-            ).labels
-            for side in (256, 192)
-        )
-        assert len(np.unique(whole)) > 1
-        shares[detail] = float((whole == tiled).mean())
+    shares = {
+        detail: agreement_of_tiles(disturbed(segmenter_of("mobile", detail=detail), 0.02))
+        for detail in ("none", "unet")
+    }
     assert shares["unet"] > 0.9
     assert shares["unet"] > shares["none"] - 0.05, shares
 

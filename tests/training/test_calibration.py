@@ -101,7 +101,7 @@ def test_a_sample_takes_the_classes_alike_and_trusts_few_images_less(
     plane, wide = truth.reshape(100, 200), logits + np.array([0, 1], np.float32)
     image = torch.from_numpy(wide.T.reshape(2, 100, 200))
     labels = np.concatenate([plane, np.full((100, 200), -1)], axis=0)
-    sample = LogitSample(counts, np.array([6]), seed=0)
+    sample = LogitSample(counts, np.array([6.0]), seed=0)
     sample.add(0, torch.cat([image, image + 50], dim=1), labels)
     expected = find_class_bias(wide, truth, np.ones(len(truth)), np.array([True, True]))
     assert sample.class_bias() / 0.75 == pytest.approx(expected, abs=0.3)
@@ -121,7 +121,7 @@ def test_folds_keep_a_plane_together() -> None:
     divided = assign_folds(of_one)
     assert divided is not None
     assert divided[0].tolist() == [n % 4 for n in range(len(of_one))]
-    assert divided[1].tolist() == [1] * min(4, len(of_one))
+    assert divided[1].tolist() == [1 / min(4, len(of_one))] * min(4, len(of_one))
     assert assign_folds(of_one[:1]) is None
 
 

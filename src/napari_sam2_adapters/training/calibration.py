@@ -35,25 +35,26 @@ _SLACK = 1e-4
 """Of mean Dice: of biases that differ less, the one nearest to none is taken."""
 
 
-def assign_folds(windows: Sequence[Window]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+def assign_folds(
+    windows: Sequence[Window],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
     """Give each window its fold, 0 to 3: planes go to folds whole, or windows where there is one plane alone.
 
     Returns
     -------
     (ndarray, ndarray) or None
-        Folds ``(windows,)``, and of how many planes the windows of each are ``(folds,)``; None when there is one window alone, which
-        cannot be divided.
+        Folds ``(windows,)``, and of how many planes the windows of each are ``(folds,)``, a share of one where there is one alone; None
+        when there is one window alone, which cannot be divided.
     """
     if len(windows) < 2:
         return None
     planes = [(window.region.pair, window.region.plane) for window in windows]
     order = {plane: number for number, plane in enumerate(dict.fromkeys(planes))}
-    numbers = [order[plane] for plane in planes] if len(order) > 1 else range(len(windows))
-    folds = np.array(list(numbers), dtype=np.int64) % _MOST_FOLDS
-    held = [
-        {p for p, f in zip(planes, folds, strict=True) if f == fold} for fold in np.unique(folds)
-    ]
-    return folds, np.array([len(some) for some in held], dtype=np.int64)
+    if len(order) == 1:
+        folds = np.arange(len(windows)) % _MOST_FOLDS
+        return folds, np.full(folds.max() + 1, 1 / (folds.max() + 1))
+    numbers = np.array([order[plane] for plane in planes])
+    return numbers % _MOST_FOLDS, np.bincount(np.unique(numbers) % _MOST_FOLDS).astype(float)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class LogitSample:
     """
 
     def __init__(
-        self, class_counts: NDArray[np.int64], planes: NDArray[np.int64], seed: int
+        self, class_counts: NDArray[np.int64], planes: NDArray[np.float64], seed: int
     ) -> None:
         n_classes = class_counts.shape[1]
         wanted = _MOST_VALUES / n_classes**2
@@ -116,7 +117,7 @@ class LogitSample:
             np.concatenate([part.weights for part in parts]),
             self._class_counts[told].sum(axis=0) >= _FEWEST_PIXELS,
         )
-        planes = int(self._planes[told].sum())
+        planes = self._planes[told].sum()
         return best * np.float32(planes / (planes + _DOUBT))
 
 
