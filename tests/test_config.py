@@ -12,6 +12,8 @@ from napari_sam2_adapters.config import (
     Normalization,
     PredictConfig,
     TrainConfig,
+    ViewsName,
+    advise_on_views,
     default_classes,
     describe_errors,
 )
@@ -103,6 +105,22 @@ def test_a_range_may_be_of_any_grey_values() -> None:
 def test_earlier_settings_said_whether_there_are_flips_and_turns(value: bool, views: str) -> None:
     settings = PredictConfig.model_validate({"test_time_augmentation": value})
     assert settings.test_time_augmentation == views
+
+
+@pytest.mark.parametrize(
+    ("training", "views", "advised"),
+    [
+        ({"settings": {"recipe": "upright"}}, "flips_and_turns", True),
+        ({"settings": {"recipe": "upright"}}, "tilts_and_zooms", False),
+        ({"settings": {"recipe": "interactive"}}, "flips_and_turns", False),
+        ({"settings": "those of another program"}, "flips_and_turns", False),
+        ({}, "flips_and_turns", False),
+    ],
+)
+def test_flips_are_advised_against_for_images_that_lie_one_way(
+    training: dict[str, object], views: ViewsName, advised: bool
+) -> None:
+    assert ("Choose tilts and zooms" in advise_on_views(training, views)) == advised
 
 
 def test_errors_name_the_setting_and_what_was_got() -> None:

@@ -21,7 +21,7 @@ from napari_sam2_adapters.data.io import read_image, read_labels
 from napari_sam2_adapters.data.units import convert
 from napari_sam2_adapters.inference.postprocess import clean_block
 from napari_sam2_adapters.inference.rules import ClassRule
-from napari_sam2_adapters.models.model_file import read_header
+from napari_sam2_adapters.models.model_file import load_adapter, read_header, save_adapter
 
 
 def predict(model: Path, images: Path, output: Path, *more: str) -> Result:
@@ -544,3 +544,24 @@ def test_a_region_that_is_none_is_said(
     result = predict(trained, blobs / "images" / "cell0.tif", tmp_path / "masks", *flags)
     assert result.exit_code == code
     assert said in " ".join(result.stderr.split())
+
+
+def test_views_that_an_adapter_cannot_know_are_advised_against(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    segmenter, header = load_adapter(trained)
+    upright = tmp_path / "upright.adapter.safetensors"
+    save_adapter(
+        upright,
+        segmenter,
+        normalization=header.normalization,
+        tile_size_px=header.tile_size_px,
+        training={"settings": {"recipe": "upright"}},
+    )
+    flips = ("--test-time-augmentation", "flips_and_turns", "--pattern", "cell0.tif")
+    result = predict(upright, blobs / "images", tmp_path / "upright", *flips)
+    assert result.exit_code == 0, result.output
+    assert "the same way round" in " ".join(result.stderr.split())
+    result = predict(trained, blobs / "images", tmp_path / "masks", *flips)
+    assert result.exit_code == 0, result.output
+    assert "the same way round" not in " ".join(result.stderr.split())

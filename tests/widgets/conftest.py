@@ -49,7 +49,12 @@ def two_halves() -> tuple[np.ndarray, np.ndarray]:
 def saved_adapter(adapters_home: Path) -> Callable[..., Path]:
     """Factory of adapter files on the built-in backbone: ``saved_adapter(name="a", input_channels=1)``."""
 
-    def save(name: str = "cells", input_channels: int = 1, seed: int = 0) -> Path:
+    def save(
+        name: str = "cells",
+        input_channels: int = 1,
+        seed: int = 0,
+        training: dict[str, Any] | None = None,
+    ) -> Path:
         from napari_sam2_adapters.models.checkpoints import build_segmenter
         from napari_sam2_adapters.models.model_file import SUFFIX, save_adapter
 
@@ -61,6 +66,7 @@ def saved_adapter(adapters_home: Path) -> Callable[..., Path]:
             build_segmenter(config, classes),
             normalization=Normalization(mode="percentile"),
             tile_size_px=64,
+            training=training,
         )
         return path
 

@@ -82,6 +82,22 @@ def test_the_memory_plan_is_said_before_the_first_tile(dock, viewer, qtbot, two_
     assert plan.removesuffix(" Segmenting …") == dock.status.toolTip()
 
 
+def test_views_that_an_adapter_cannot_know_are_advised_against_once(
+    dock, viewer, qtbot, two_halves, saved_adapter, monkeypatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("napari_sam2_adapters.widgets.segment.show_warning", said.append)
+    dock.open_model(saved_adapter("upright", training={"settings": {"recipe": "upright"}}))
+    viewer.add_image(two_halves[0][0], name="cells")
+    views = dock.findChild(object, "test_time_augmentation")
+    for chosen, told in (("flips and turns", 1), ("tilts and zooms", 1)):
+        views.setCurrentText(chosen)
+        assert views.currentText() == chosen
+        run(dock, qtbot)
+        assert len(said) == told
+    assert "the same way round" in said[0]
+
+
 def test_the_current_slice_agrees_with_the_whole_stack(dock, viewer, qtbot, two_halves) -> None:
     image, _ = two_halves
     viewer.add_image(image)

@@ -32,7 +32,7 @@ from napari_sam2_adapters.cli.settings import (
 )
 from napari_sam2_adapters.cli.terminal import FAILED, errors, progress_bar, sentence
 from napari_sam2_adapters.cli.terminal import output as console
-from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.config import PredictConfig, advise_on_views
 from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
@@ -198,11 +198,15 @@ def known_format(masks_as: str) -> str:
 
 
 def prediction_settings(sections: dict[str, Any], header: AdapterHeader) -> PredictConfig:
-    """The settings for prediction; the tile is that of the model file unless another one was given."""
+    """The settings for prediction; the tile is that of the model file unless another one was given. What speaks against them is said."""
     given = sections.get("predict") or {}
-    return build_settings(
+    config = build_settings(
         PredictConfig, {"predict": {"tile_size_px": header.tile_size_px, **given}}, "predict"
     )
+    advice = advise_on_views(header.training, config.test_time_augmentation)
+    if advice:
+        errors().print(advice)
+    return config
 
 
 def _plan_outputs(

@@ -15,7 +15,7 @@ from napari_sam2_adapters.config.network import (
     ModelConfig,
     PositionMode,
 )
-from napari_sam2_adapters.config.prediction import PredictConfig, ViewsName
+from napari_sam2_adapters.config.prediction import PredictConfig, ViewsName, advise_on_views
 from napari_sam2_adapters.config.settings import Settings
 from napari_sam2_adapters.config.training import LossName, RecipeName, TrainConfig
 from napari_sam2_adapters.wording import describe_errors
@@ -34,6 +34,7 @@ __all__ = [
     "Settings",
     "TrainConfig",
     "ViewsName",
+    "advise_on_views",
     "default_classes",
     "describe_errors",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 from napari_sam2_adapters.config.settings import Settings
 
-__all__ = ["PredictConfig", "ViewsName"]
+__all__ = ["PredictConfig", "ViewsName", "advise_on_views"]
 
 ViewsName = Literal["none", "flips_and_turns", "tilts_and_zooms"]
 
@@ -79,3 +80,23 @@ class PredictConfig(Settings):
             title="Uncertainty", description="Also give the normalised entropy, 0 sure to 1 not."
         ),
     ] = False
+
+
+def advise_on_views(training: Mapping[str, object], views: ViewsName) -> str:
+    """Say what speaks against these views for an adapter; empty when nothing does.
+
+    Parameters
+    ----------
+    training
+        The entry of that name in its file, whatever is in it.
+    views
+        What is to be averaged over.
+    """
+    settings = training.get("settings")
+    recipe = settings.get("recipe") if isinstance(settings, Mapping) else None
+    if recipe != "upright" or views != "flips_and_turns":
+        return ""
+    return (
+        "This adapter learnt from images that all lie the same way round (recipe upright), so it cannot know flipped and turned ones: "
+        "results will be worse. Choose tilts and zooms for Augmentation instead, or none."
+    )

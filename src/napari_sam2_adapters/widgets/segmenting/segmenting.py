@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam2_adapters.config import Normalization, PredictConfig
+from napari_sam2_adapters.config import Normalization, PredictConfig, advise_on_views
 from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_shape
 from napari_sam2_adapters.data.normalize import Limits, has_no_number
 from napari_sam2_adapters.inference.region import Region, settle_region
@@ -218,6 +218,7 @@ def _tiles(
     done, total = 0, 1
     reached: set[tuple[int, ...]] = set()
     news: set[tuple[int, ...]] = set()
+    advice = advise_on_views(header.training, request.config.test_time_augmentation)
     for tile in predict_tiles(
         segmenter,
         request.image,
@@ -233,10 +234,12 @@ def _tiles(
         done, total = tile.done, tile.total
         reached.add(tile.plane)
         news.add(tile.plane)
-        if tile.notice is not None or pulse.due():
+        notice = " ".join(said for said in (advice, tile.notice) if said) or None
+        if notice is not None or pulse.due():
             left = (time.perf_counter() - started) / max(done, 1) * (total - done)
-            yield Tiled(done, total, left, frozenset(news), tile.notice)
+            yield Tiled(done, total, left, frozenset(news), notice)
             news.clear()
+            advice = ""
         if stop.is_set():
             break
     return done, total, frozenset(reached)
