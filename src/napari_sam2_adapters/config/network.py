@@ -66,8 +66,8 @@ class ModelConfig(Settings):
         DetailMode,
         Field(
             title="Detail",
-            description="What tells classes beside SAM. pixels: grey values and edges, for fine lines and strokes; unet: a small U-Net, for membranes with dense labels, "
-            "about twice as slow; none; auto: pixels with HP.",
+            description="What tells classes beside SAM. pixels: grey values and edges, for fine lines and strokes; unet: a small U-Net, for densely labelled membranes, "
+            "three to four times as slow; none; auto: pixels with HP.",
         ),
     ] = "auto"
     input_channels: Annotated[
