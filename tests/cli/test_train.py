@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from typer.testing import CliRunner
 
 from napari_sam2_adapters.cli import app
 from napari_sam2_adapters.cli.files import read_training_files
-from napari_sam2_adapters.cli.train import _check_line
+from napari_sam2_adapters.cli.train import _check_line, run_training
 from napari_sam2_adapters.models.model_file import read_header
-from napari_sam2_adapters.training.records import ValidationRecord
+from napari_sam2_adapters.training.records import StepRecord, ValidationRecord
 
 SMALL = ("--steps", "1", "--batch-size", "1", "--crop-size-px", "32")
 
@@ -256,3 +257,15 @@ def test_a_training_that_brings_nothing_is_not_saved(blobs: Path, tmp_path: Path
     assert result.exit_code == 1, result.output
     assert "No better than before" in result.stderr
     assert not output.exists()
+
+
+def test_a_second_ctrl_c_while_it_settles_loses_nothing() -> None:
+    class Settling:
+        def run(self) -> Generator[StepRecord, None, None]:
+            signal.raise_signal(signal.SIGINT)
+            try:
+                yield StepRecord(1, 9, 0.5, 1e-3, 0.1, 40.0)
+            finally:
+                signal.raise_signal(signal.SIGINT)
+
+    assert run_training(Settling()) is True  # stopped, and what it has learnt can be saved

@@ -24,7 +24,7 @@ from napari_sam2_adapters.training.calibration import (
     find_class_bias,
 )
 from napari_sam2_adapters.training.losses import build_loss
-from napari_sam2_adapters.training.records import best_check
+from napari_sam2_adapters.training.records import awaits_calibration, best_check, kept_check
 from napari_sam2_adapters.training.train import Trainer, ValidationRecord
 from napari_sam2_adapters.training.validation import HeldOut
 from napari_sam2_adapters.training.verdict import judge
@@ -78,9 +78,25 @@ class TestFinding:
     def test_a_class_with_hardly_a_pixel_is_left_alone(self) -> None:
         logits, truth = noisy_logits(3, [0.5, 0.5, 0])
         known = np.array([True, True, False])
-        bias = find_class_bias(logits, truth, np.ones(len(truth)), known)
-        assert np.abs(bias).max() < 0.5
         assert not find_class_bias(logits, truth, np.ones(len(truth)), known & [1, 0, 1]).any()
+
+    def test_a_class_that_is_not_held_out_is_moved_no_more_than_the_others(self) -> None:
+        logits, truth = noisy_logits(4, [0.5, 0.3, 0.2, 0])
+        known = np.array([True, True, True, False])
+        logits[:, 3] += 2  # found too often, but nothing tells
+        weights = np.ones(len(truth))
+        bias = find_class_bias(logits, truth, weights, known)
+        assert bias[3] == pytest.approx(bias[:3].mean(), abs=1e-6)
+        alone = find_class_bias(logits[:, :3], truth, weights, known[:3])
+        assert np.array_equal(bias[:3], alone)
+
+    def test_many_classes_take_no_longer_than_a_breath(self) -> None:
+        n_classes = 60
+        logits, truth = noisy_logits(n_classes, [1 / n_classes] * n_classes)
+        every = np.ones(n_classes, dtype=bool)
+        wide = logits + np.linspace(-1, 1, n_classes, dtype=np.float32)
+        bias = find_class_bias(wide, truth, np.ones(len(truth)), every)
+        assert mean_dice(wide + bias, truth) > mean_dice(wide, truth) + 0.01
 
     def test_a_pixel_that_stands_for_many_counts_so(self) -> None:
         logits, truth = noisy_logits(2, [0.5, 0.5])
@@ -98,29 +114,51 @@ def test_a_sample_takes_the_classes_alike_and_trusts_few_images_less(
     monkeypatch.setattr("napari_sam2_adapters.training.calibration._MOST_VALUES", 40_000)
     logits, truth = noisy_logits(2, [0.98, 0.02])
     counts = np.bincount(truth, minlength=2)[None]
-    plane, wide = truth.reshape(100, 200), logits + np.array([0, 1], np.float32)
+    plane, wide = truth.reshape(100, 200), logits - np.array([0, 1], np.float32)
     image = torch.from_numpy(wide.T.reshape(2, 100, 200))
     labels = np.concatenate([plane, np.full((100, 200), -1)], axis=0)
-    sample = LogitSample(counts, np.array([6.0]), seed=0)
+    sample = LogitSample(counts, np.array([6.0]), counts[0], seed=0)
     sample.add(0, torch.cat([image, image + 50], dim=1), labels)
-    expected = find_class_bias(wide, truth, np.ones(len(truth)), np.array([True, True]))
+    known = np.array([True, True])
+    expected = find_class_bias(wide, truth, np.ones(len(truth)), known)
     assert sample.class_bias() / 0.75 == pytest.approx(expected, abs=0.3)
+    # of windows with the rare class first, where it is ten times as rare in all
+    enriched = LogitSample(counts, np.array([6.0]), counts[0] * [10, 1], seed=0)
+    enriched.add(0, image, plane)
+    rarer = find_class_bias(wide, truth, np.where(truth == 0, 10.0, 1.0), known)
+    assert enriched.class_bias() / 0.75 == pytest.approx(rarer, abs=0.3)
+    assert rarer[1] < expected[1] - 0.5
 
 
-def test_folds_keep_a_plane_together() -> None:
+def test_folds_keep_neighbours_of_a_stack_together(stack_with_a_rare_class) -> None:
+    dataset = build_dataset(
+        [stack_with_a_rare_class], held_out_fraction=0.5, crop_size_px=32, seed=1
+    )
+    windows, _ = plan_windows(dataset, window_px=64, most_pixels=10**9, seed=0)
+    divided = assign_folds(windows)
+    assert divided is not None
+    folds, images = divided
+    assert images.tolist() == [0.25] * 4  # one specimen, however many slices
+    planes = [window.region.plane for window in windows]
+    assert len(set(planes)) > 4
+    assert folds.tolist() == sorted(folds)
+    assert [*dict.fromkeys(planes)] == sorted(set(planes))
+
+
+def test_folds_keep_an_image_together() -> None:
     windows, _ = plan_windows(four_coins(), window_px=64, most_pixels=10**9, seed=0)
     divided = assign_folds(windows)
     assert divided is not None
-    folds, planes = divided
+    folds, images = divided
     assert sorted(set(folds)) == [0, 1]
-    assert planes.tolist() == [1, 1]
+    assert images.tolist() == [1, 1]
     by_image = {(w.region.pair, int(fold)) for w, fold in zip(windows, folds, strict=True)}
     assert len(by_image) == 2
     of_one = [w for w in windows if w.region.pair == windows[0].region.pair]
     assert len(of_one) > 1
     divided = assign_folds(of_one)
     assert divided is not None
-    assert divided[0].tolist() == [n % 4 for n in range(len(of_one))]
+    assert divided[0].tolist() == sorted(divided[0])
     assert divided[1].tolist() == [1 / min(4, len(of_one))] * min(4, len(of_one))
     assert assign_folds(of_one[:1]) is None
 
@@ -146,7 +184,7 @@ def test_held_out_images_find_the_bias_and_others_score_it(trained, quick) -> No
     held_out = HeldOut(four_coins(), quick(), PredictConfig())
     loss = build_loss("ce_dice", [1, 1])
     wide = held_out.check(trained, loss, step=5, to_pass=None, precision=nullcontext())
-    record = held_out.calibrate(trained, loss, wide, precision=nullcontext())
+    record = held_out.calibrate(trained, loss, [wide], precision=nullcontext())
     assert record is not None
     assert record.class_bias is not None
     assert record.class_bias.keys() == wide.dice.keys()
@@ -172,8 +210,14 @@ def test_nothing_is_set_that_does_not_raise_the_score(trained, quick) -> None:
     held_out = HeldOut(four_coins(), quick(), PredictConfig())
     loss = build_loss("ce_dice", [1, 1])
     plain = held_out.check(trained, loss, step=5, to_pass=None, precision=nullcontext())
-    unbeatable = replace(plain, mean_dice=1.0)
+    unbeatable = [replace(plain, mean_dice=1.0)]
     assert held_out.calibrate(trained, loss, unbeatable, precision=nullcontext()) is None
+    wide = trained.class_bias.copy_(torch.tensor([0.0, 5.0]))
+    assert wide.any()
+    poor = held_out.check(trained, loss, step=5, to_pass=None, precision=nullcontext())
+    better = replace(poor, step=2, mean_dice=1.0, class_bias={"a": 1.0})
+    assert held_out.calibrate(trained, loss, [poor], precision=nullcontext()) is not None
+    assert held_out.calibrate(trained, loss, [better, poor], precision=nullcontext()) is None
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -203,7 +247,7 @@ def test_a_run_ends_with_it(trained, quick, checks, same, tmp_path: Path, stoppe
 
     verdict = judge(trainer.history)
     assert (verdict.keep, verdict.best) == (True, last)
-    assert "how readily each class is drawn" in verdict.sentence
+    assert "drawn too large or too small" in verdict.sentence
     path = tmp_path / "a.adapter.safetensors"
     save_adapter(
         path,
@@ -259,6 +303,30 @@ def test_where_it_is_left_alone(trained, quick, checks, why: str, coins) -> None
     assert all(check.class_bias is None for check in checks(trainer.history))
 
 
+def test_what_was_calibrated_stays_until_something_is_better(trained, quick, checks) -> None:
+    """A run goes on from weights that were calibrated, and learns nothing better."""
+    trained.class_bias.copy_(torch.tensor([0.0, 5.0]))
+    trainer = Trainer(trained, four_coins(), quick(steps=4, learning_rate=1e-5))
+    run = trainer.run()
+    for record in run:
+        if record.step == 3:
+            break
+    run.close()
+    calibrated = trainer.best
+    assert calibrated is not None
+    assert calibrated.class_bias is not None
+    bias = trained.class_bias.clone()
+    list(trainer.run())
+    later = [check for check in checks(trainer.history) if check.class_bias is None][-1]
+    assert later.step == 4
+    assert later.mean_dice < calibrated.mean_dice
+    assert trainer.best is not None
+    assert trainer.best.mean_dice >= calibrated.mean_dice
+    assert trained.class_bias[1] < 4
+    if trainer.best == calibrated:
+        assert torch.equal(trained.class_bias, bias)
+
+
 def test_a_file_of_before_has_none(trained, tmp_path: Path) -> None:
     path = tmp_path / "a.adapter.safetensors"
     normalization = Normalization(mode="range", low=0, high=255)
@@ -272,3 +340,10 @@ def test_the_record_is_told_from_a_check() -> None:
     worse = replace(plain, step=6, best=False)
     assert best_check([plain, calibrated, worse]) == (plain, 1)
     assert judge([plain, calibrated]).best == calibrated
+    better = replace(plain, step=8, mean_dice=0.7)
+    assert kept_check([plain, calibrated, replace(better, mean_dice=0.55)]) == calibrated
+    assert kept_check([plain, calibrated, better]) == better
+    assert awaits_calibration([plain, calibrated, better])
+    assert not awaits_calibration([plain, calibrated, worse])
+    assert not awaits_calibration([replace(plain, step=0)])
+    assert not awaits_calibration([])

@@ -105,9 +105,8 @@ def test_a_bias_goes_with_the_best_weights_alone(tiny_segmenter) -> None:
     weights = RunWeights(segmenter, averaged=True)
     weights.remember_best()
     weights.calibrate_best([0.0, -1.0])
-    with weights.best_in_segmenter():
-        assert segmenter.class_bias.tolist() == [0, -1]
-    assert segmenter.class_bias.tolist() == [0, 0.5]
+    with weights.best_in_segmenter():  # they are what is calibrated
+        assert segmenter.class_bias.tolist() == [0, 0.5]
     weights.show_best()
     assert segmenter.class_bias.tolist() == [0, -1]
     with weights.average_in_segmenter():
@@ -115,7 +114,10 @@ def test_a_bias_goes_with_the_best_weights_alone(tiny_segmenter) -> None:
     saved = weights.state()
     weights.show_latest()
     assert segmenter.class_bias.tolist() == [0, 0.5]
-    weights.remember_best()  # a later check was better
+    weights.remember_best()  # a later check was better than others without a bias
+    weights.show_best()
+    assert segmenter.class_bias.tolist() == [0, -1]
+    weights.forget_calibrated()  # and better than those with it
     weights.show_best()
     assert segmenter.class_bias.tolist() == [0, 0.5]
 
@@ -125,3 +127,6 @@ def test_a_bias_goes_with_the_best_weights_alone(tiny_segmenter) -> None:
     assert other.class_bias.tolist() == [0, 0.5]
     resumed.show_best()
     assert other.class_bias.tolist() == [0, -1]
+    del saved["weights"]["class_bias"]  # a checkpoint of before there was a bias
+    resumed.load(saved)
+    assert other.class_bias.tolist() == [0, 0.5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -191,14 +192,12 @@ def run_training(trainer: Trainer) -> bool:
     bool
         Whether it was stopped before its end.
     """
-    records = trainer.run()
     with progress_bar() as bar, stop_requests() as requests:
         try:
-            _show_records(records, bar, requests)
+            with closing(trainer.run()) as records:  # a second Ctrl-C may come while it settles
+                _show_records(records, bar, requests)
         except KeyboardInterrupt:
             return True
-        finally:
-            records.close()
     return bool(requests)
 
 

@@ -120,8 +120,8 @@ class TrainConfig(Settings):
         bool,
         Field(
             title="Calibrate",
-            description="Where at least half is labelled: at the end, set by the held-out images how readily each class is drawn, if that raises their score. "
-            "Classes that are rare, such as vessels, are drawn too wide without it.",
+            description="Where at least half is labelled: when the run has ended, correct classes that are drawn too large or too small, as the held-out images tell, if that "
+            "raises their score. Rare classes, such as vessels, are drawn too wide without it.",
         ),
     ] = True
     seed: Annotated[

@@ -34,8 +34,8 @@ __all__ = ["SUFFIX", "AdapterHeader", "load_adapter", "read_header", "save_adapt
 
 SUFFIX = ".adapter.safetensors"
 FORMAT_VERSION = 2
-_UNCALIBRATED_VERSION = 1
-"""Of files without a bias on the classes, which programs of before it can read."""
+_FIRST_VERSION = 1
+"""Of files that programs of before can read: without a bias on the classes and without a U-Net."""
 _KEY = "napari_sam2_adapters"
 _KEY_SHA256 = "napari_sam2_adapters_sha256"
 
@@ -123,9 +123,9 @@ def save_adapter(
         raise ValueError(
             "This network was folded for inference and has no trained tensors left. Save the one that it was folded from."
         )
-    calibrated = bool(state[CLASS_BIAS].any())
-    if not calibrated:
+    if not state[CLASS_BIAS].any():
         del state[CLASS_BIAS]
+    later = CLASS_BIAS in state or segmenter.config.detail_kind == "unet"
     if half:
         state = {name: tensor.half() for name, tensor in state.items()}
     for name, tensor in state.items():
@@ -135,7 +135,7 @@ def save_adapter(
                 f"{'Save it without half precision.' if half else 'Train anew with a lower learning rate.'}"
             )
     header = AdapterHeader(
-        format_version=FORMAT_VERSION if calibrated else _UNCALIBRATED_VERSION,
+        format_version=FORMAT_VERSION if later else _FIRST_VERSION,
         model=segmenter.config,
         backbone_sha256=segmenter.backbone_sha256,
         tensors_sha256=_digest(state),

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,8 +23,8 @@ GRID = np.arange(-3, 3.01, 0.125)
 """Biases that are tried for a class; one of 3 makes it twenty times as likely."""
 _ROUNDS = 3
 """In which the classes are gone through; each hangs on those of the others."""
-_MOST_VALUES = 2**22
-"""Logits that are kept of all held-out pixels, 16 MiB."""
+_MOST_VALUES = 2**21
+"""Logits that are kept of all held-out pixels, 8 MiB."""
 _FEWEST_PIXELS = 100
 """Of a class, for a bias of its own."""
 _MOST_FOLDS = 4
@@ -38,23 +37,32 @@ _SLACK = 1e-4
 def assign_folds(
     windows: Sequence[Window],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-    """Give each window its fold, 0 to 3: planes go to folds whole, or windows where there is one plane alone.
+    """Give each window its fold, 0 to 3.
+
+    Images go to folds whole. Where there is one alone, its slices do, neighbours together, and where that is one alone, its windows.
 
     Returns
     -------
     (ndarray, ndarray) or None
-        Folds ``(windows,)``, and of how many planes the windows of each are ``(folds,)``, a share of one where there is one alone; None
+        Folds ``(windows,)``, and of how many images the windows of each are ``(folds,)``, a share of one where there is one alone; None
         when there is one window alone, which cannot be divided.
     """
     if len(windows) < 2:
         return None
-    planes = [(window.region.pair, window.region.plane) for window in windows]
-    order = {plane: number for number, plane in enumerate(dict.fromkeys(planes))}
-    if len(order) == 1:
-        folds = np.arange(len(windows)) % _MOST_FOLDS
-        return folds, np.full(folds.max() + 1, 1 / (folds.max() + 1))
-    numbers = np.array([order[plane] for plane in planes])
-    return numbers % _MOST_FOLDS, np.bincount(np.unique(numbers) % _MOST_FOLDS).astype(float)
+    images = _numbered([window.region.pair for window in windows])
+    if images.max() > 0:
+        return images % _MOST_FOLDS, np.bincount(np.unique(images) % _MOST_FOLDS).astype(float)
+    parts = _numbered([window.region.plane for window in windows])
+    if parts.max() == 0:
+        parts = np.arange(len(windows))
+    folds = parts * min(_MOST_FOLDS, parts.max() + 1) // (parts.max() + 1)
+    return folds, np.full(folds.max() + 1, 1 / (folds.max() + 1))
+
+
+def _numbered(values: Sequence[object]) -> NDArray[np.int64]:
+    """Number equal values alike, in the order in which they first come."""
+    order = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    return np.array([order[value] for value in values], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -71,21 +79,28 @@ class LogitSample:
     ----------
     class_counts
         ``(folds, C)`` labelled pixels that will come.
-    planes
+    images
         ``(folds,)`` images that they are of.
+    there
+        ``(C,)`` labelled pixels that there are: windows with rare classes are taken first, and what comes is weighed by this.
     seed
         Of which pixels are taken.
     """
 
     def __init__(
-        self, class_counts: NDArray[np.int64], planes: NDArray[np.float64], seed: int
+        self,
+        class_counts: NDArray[np.int64],
+        images: NDArray[np.float64],
+        there: NDArray[np.int64],
+        seed: int,
     ) -> None:
         n_classes = class_counts.shape[1]
-        wanted = _MOST_VALUES / n_classes**2
-        self._shares = np.minimum(1.0, wanted / np.maximum(class_counts.sum(axis=0), 1))
+        coming = np.maximum(class_counts.sum(axis=0), 1)
+        self._shares = np.minimum(1.0, _MOST_VALUES / n_classes**2 / coming)
+        self._weights = there / coming / self._shares
         self._random = np.random.default_rng(seed)
         self._parts: list[list[_Part]] = [[] for _ in class_counts]
-        self._class_counts, self._planes = class_counts, planes
+        self._class_counts, self._images = class_counts, images
 
     def add(self, fold: int, logits: Tensor, truth: NDArray[np.int64]) -> None:
         """Take in a window.
@@ -95,7 +110,7 @@ class LogitSample:
         fold
             That of the window.
         logits
-            ``(C, H, W)``, without the network's own bias or with it.
+            ``(C, H, W)``, in the main memory.
         truth
             ``(H, W)`` class indices; below 0: not labelled.
         """
@@ -103,9 +118,8 @@ class LogitSample:
         classes = truth[rows, columns]
         taken = self._random.random(len(classes)) < self._shares[classes]
         rows, columns, classes = rows[taken], columns[taken], classes[taken]
-        place = torch.from_numpy(np.stack([rows, columns])).to(logits.device)
-        values = logits.detach()[:, place[0], place[1]].T.float().cpu().numpy()
-        self._parts[fold].append(_Part(values, classes, 1 / self._shares[classes]))
+        values = logits.numpy()[:, rows, columns].T
+        self._parts[fold].append(_Part(values, classes, self._weights[classes]))
 
     def class_bias(self, without: int | None = None) -> NDArray[np.float32]:
         """Find the bias ``(C,)`` to add to the logits, by all pixels or by those that are not of one fold."""
@@ -117,8 +131,8 @@ class LogitSample:
             np.concatenate([part.weights for part in parts]),
             self._class_counts[told].sum(axis=0) >= _FEWEST_PIXELS,
         )
-        planes = self._planes[told].sum()
-        return best * np.float32(planes / (planes + _DOUBT))
+        images = self._images[told].sum()
+        return best * np.float32(images / (images + _DOUBT))
 
 
 def find_class_bias(
@@ -127,7 +141,7 @@ def find_class_bias(
     weights: NDArray[np.float64],
     known: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
-    """Find the bias with the best mean Dice over the classes that are there.
+    """Find the bias with the best mean Dice over the classes that are known.
 
     The classes are gone through one after the other, three times, each trying all of `GRID`. What counts for a class is the
     bias at which a pixel becomes its own, so one pass over the pixels tells what every bias gives.
@@ -141,26 +155,35 @@ def find_class_bias(
     weights
         ``(N,)`` how many pixels each stands for.
     known
-        ``(C,)`` the classes that may get a bias.
+        ``(C,)`` the classes that are told by enough pixels; the others are left out, and get what these get on average.
 
     Returns
     -------
     ndarray
         ``(C,)`` float32, relative to the first class that is known: what is added to all changes nothing.
     """
+    bias = np.zeros(logits.shape[1], dtype=np.float32)
+    if known.sum() < 2:
+        return bias
+    own = known[truth]
+    bias[known] = _search(logits[own][:, known], (np.cumsum(known) - 1)[truth[own]], weights[own])
+    bias[~known] = bias[known].mean()
+    return bias
+
+
+def _search(
+    logits: NDArray[np.float32], truth: NDArray[np.int64], weights: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Find the bias for classes of which all are known."""
     n_classes = logits.shape[1]
     bias = np.zeros(n_classes, dtype=np.float32)
-    free = np.flatnonzero(known)
-    if len(free) < 2:
-        return bias
-    # Of two, one is enough.
-    for _ in range(_ROUNDS if len(free) > 2 else 1):
+    for _ in range(_ROUNDS if n_classes > 2 else 1):
         before = bias.copy()
-        for index in free if len(free) > 2 else free[1:]:
-            bias[index] = _best_of_grid(logits, truth, weights, bias, int(index))
+        for index in range(0 if n_classes > 2 else 1, n_classes):  # of two, one is enough
+            bias[index] = _best_of_grid(logits, truth, weights, bias, index)
         if np.array_equal(before, bias):
             break
-    shifted: NDArray[np.float32] = bias - bias[free[0]]
+    shifted: NDArray[np.float32] = bias - bias[0]
     return shifted
 
 
@@ -178,21 +201,20 @@ def _best_of_grid(
     needed = others[np.arange(len(rival)), rival] - logits[:, index]
     # The first of the grid that exceeds what a pixel needs; those that none does stay with their rival.
     first = np.searchsorted(GRID, needed, side="right")
-    shape = (len(GRID) + 1, n, n)
-    cells = np.ravel_multi_index((first, truth, rival), shape)
-    turning = np.bincount(cells, weights, minlength=int(np.prod(shape))).reshape(shape)
-    turned = turning[:-1].cumsum(axis=0)  # (grid, truth, rival)
-    confusions = turning.sum(axis=0) - turned
-    confusions[:, :, index] += turned.sum(axis=2)
-    scores = _mean_dice(confusions)
+
+    def turning(which: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Pixels (grid + 1, n) by where they turn from which rival to this class."""
+        cells = np.bincount(first[which] * n + rival[which], weights[which], (len(GRID) + 1) * n)
+        return cells.astype(np.float64).reshape(-1, n)
+
+    every, right = turning(np.ones(len(truth), dtype=np.bool_)), turning(truth == rival)
+    gained = turning(truth == index).sum(axis=1)[:-1].cumsum()
+    predicted = every.sum(axis=0) - every[:-1].cumsum(axis=0)
+    hits = right.sum(axis=0) - right[:-1].cumsum(axis=0)
+    predicted[:, index] = every.sum(axis=1)[:-1].cumsum()
+    hits[:, index] = gained
+    true = np.bincount(truth, weights, n)
+    dice = 2 * hits / np.maximum(true + predicted, 1e-9)
+    scores = dice[:, true > 0].mean(axis=1)
     good = np.flatnonzero(scores >= scores.max() - _SLACK)
     return float(GRID[good[np.abs(GRID[good]).argmin()]])
-
-
-def _mean_dice(confusions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean Dice ``(K,)`` over the classes that are true somewhere, of confusions ``(K, C, C)``."""
-    hits = np.diagonal(confusions, axis1=1, axis2=2)
-    true = confusions.sum(axis=2)
-    dice = 2 * hits / np.maximum(true + confusions.sum(axis=1), 1e-9)
-    mean: NDArray[np.float64] = dice[:, true[0] > 0].mean(axis=1)
-    return mean

@@ -14,6 +14,7 @@ __all__ = [
     "Record",
     "StepRecord",
     "ValidationRecord",
+    "awaits_calibration",
     "best_check",
     "first_check",
     "kept_check",
@@ -108,9 +109,25 @@ def best_check(history: Sequence[Record]) -> tuple[ValidationRecord | None, int]
 
 
 def kept_check(history: Sequence[Record]) -> ValidationRecord | None:
-    """Give the scores of the weights that are kept: of the best check, or of its weights as they were calibrated after it."""
-    checks = (r for r in reversed(history) if isinstance(r, ValidationRecord) and r.best)
-    return next(checks, None)
+    """Give the scores of the weights that are kept: of the last that were calibrated, unless a later check was better without that."""
+    best = best_check(history)[0]
+    calibrated = next((r for r in reversed(history) if _is_calibrated(r)), None)
+    if not isinstance(calibrated, ValidationRecord) or best is None:
+        return best
+    return best if best.mean_dice > calibrated.mean_dice else calibrated
+
+
+def awaits_calibration(history: Sequence[Record]) -> bool:
+    """Whether better weights than those of the start were learnt since the last calibration."""
+    best = best_check(history)[0]
+    if best is None or best.step == 0:
+        return False
+    since = list(history)[history.index(best) + 1 :]
+    return not any(_is_calibrated(record) for record in since)
+
+
+def _is_calibrated(record: Record) -> bool:
+    return isinstance(record, ValidationRecord) and record.class_bias is not None
 
 
 def score_to_pass(history: Sequence[Record], step: int, *, strokes: bool) -> float | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,16 +92,17 @@ def score_windows(
     n_classes = segmenter.n_classes
     confusion = np.zeros((n_classes, n_classes), dtype=np.int64)
     loss_sum, on_cpu = 0.0, False
-    for batch in compute_windows(segmenter, dataset, windows, batch_size, precision):
-        logits, truth = batch.logits, batch.truth
-        if class_bias is not None:
-            added = torch.from_numpy(class_bias[batch.first : batch.first + len(truth)])
-            logits = logits + added.to(logits.device)[:, :, None, None]
-        labelled = int((truth >= 0).sum())
-        loss_sum += float(loss(logits, truth.to(logits.device), 1.0)) * labelled
-        predicted = logits.argmax(dim=1).cpu().numpy()
-        confusion += confusion_matrix(truth.numpy(), predicted, n_classes)
-        on_cpu = batch.on_cpu
+    with closing(compute_windows(segmenter, dataset, windows, batch_size, precision)) as batches:
+        for batch in batches:
+            logits, truth = batch.logits, batch.truth
+            if class_bias is not None:
+                added = torch.from_numpy(class_bias[batch.first : batch.first + len(truth)])
+                logits.add_(added.to(logits.device)[:, :, None, None])
+            labelled = int((truth >= 0).sum())
+            loss_sum += float(loss(logits, truth.to(logits.device), 1.0)) * labelled
+            predicted = logits.argmax(dim=1).cpu().numpy()
+            confusion += confusion_matrix(truth.numpy(), predicted, n_classes)
+            on_cpu = batch.on_cpu
     mean_loss = loss_sum / max(int(confusion.sum()), 1)
     return Scored(confusion, mean_loss, on_cpu=on_cpu)
 
@@ -122,7 +123,7 @@ def compute_windows(
     windows: Sequence[Window],
     batch_size: int,
     precision: AbstractContextManager[object],
-) -> Iterator[Computed]:
+) -> Generator[Computed, None, None]:
     """Logits and truth of all windows, in inference mode; by a copy of the network on the CPU from where the device's memory is full.
 
     Raises

@@ -28,6 +28,7 @@ from napari_sam2_adapters.training.records import (
     Record,
     StepRecord,
     ValidationRecord,
+    awaits_calibration,
     score_to_pass,
 )
 from napari_sam2_adapters.training.run_log import RunLog
@@ -278,10 +279,12 @@ class Trainer:
         self._log.take(record)
         if record.best:
             self._weights.remember_best()
+            if self.best is record:
+                self._weights.forget_calibrated()
         return record
 
     def _settle(self) -> None:
-        """Write the checkpoint of a run that is left, then score what it learnt if nothing of it was scored yet."""
+        """Write the checkpoint of a run that is left, then score what it learnt if nothing of it was scored yet, and calibrate it."""
         self._write_checkpoint()
         if self._held_out.windows and self._log.marked_step == 0 < self._log.step:
             self._check()
@@ -293,14 +296,13 @@ class Trainer:
 
         Not with strokes, which cover the classes otherwise than images do, and not when nothing better than the start was learnt.
         """
-        best = self.best
-        if best is None or best.step == 0 or best.class_bias is not None or not self._calibrates:
+        if not self._calibrates or not awaits_calibration(self.history):
             return None
         with self._weights.best_in_segmenter() as segmenter:
             record = self._held_out.calibrate(
                 segmenter,
                 self._loss,
-                best,
+                self.history,
                 precision=reduced_precision(segmenter.device, self._recipe),
             )
         if record is not None and record.class_bias is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,12 @@ from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.calibration import LogitSample, assign_folds
 from napari_sam2_adapters.training.checks import LONGEST_INTERVAL
 from napari_sam2_adapters.training.losses import Loss
-from napari_sam2_adapters.training.records import ValidationRecord
+from napari_sam2_adapters.training.records import (
+    Record,
+    ValidationRecord,
+    best_check,
+    kept_check,
+)
 from napari_sam2_adapters.training.scoring import Scored, compute_windows, score_windows
 from napari_sam2_adapters.training.windows import plan_windows
 
@@ -24,6 +30,8 @@ __all__ = ["HeldOut"]
 # A forward pass costs a third of a step: a check then takes about a tenth of the time between two checks.
 _CHECK_SHARE = 0.25
 _FEWEST_CHECK_CROPS = 16
+_LEAST_GAIN = 1e-3
+"""Of mean Dice, for which a bias is kept."""
 
 
 class HeldOut:
@@ -107,39 +115,49 @@ class HeldOut:
         self,
         segmenter: Segmenter,
         loss: Loss,
-        best: ValidationRecord,
+        history: Sequence[Record],
         *,
         precision: AbstractContextManager[object],
     ) -> ValidationRecord | None:
-        """Find how readily the segmenter should draw each class.
+        """Find how much larger or smaller the segmenter should draw each class.
 
         Parameters
         ----------
         segmenter
             With the weights of the best check.
-        best
-            What that check gave.
+        history
+            Records of the run.
 
         Returns
         -------
         ValidationRecord or None
             With the bias that all windows tell, the network's own included, and scores of each window by what other windows told; None
-            when there is nothing to tell it by, or it does not raise the score.
+            when there is nothing to tell it by, when less than half of the windows is labelled, as with strokes, or when it is no better than
+            what is kept.
         """
         started = time.perf_counter()
+        best, kept = best_check(history)[0], kept_check(history)
         divided = assign_folds(self.windows)
-        if divided is None:
+        if divided is None or best is None or kept is None:
             return None
-        folds, planes = divided
-        batch_size = self._windows_at_once(segmenter)
+        folds, images = divided
         counts = np.stack([window.class_counts for window in self.windows])
-        per_fold = [counts[folds == fold].sum(axis=0) for fold in range(len(planes))]
-        sample = LogitSample(np.stack(per_fold), planes, self._seed)
-        for batch in compute_windows(segmenter, self._dataset, self.windows, batch_size, precision):
-            for offset, (logits, truth) in enumerate(zip(batch.logits, batch.truth, strict=True)):
-                sample.add(int(folds[batch.first + offset]), logits, truth.numpy())
-        found = [sample.class_bias(without=fold) for fold in range(len(planes))]
-        if not np.any(found):
+        if 2 * counts.sum() < sum(window.core_area for window in self.windows):
+            return None
+        batch_size = self._windows_at_once(segmenter)
+        per_fold = np.stack([counts[folds == fold].sum(axis=0) for fold in range(len(images))])
+        there = self._dataset.labelled_pixels(self._dataset.held_out)
+        sample = LogitSample(per_fold, images, there, self._seed)
+        computed = compute_windows(segmenter, self._dataset, self.windows, batch_size, precision)
+        with closing(computed) as batches:
+            for batch in batches:
+                for n, (logits, truth) in enumerate(
+                    zip(batch.logits.cpu(), batch.truth, strict=True), batch.first
+                ):
+                    sample.add(int(folds[n]), logits, truth.numpy())
+        found = [sample.class_bias(without=fold) for fold in range(len(images))]
+        whole = sample.class_bias()
+        if not (np.any(found) and whole.any()):
             return None
         scored = score_windows(
             segmenter,
@@ -150,9 +168,9 @@ class HeldOut:
             precision=precision,
             class_bias=np.stack(found)[folds],
         )
-        if not scored.mean_dice > best.mean_dice:
+        if not scored.mean_dice > kept.mean_dice + _LEAST_GAIN:
             return None
-        bias = segmenter.class_bias.cpu().numpy() + sample.class_bias()
+        bias = segmenter.class_bias.cpu().numpy() + whole
         record = self._record(
             segmenter, scored, best.step, time.perf_counter() - started, best=True
         )

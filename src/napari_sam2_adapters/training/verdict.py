@@ -110,10 +110,10 @@ def judge(history: Sequence[Record]) -> Verdict:
         f"(best at step {best.step})."
     )
     plain = best_check(history)[0]
-    if best.class_bias is not None and plain is not None:
+    if best.class_bias is not None and plain is not None and plain.step == best.step:
         sentence += (
-            f" {best.mean_dice - plain.mean_dice:.3f} of it comes from how readily each class is drawn, which was set by held-out "
-            "images, each of them scored by what the others told."
+            f" Of this, {best.mean_dice - plain.mean_dice:.3f} comes from a last correction of classes that were drawn too large or too small "
+            "(Calibrate)."
         )
     weakest, dice = min(_known(best.dice).items(), key=lambda item: item[1])
     if dice < _WEAK_DICE:

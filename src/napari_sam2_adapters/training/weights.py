@@ -32,6 +32,7 @@ class RunWeights:
         self._average = MovingAverage(segmenter.trained_parameters(), averaged=averaged)
         self._constant = self._what_is_not_averaged()
         self._best: Named = {}
+        self._calibrated: Named = {}  # the best of before or now, with a bias
         self._latest: Named | None = None  # while the segmenter holds the best
 
     def update(self, step: int) -> None:
@@ -43,8 +44,13 @@ class RunWeights:
         self._best = self._averaged_state()
 
     def calibrate_best(self, class_bias: Iterable[float]) -> None:
-        """Keep the best weights with this bias on the logits of each class."""
-        self._best[CLASS_BIAS] = torch.tensor([*class_bias])
+        """Keep the best weights with this bias on the logits of each class, until better ones are calibrated."""
+        best = {name: tensor.clone() for name, tensor in self._best.items()}
+        self._calibrated = best | {CLASS_BIAS: torch.tensor([*class_bias])}
+
+    def forget_calibrated(self) -> None:
+        """Keep the best weights as they are, since they are better than what was calibrated."""
+        self._calibrated = {}
 
     @contextmanager
     def average_in_segmenter(self) -> Iterator[Segmenter]:
@@ -86,17 +92,18 @@ class RunWeights:
         self._segmenter.train()
 
     def show_best(self) -> None:
-        """Put the best average into the segmenter, or the average when none was the best, in inference mode."""
+        """Put what was calibrated into the segmenter, or the best average, or the average when none was the best, in inference mode."""
         self._latest = self._segmenter.trained_state()
-        self._segmenter.load_trained_state(self._best or self._averaged_state())
+        self._segmenter.load_trained_state(self._calibrated or self._best or self._averaged_state())
         self._segmenter.eval()
 
     def state(self) -> dict[str, Named]:
-        """CPU copies of ``weights`` (the latest), ``average`` and ``best`` (empty when there is none)."""
+        """CPU copies of ``weights`` (the latest), ``average``, ``best`` and ``calibrated`` (empty when there is none)."""
         return {
             "weights": self._latest or self._segmenter.trained_state(),
             "average": self._average.state(),
             "best": self._best,
+            "calibrated": self._calibrated,
         }
 
     def load(self, state: dict[str, Named]) -> None:
@@ -107,11 +114,12 @@ class RunWeights:
         ValueError
             When they are those of another network; nothing is changed then.
         """
-        self._segmenter.load_trained_state(state["weights"])
+        # A checkpoint of before has no bias: it is that of the start, not of what is on show.
+        self._segmenter.load_trained_state(self._constant | state["weights"])
         self._latest = None
         self._constant = self._what_is_not_averaged()
         self._average.load(state["average"])
-        self._best = state.get("best", {})
+        self._best, self._calibrated = state.get("best", {}), state.get("calibrated", {})
 
     def _averaged_state(self) -> Named:
         return self._average.state() | self._constant

@@ -34,6 +34,12 @@ class Window:
     core: tuple[slice, slice]
     class_counts: NDArray[np.int64]
 
+    @property
+    def core_area(self) -> int:
+        """Pixels of the core."""
+        rows, columns = self.core
+        return int((rows.stop - rows.start) * (columns.stop - columns.start))
+
 
 def split_length(low: int, high: int, length: int, window: int) -> list[tuple[slice, slice]]:
     """Cover the part ``low … high`` of a length by windows of one size.

@@ -101,7 +101,8 @@ class Course(QWidget):
     def take_progress(self, learned: Learned) -> None:
         """Draw what is new."""
         for check in learned.checks:
-            self.plot.add_check(check.step, check.dice)
+            if check.class_bias is None:  # that of calibrated weights is of a step gone by
+                self.plot.add_check(check.step, check.dice)
             self.outcome.show_check(check)
         if learned.steps:
             self.plot.add_loss(
