@@ -132,9 +132,7 @@ class Segmenter(nn.Module):
         scaled_height, scaled_width = x.shape[2:]
         x = pad_to_multiple(x, self.backbone.size_multiple)  # type: ignore[arg-type]
         logits = self.decoder(self.backbone(x)).float()  # (B, classes, H/4, W/4)
-        logits = logits + self.class_bias.view(
-            1, -1, 1, 1
-        )  # here, where there are few: resampling keeps what is constant
+        logits = logits + self.class_bias.view(1, -1, 1, 1)  # while they are few: it stays constant
         logits = F.interpolate(logits, x.shape[2:], mode="bilinear", align_corners=False)
         logits = resize(logits[:, :, :scaled_height, :scaled_width], height, width)
         if self.detail is None:
