@@ -90,6 +90,22 @@ def test_the_images_come_into_sight_of_a_low_window_when_they_are_segmented(
     dock.cancel_button.click()
 
 
+def test_views_that_an_adapter_cannot_know_are_advised_against(
+    dock, qtbot, images, saved_adapter, monkeypatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("napari_sam2_adapters.widgets.batch.show_warning", said.append)
+    upright = saved_adapter("upright", training={"settings": {"recipe": "upright"}})
+    dock.form.adapter.open_model(upright)
+    dock.form.folder.path = images
+    views = dock.findChild(object, "test_time_augmentation")
+    views.setCurrentText("flips and turns")
+    ready(dock, qtbot)
+    dock.start_button.click()
+    dock.cancel_button.click()
+    assert [line for line in said if "the same way round" in line]
+
+
 def test_a_folder_from_its_preview_to_a_result_in_the_viewer(dock, viewer, qtbot, images) -> None:
     assert "Choose a folder" in dock.reason.text()
     dock.form.folder.path = images

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QSizePolicy
 from napari_sam2_adapters.batch.job import BatchJob
 from napari_sam2_adapters.batch.plan import REPORT_HTML
 from napari_sam2_adapters.batch.records import ItemRecord
+from napari_sam2_adapters.config import advise_on_views
 from napari_sam2_adapters.data.io import read_image, read_labels
 from napari_sam2_adapters.widgets.batches.batch_form import BatchForm
 from napari_sam2_adapters.widgets.batches.batch_table import BatchTable, result_of
@@ -123,6 +124,10 @@ class BatchFolder(Dock):
         job = self.form.job()
         if self.job.running or job is None or self.missing():
             return
+        header, views = self.form.adapter.header, job.predict.test_time_augmentation
+        advice = "" if header is None else advise_on_views(header.training, views)
+        if advice:
+            show_warning(advice)
         self.progress.setRange(0, 0)
         self.status.setText("Loading the network …")
         self._finished.clear()
