@@ -124,10 +124,11 @@ class BatchFolder(Dock):
         job = self.form.job()
         if self.job.running or job is None or self.missing():
             return
-        header, views = self.form.adapter.header, job.predict.test_time_augmentation
-        advice = "" if header is None else advise_on_views(header.training, views)
-        if advice:
-            show_warning(advice)
+        header, predict = self.form.adapter.header, job.predict
+        if header is not None and predict is not None:
+            advice = advise_on_views(header.training, predict.test_time_augmentation)
+            if advice:
+                show_warning(advice)
         self.progress.setRange(0, 0)
         self.status.setText("Loading the network …")
         self._finished.clear()
