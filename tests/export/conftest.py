@@ -94,8 +94,14 @@ class Export(NamedTuple):
 
 
 def shortened(adapter: str) -> Segmenter:
-    """The built-in backbone with one block in each stage, and the detail head."""
-    segmenter = build_segmenter(ModelConfig(adapter=adapter, detail="pixels"), SAMPLE_CLASSES)
+    """The built-in backbone with one block in each stage, and the detail head or, with LW, the U-Net; calibrated."""
+    detail = "unet" if adapter == "lw" else "pixels"
+    config = ModelConfig.model_validate({"adapter": adapter, "detail": detail})
+    segmenter = build_segmenter(config, SAMPLE_CLASSES)
+    segmenter.class_bias.copy_(torch.tensor([0.0, 0.25, -0.25]))
+    assert segmenter.detail is not None
+    weight = segmenter.detail.logits.weight  # zero in a fresh one
+    torch.nn.init.normal_(weight, std=0.05, generator=torch.Generator().manual_seed(0))
     for stage in segmenter.backbone.trunk.stages:
         del stage.blocks[1:]
     return segmenter
