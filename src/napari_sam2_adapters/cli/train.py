@@ -233,7 +233,6 @@ def _check_line(check: ValidationRecord) -> str:
         absent = [counted(len(absent), "class", "classes")] if absent else []
     parts = [f"{name} {scored[name]:.3f}" for name in named]
     parts += [f"{name} not held out" for name in absent]
-    best = "  best" if check.best else ""
-    if check.class_bias is not None:
-        best = "  calibrated"
-    return f"step {check.step:4d}  held-out Dice {check.mean_dice:.3f} ({first}{', '.join(parts)}){best}"
+    plain = "  best" if check.best else ""
+    mark = plain if check.class_bias is None else "  calibrated"
+    return f"step {check.step:4d}  held-out Dice {check.mean_dice:.3f} ({first}{', '.join(parts)}){mark}"

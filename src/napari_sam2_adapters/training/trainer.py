@@ -131,7 +131,8 @@ class Trainer:
         """Train, yielding a record after each step and each check.
 
         It may be left at any yield: on close, on an exception and at the end, the best averaged weights are in
-        the segmenter (without held-out pixels the latest ones). Called again, it goes on where it was left.
+        the segmenter (without held-out pixels the latest ones); closed or ended, they are calibrated first, which takes
+        as long as two checks. Called again, it goes on where it was left.
 
         Raises
         ------
