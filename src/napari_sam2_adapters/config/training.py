@@ -121,7 +121,7 @@ class TrainConfig(Settings):
         Field(
             title="Calibrate",
             description="Where at least half is labelled: when the run has ended, correct classes that are drawn too large or too small, as the held-out images tell, if that "
-            "raises their score. Rare classes, such as vessels, are drawn too wide without it.",
+            "raises their score. Rare classes are often drawn too large without it.",
         ),
     ] = True
     seed: Annotated[
