@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +25,23 @@ from napari_sam2_adapters.training.calibration import (
     find_class_bias,
 )
 from napari_sam2_adapters.training.losses import build_loss
-from napari_sam2_adapters.training.records import awaits_calibration, best_check, kept_check
-from napari_sam2_adapters.training.train import Trainer, ValidationRecord
+from napari_sam2_adapters.training.records import (
+    CALIBRATING,
+    awaits_calibration,
+    best_check,
+    kept_check,
+    pack_history,
+    unpack_history,
+)
+from napari_sam2_adapters.training.train import (
+    NoticeRecord,
+    StepRecord,
+    Trainer,
+    ValidationRecord,
+)
 from napari_sam2_adapters.training.validation import HeldOut
 from napari_sam2_adapters.training.verdict import judge
-from napari_sam2_adapters.training.windows import plan_windows
+from napari_sam2_adapters.training.windows import labelled_windows
 
 
 def four_coins(held_out_fraction: float = 0.5) -> Dataset:
@@ -134,7 +147,7 @@ def test_folds_keep_neighbours_of_a_stack_together(stack_with_a_rare_class) -> N
     dataset = build_dataset(
         [stack_with_a_rare_class], held_out_fraction=0.5, crop_size_px=32, seed=1
     )
-    windows, _ = plan_windows(dataset, window_px=64, most_pixels=10**9, seed=0)
+    windows = labelled_windows(dataset, 64)
     divided = assign_folds(windows)
     assert divided is not None
     folds, images = divided
@@ -146,7 +159,7 @@ def test_folds_keep_neighbours_of_a_stack_together(stack_with_a_rare_class) -> N
 
 
 def test_folds_keep_an_image_together() -> None:
-    windows, _ = plan_windows(four_coins(), window_px=64, most_pixels=10**9, seed=0)
+    windows = labelled_windows(four_coins(), 64)
     divided = assign_folds(windows)
     assert divided is not None
     folds, images = divided
@@ -206,18 +219,48 @@ def test_held_out_images_find_the_bias_and_others_score_it(trained, quick) -> No
     assert record.mean_dice == pytest.approx(float(dice_per_class(confusion).mean()), abs=1e-4)
 
 
+def test_it_is_told_by_more_than_a_check_and_scored_on_both(trained, quick) -> None:
+    trained.class_bias.copy_(torch.tensor([0.0, 5.0]))
+    dataset, loss = four_coins(), build_loss("ce_dice", [1, 1])
+    small = PredictConfig(tile_size_px=64)
+    config = quick(batch_size=1, crop_size_px=32)
+    held_out = HeldOut(dataset, config, small)
+    every = labelled_windows(dataset, 64)
+    assert len(held_out.windows) < len(every) / 3
+    assert held_out.notice is not None
+    wide = held_out.check(trained, loss, step=5, to_pass=None, precision=nullcontext())
+    record = held_out.calibrate(trained, loss, [wide], precision=nullcontext())
+    assert record is not None
+    assert (record.pixels, record.best) == (wide.pixels, True)
+    assert record.calibrated_pixels is not None
+    assert 3 * wide.pixels < record.calibrated_pixels <= 4 * 16 * 32**2
+    assert record.calibrated_dice is not None
+    assert record.uncalibrated_dice is not None
+    assert record.calibrated_dice > record.uncalibrated_dice + 0.01
+    # what is kept is decided by all of them, even where those of a check would have it otherwise
+    at_odds = replace(wide, mean_dice=record.mean_dice + 0.1)
+    assert kept_check([at_odds, record]) is record
+    later = replace(at_odds, step=8)
+    assert kept_check([wide, record, later]) is later
+    assert kept_check([wide, record, replace(later, mean_dice=record.mean_dice)]) is record
+    table, others = pack_history([wide, record])
+    assert unpack_history(table, json.loads(json.dumps(others))) == [wide, record]
+    said = judge([replace(wide, step=0, best=True), StepRecord(1, 9, 1, 1, 1, 1), wide, record])
+    assert f"{record.calibrated_dice:.3f} on {record.calibrated_pixels:,} held-out" in said.sentence
+    assert said.scores()["uncalibrated_dice"] == record.uncalibrated_dice
+
+
 def test_nothing_is_set_that_does_not_raise_the_score(trained, quick) -> None:
     held_out = HeldOut(four_coins(), quick(), PredictConfig())
     loss = build_loss("ce_dice", [1, 1])
     plain = held_out.check(trained, loss, step=5, to_pass=None, precision=nullcontext())
-    unbeatable = [replace(plain, mean_dice=1.0)]
-    assert held_out.calibrate(trained, loss, unbeatable, precision=nullcontext()) is None
-    wide = trained.class_bias.copy_(torch.tensor([0.0, 5.0]))
-    assert wide.any()
+    assert held_out.calibrate(trained, loss, [plain], precision=nullcontext()) is None
+    trained.class_bias.copy_(torch.tensor([0.0, 5.0]))
     poor = held_out.check(trained, loss, step=5, to_pass=None, precision=nullcontext())
-    better = replace(poor, step=2, mean_dice=1.0, class_bias={"a": 1.0})
-    assert held_out.calibrate(trained, loss, [poor], precision=nullcontext()) is not None
-    assert held_out.calibrate(trained, loss, [better, poor], precision=nullcontext()) is None
+    record = held_out.calibrate(trained, loss, [poor], precision=nullcontext())
+    assert record is not None
+    before = replace(record, step=2, calibrated_dice=1.0)
+    assert held_out.calibrate(trained, loss, [before, poor], precision=nullcontext()) is None
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -234,6 +277,9 @@ def test_a_run_ends_with_it(trained, quick, checks, same, tmp_path: Path, stoppe
                 break
     last = checks(trainer.history)[-1]
     assert trainer.history[-1] is last
+    said = [r.message for r in trainer.history if isinstance(r, NoticeRecord)]
+    assert (CALIBRATING in said) == (not stopped)
+    assert not trainer.awaits_calibration
     assert last.class_bias is not None
     assert trainer.best is last
     plain, _ = best_check(trainer.history)
@@ -298,7 +344,7 @@ def test_where_it_is_left_alone(trained, quick, checks, why: str, coins) -> None
     trained.class_bias.copy_(torch.tensor([0.0, 5.0]))
     config = quick(steps=2, learning_rate=1e-5, calibrate=why != "not asked for")
     trainer = Trainer(trained, dataset, config)
-    list(trainer.run())
+    assert CALIBRATING not in [getattr(record, "message", "") for record in trainer.run()]
     assert trained.class_bias.tolist() == [0, 5]
     assert all(check.class_bias is None for check in checks(trainer.history))
 

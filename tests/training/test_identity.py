@@ -5,12 +5,12 @@ import json
 import pytest
 
 from napari_sam2_adapters.training.identity import check_fit, describe_run
-from napari_sam2_adapters.training.windows import plan_windows
+from napari_sam2_adapters.training.windows import labelled_windows
 
 
 def test_a_run_is_told_from_another(coins, quick, tiny_segmenter) -> None:
     segmenter, dataset = tiny_segmenter(n_classes=2), coins()
-    windows, _ = plan_windows(dataset, window_px=64, most_pixels=10**9, seed=0)
+    windows = labelled_windows(dataset, 64)
     run = describe_run(segmenter, dataset, quick(), [5, 6], windows)
     assert json.loads(json.dumps(run)) == run
     longer = quick(steps=99, time_budget_s=5, patience=3, validate_every=9)

@@ -9,12 +9,12 @@ import torch
 from napari_sam2_adapters.metrics import confusion_matrix
 from napari_sam2_adapters.training.losses import build_loss
 from napari_sam2_adapters.training.scoring import Scored, score_windows
-from napari_sam2_adapters.training.windows import plan_windows
+from napari_sam2_adapters.training.windows import Window, labelled_windows
 
 
 def test_the_score_is_that_of_the_whole_held_out_part(coins, tiny_segmenter) -> None:
     dataset, segmenter = coins(), tiny_segmenter(n_classes=2)
-    windows, there = plan_windows(dataset, window_px=448, most_pixels=10**9, seed=0)
+    windows = labelled_windows(dataset, 448)
     loss = build_loss("paper", [1, 1])
     scored = score_windows(segmenter, dataset, windows, loss, batch_size=1, precision=nullcontext())
     (region,) = dataset.held_out
@@ -25,7 +25,7 @@ def test_the_score_is_that_of_the_whole_held_out_part(coins, tiny_segmenter) -> 
         logits = segmenter(torch.from_numpy(image)[None])[:, :, region.rows, region.columns]
     truth = dataset.read_labels(region)
     expected = confusion_matrix(truth, logits[0].argmax(0).numpy(), 2)
-    assert there == 1
+    assert len(windows) == 1
     assert np.array_equal(scored.confusion, expected)
     target = torch.from_numpy(truth.astype(np.int64))[None]
     assert scored.loss == pytest.approx(loss(logits, target, 1.0).item(), rel=1e-5)
@@ -35,7 +35,7 @@ def test_the_score_is_that_of_the_whole_held_out_part(coins, tiny_segmenter) -> 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_windows_share_no_pixel_and_leave_none_out(coins, tiny_segmenter, batch_size: int) -> None:
     dataset = coins(0.4)
-    windows, _ = plan_windows(dataset, window_px=64, most_pixels=10**9, seed=0)
+    windows = labelled_windows(dataset, 64)
     assert len(windows) > 4
     scored = score_windows(
         tiny_segmenter(n_classes=2),
@@ -56,12 +56,27 @@ def test_mean_dice_leaves_out_classes_that_are_not_true() -> None:
     assert scored.mean_dice == pytest.approx((16 / 18 + 1) / 2)
 
 
+def test_scores_of_two_parts_are_those_of_the_whole(coins, tiny_segmenter) -> None:
+    dataset, segmenter = coins(0.4), tiny_segmenter(n_classes=2)
+    windows, loss = labelled_windows(dataset, 64), build_loss("paper", [1, 1])
+
+    def score(some: list[Window]) -> Scored:
+        return score_windows(segmenter, dataset, some, loss, batch_size=1, precision=nullcontext())
+
+    whole, joined = score(windows), score(windows[:1]) + score(windows[1:])
+    assert np.array_equal(joined.confusion, whole.confusion)
+    assert joined.loss == pytest.approx(whole.loss)
+    alone = score(windows) + score([])
+    assert (alone.pixels, alone.loss) == (whole.pixels, pytest.approx(whole.loss))
+    assert np.isnan((whole + Scored(whole.confusion)).loss)
+
+
 @pytest.mark.parametrize(("fits", "passes"), [(3, [4, 2, 2]), (1, [4, 2, 1, 1, 2, 1, 1])])
 def test_windows_that_do_not_fit_together_go_in_halves(
     coins, tiny_segmenter, fits: int, passes: list[int]
 ) -> None:
     dataset, segmenter = coins(0.4), tiny_segmenter(n_classes=2)
-    windows, _ = plan_windows(dataset, window_px=64, most_pixels=10**9, seed=0)
+    windows = labelled_windows(dataset, 64)
     windows = [w for w in windows if w.region.rows.stop - w.region.rows.start == 64][:4]
     loss = build_loss("paper", [1, 1])
 

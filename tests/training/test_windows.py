@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_sam2_adapters.data.dataset import Pair, build_dataset
-from napari_sam2_adapters.training.windows import plan_windows, split_length
+from napari_sam2_adapters.training.windows import choose_windows, labelled_windows, split_length
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_no_scored_pixel_is_learnt_from(coins) -> None:
     learnt = np.zeros((192, 192), bool)
     for region in dataset.train:
         learnt[region.rows, region.columns] = True
-    windows, _ = plan_windows(dataset, window_px=64, most_pixels=10**9, seed=0)
+    windows = labelled_windows(dataset, 64)
     for window in windows:
         assert not learnt[window.region.rows, window.region.columns][window.core].any()
 
@@ -43,11 +43,16 @@ def test_no_scored_pixel_is_learnt_from(coins) -> None:
 def test_a_bounded_check_keeps_to_its_bound_and_sees_every_class(stack_with_a_rare_class) -> None:
     dataset = build_dataset([stack_with_a_rare_class], held_out_fraction=0.5, crop_size_px=32)
     assert len(dataset.held_out) == 10
-    windows, there = plan_windows(dataset, window_px=64, most_pixels=4 * 64 * 64, seed=3)
-    assert (len(windows), there) == (4, 10)
-    assert (sum(w.class_counts for w in windows) > 0).all()
-    again, _ = plan_windows(dataset, window_px=64, most_pixels=4 * 64 * 64, seed=3)
-    assert [w.region for w in again] == [w.region for w in windows]
+    windows = labelled_windows(dataset, 64)
+    assert len(windows) == 10
+    chosen = choose_windows(windows, most_pixels=4 * 64 * 64, seed=3)
+    assert len(chosen) == 4
+    assert (sum(windows[index].class_counts for index in chosen) > 0).all()
+    assert choose_windows(windows, most_pixels=4 * 64 * 64, seed=3) == chosen
+    more = choose_windows(windows, most_pixels=7 * 64 * 64, seed=3)
+    assert len(more) == 7
+    assert {*chosen} < {*more}
+    assert choose_windows(windows, most_pixels=10**9, seed=3) == [*range(10)]
 
 
 def test_unlabelled_windows_cost_nothing() -> None:
@@ -55,6 +60,6 @@ def test_unlabelled_windows_cost_nothing() -> None:
     labels[0, 5:9, ::8], labels[0, 9:12, ::8] = 1, 2
     pair = Pair(np.random.default_rng(0).random(labels.shape), labels, "ZYX", "strokes")
     dataset = build_dataset([pair], crop_size_px=32)
-    windows, _ = plan_windows(dataset, window_px=64, most_pixels=10**9, seed=0)
+    windows = labelled_windows(dataset, 64)
     assert windows
     assert all(w.region.rows.start < 12 for w in windows)

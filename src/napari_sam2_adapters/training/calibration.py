@@ -17,7 +17,10 @@ from torch import Tensor
 
 from napari_sam2_adapters.training.windows import Window
 
-__all__ = ["GRID", "LogitSample", "assign_folds", "find_class_bias"]
+__all__ = ["GRID", "Folds", "LogitSample", "assign_folds", "find_class_bias"]
+
+Folds = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Of each window its fold, and of how many images the windows of each fold are."""
 
 GRID = np.arange(-3, 3.01, 0.125)
 """Biases that are tried for a class; one of 3 makes it twenty times as likely."""
@@ -36,7 +39,7 @@ _SLACK = 1e-4
 
 def assign_folds(
     windows: Sequence[Window],
-) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+) -> Folds | None:
     """Give each window its fold, 0 to 3.
 
     Images go to folds whole. Where there is one alone, its slices do, neighbours together, and where that is one alone, its windows.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
@@ -37,14 +38,24 @@ class Scored:
     confusion
         Counts ``(C, C)``, true classes in rows.
     loss
-        Mean over the batches of windows, each weighing as much as it has labelled pixels.
+        Mean over the batches of windows, each weighing as much as it has labelled pixels; NaN where it was not computed.
     on_cpu
         Whether a copy of the network on the CPU took over, because the device's memory was full.
     """
 
     confusion: NDArray[np.int64]
-    loss: float
+    loss: float = math.nan
     on_cpu: bool = False
+
+    def __add__(self, other: Scored) -> Scored:
+        """Scores of the windows of both."""
+        pixels = self.pixels + other.pixels
+        losses = [one.loss * one.pixels for one in (self, other) if one.pixels]
+        return Scored(
+            self.confusion + other.confusion,
+            sum(losses) / max(pixels, 1),
+            on_cpu=self.on_cpu or other.on_cpu,
+        )
 
     @property
     def dice(self) -> NDArray[np.float64]:

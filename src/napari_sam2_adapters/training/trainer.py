@@ -25,6 +25,7 @@ from napari_sam2_adapters.training.losses import build_loss
 from napari_sam2_adapters.training.optimization import Stepper, reduced_precision
 from napari_sam2_adapters.training.recipes import RECIPES
 from napari_sam2_adapters.training.records import (
+    CALIBRATING,
     Record,
     StepRecord,
     ValidationRecord,
@@ -84,7 +85,6 @@ class Trainer:
         self._source = BatchSource(dataset, config, ahead=segmenter.device.type != "cpu")
         # Of dense labels a crop that reaches beyond its image has unlabelled pixels, too, which say nothing new.
         self._strokes = dataset.mostly_unlabelled
-        self._calibrates = config.calibrate and not self._strokes
         self._loss = build_loss(config.loss, self._source.class_counts)
         self._stepper = Stepper(
             segmenter,
@@ -101,8 +101,8 @@ class Trainer:
         self._identity = describe_run(
             segmenter, dataset, config, self._source.class_counts, self._held_out.windows
         )
-        self._diverged = False
-        self._running = False
+        self._calibrates = config.calibrate and not self._strokes and self._held_out.tells_bias
+        self._diverged = self._running = False
         self._plan: MemoryPlan | None = None
 
     @property
@@ -120,6 +120,11 @@ class Trainer:
         """The scores of the weights that are kept; None without held-out pixels."""
         return self._log.kept
 
+    @property
+    def awaits_calibration(self) -> bool:
+        """Whether weights were learnt that are calibrated when the run ends; with strokes, which cover classes otherwise than images do, they are not."""
+        return self._calibrates and awaits_calibration(self.history)
+
     def plan(self) -> MemoryPlan:
         """Measure what one crop takes, and say how the batches go through the network; :meth:`run` does so unless it was done."""
         if self._plan is None:
@@ -132,7 +137,7 @@ class Trainer:
 
         It may be left at any yield: on close, on an exception and at the end, the best averaged weights are in
         the segmenter (without held-out pixels the latest ones); closed or ended, they are calibrated first, which takes
-        as long as two checks. Called again, it goes on where it was left.
+        as long as two to eight checks. Called again, it goes on where it was left.
 
         Raises
         ------
@@ -148,6 +153,8 @@ class Trainer:
         try:
             self._weights.show_latest()
             yield from self._until_stopped()
+            if self.awaits_calibration:
+                yield self._log.note(CALIBRATING)
             calibrated = self._calibrate()
             self._write_checkpoint()
             if calibrated is not None:
@@ -293,11 +300,8 @@ class Trainer:
         self._calibrate()
 
     def _calibrate(self) -> ValidationRecord | None:
-        """Set how readily the best weights draw each class, by the held-out pixels, where that raises their score.
-
-        Not with strokes, which cover the classes otherwise than images do, and not when nothing better than the start was learnt.
-        """
-        if not self._calibrates or not awaits_calibration(self.history):
+        """Set how readily the best weights draw each class, by the held-out pixels, where that raises their score."""
+        if not self.awaits_calibration:
             return None
         with self._weights.best_in_segmenter() as segmenter:
             record = self._held_out.calibrate(

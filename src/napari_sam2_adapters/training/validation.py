@@ -1,4 +1,4 @@
-"""Scores on the held-out pixels, the same ones in every check."""
+"""Scores on the held-out pixels: the same ones in every check, and more of them to calibrate by."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_sam2_adapters.config import PredictConfig, TrainConfig
 from napari_sam2_adapters.data.dataset import Dataset
 from napari_sam2_adapters.inference.tile_plan import plan_tiles
+from napari_sam2_adapters.metrics import confusion_matrix
 from napari_sam2_adapters.models.segmenter import Segmenter
-from napari_sam2_adapters.training.calibration import LogitSample, assign_folds
+from napari_sam2_adapters.training.calibration import Folds, LogitSample, assign_folds
 from napari_sam2_adapters.training.checks import LONGEST_INTERVAL
 from napari_sam2_adapters.training.losses import Loss
 from napari_sam2_adapters.training.records import (
@@ -23,13 +26,15 @@ from napari_sam2_adapters.training.records import (
     kept_check,
 )
 from napari_sam2_adapters.training.scoring import Scored, compute_windows, score_windows
-from napari_sam2_adapters.training.windows import plan_windows
+from napari_sam2_adapters.training.windows import Window, choose_windows, labelled_windows
 
 __all__ = ["HeldOut"]
 
 # A forward pass costs a third of a step: a check then takes about a tenth of the time between two checks.
 _CHECK_SHARE = 0.25
 _FEWEST_CHECK_CROPS = 16
+_CALIBRATION_CHECKS = 4
+"""As many times as many pixels as a check has a run is calibrated by, once: what few windows tell is rough."""
 _LEAST_GAIN = 5e-4
 """Of mean Dice, for which a bias is kept: what shows in three decimals."""
 
@@ -54,20 +59,35 @@ class HeldOut:
         self._dataset, self._predict = dataset, predict
         self._told: bool | None = None
         self._seed = config.seed
-        self.windows, self._there = plan_windows(
-            dataset,
-            window_px=predict.tile_size_px,
-            most_pixels=int(crops * config.crop_size_px**2),
-            seed=config.seed,
-        )
+        self._labelled = labelled_windows(dataset, predict.tile_size_px)
+        self._most_pixels = int(crops * config.crop_size_px**2)
+        self._checked = self._choose(self._most_pixels)
+        self.windows = [self._labelled[index] for index in self._checked]
+
+    def _choose(self, most_pixels: int) -> list[int]:
+        return choose_windows(self._labelled, most_pixels=most_pixels, seed=self._seed)
+
+    @cached_property
+    def _to_calibrate_by(self) -> tuple[list[int], Folds | None]:
+        """Which windows a run is calibrated by, and their folds; None when they are one, or less than half labelled, as with strokes."""
+        chosen = self._choose(_CALIBRATION_CHECKS * self._most_pixels)
+        windows = [self._labelled[index] for index in chosen]
+        labelled = sum(int(window.class_counts.sum()) for window in windows)
+        enough = 2 * labelled >= sum(window.core_area for window in windows)
+        return chosen, assign_folds(windows) if enough else None
+
+    @property
+    def tells_bias(self) -> bool:
+        """Whether there is enough held out to calibrate by."""
+        return self._to_calibrate_by[1] is not None
 
     @property
     def notice(self) -> str | None:
         """A sentence when not all of the held-out pixels are scored in each check."""
-        if len(self.windows) == self._there:
+        if len(self.windows) == len(self._labelled):
             return None
         return (
-            f"Each check scores {len(self.windows)} of {self._there} held-out windows, always the same ones, so "
+            f"Each check scores {len(self.windows)} of {len(self._labelled)} held-out windows, always the same ones, so "
             "that checks stay short; check less often to score more."
         )
 
@@ -131,50 +151,78 @@ class HeldOut:
         Returns
         -------
         ValidationRecord or None
-            With the bias that all windows tell, the network's own included, and scores of each window by what other windows told; None
-            when there is nothing to tell it by, when less than half of the windows is labelled, as with strokes, or when it is no better than
-            what is kept.
+            With the bias that all held-out windows tell, up to as many as four checks score, the network's own included, and scores of each
+            window by what other windows told; None when there is nothing to tell it by, or when it is no better on them than without, or than
+            what was calibrated before.
         """
         started = time.perf_counter()
         best, kept = best_check(history)[0], kept_check(history)
-        divided = assign_folds(self.windows)
+        chosen, divided = self._to_calibrate_by
         if divided is None or best is None or kept is None:
             return None
         folds, images = divided
-        counts = np.stack([window.class_counts for window in self.windows])
-        if 2 * counts.sum() < sum(window.core_area for window in self.windows):
-            return None
-        batch_size = self._windows_at_once(segmenter)
+        windows = [self._labelled[index] for index in chosen]
+        counts = np.stack([window.class_counts for window in windows])
         per_fold = np.stack([counts[folds == fold].sum(axis=0) for fold in range(len(images))])
         there = self._dataset.labelled_pixels(self._dataset.held_out)
         sample = LogitSample(per_fold, images, there, self._seed)
-        computed = compute_windows(segmenter, self._dataset, self.windows, batch_size, precision)
-        with closing(computed) as batches:
-            for batch in batches:
-                for n, (logits, truth) in enumerate(
-                    zip(batch.logits.cpu(), batch.truth, strict=True), batch.first
-                ):
-                    sample.add(int(folds[n]), logits, truth.numpy())
+        without = self._sample_logits(sample, segmenter, windows, folds, precision)
         found = [sample.class_bias(without=fold) for fold in range(len(images))]
         whole = sample.class_bias()
         if not (np.any(found) and whole.any()):
             return None
-        scored = score_windows(
-            segmenter,
-            self._dataset,
-            self.windows,
-            loss,
-            batch_size=batch_size,
-            precision=precision,
-            class_bias=np.stack(found)[folds],
+        told_by_others = np.stack(found)[folds]
+        checked = np.isin(chosen, self._checked)
+        of_check, of_rest = (
+            score_windows(
+                segmenter,
+                self._dataset,
+                [window for window, one in zip(windows, part, strict=True) if one],
+                loss,
+                batch_size=self._windows_at_once(segmenter),
+                precision=precision,
+                class_bias=told_by_others[part],
+            )
+            for part in (checked, ~checked)
         )
-        if not scored.mean_dice > kept.mean_dice + _LEAST_GAIN:
+        of_all = of_check + of_rest
+        to_pass = max(without.mean_dice, kept.calibrated_dice or 0.0)
+        if not of_all.mean_dice > to_pass + _LEAST_GAIN:
             return None
         bias = segmenter.class_bias.cpu().numpy() + whole
         record = self._record(
-            segmenter, scored, best.step, time.perf_counter() - started, best=True
+            segmenter, of_check, best.step, time.perf_counter() - started, best=True
         )
-        return replace(record, class_bias=dict(zip(record.dice, bias.tolist(), strict=True)))
+        return replace(
+            record,
+            class_bias=dict(zip(record.dice, bias.tolist(), strict=True)),
+            calibrated_pixels=of_all.pixels,
+            calibrated_dice=of_all.mean_dice,
+            uncalibrated_dice=without.mean_dice,
+        )
+
+    def _sample_logits(
+        self,
+        sample: LogitSample,
+        segmenter: Segmenter,
+        windows: Sequence[Window],
+        folds: NDArray[np.int64],
+        precision: AbstractContextManager[object],
+    ) -> Scored:
+        """Let the sample see the logits of all windows, and give the scores of the segmenter as it is."""
+        confusion = np.zeros((segmenter.n_classes,) * 2, dtype=np.int64)
+        batch_size = self._windows_at_once(segmenter)
+        computed = compute_windows(segmenter, self._dataset, windows, batch_size, precision)
+        with closing(computed) as batches:
+            for batch in batches:
+                for n, (logits, truth) in enumerate(
+                    zip(batch.logits.cpu(), batch.truth.numpy(), strict=True), batch.first
+                ):
+                    sample.add(int(folds[n]), logits, truth)
+                    confusion += confusion_matrix(
+                        truth, logits.argmax(dim=0).numpy(), segmenter.n_classes
+                    )
+        return Scored(confusion)
 
     def _record(
         self, segmenter: Segmenter, scored: Scored, step: int, seconds: float, *, best: bool

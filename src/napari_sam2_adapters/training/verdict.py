@@ -12,7 +12,6 @@ from napari_sam2_adapters.training.records import (
     Record,
     StepRecord,
     ValidationRecord,
-    best_check,
     first_check,
     kept_check,
 )
@@ -73,7 +72,17 @@ class Verdict:
             "mean_dice_before": self.baseline.mean_dice,
             "step": self.best.step,
             "pixels": self.best.pixels,
-        } | ({"class_bias": self.best.class_bias} if self.best.class_bias else {})
+        } | self._calibration()
+
+    def _calibration(self) -> dict[str, Any]:
+        if self.best is None or not self.best.class_bias:
+            return {}
+        return {
+            "class_bias": self.best.class_bias,
+            "calibrated_pixels": self.best.calibrated_pixels,
+            "calibrated_dice": self.best.calibrated_dice,
+            "uncalibrated_dice": self.best.uncalibrated_dice,
+        }
 
 
 def judge(history: Sequence[Record]) -> Verdict:
@@ -109,11 +118,10 @@ def judge(history: Sequence[Record]) -> Verdict:
         f"Better: on {pixels} the mean Dice rose from {baseline.mean_dice:.3f} to {best.mean_dice:.3f} "
         f"(best at step {best.step})."
     )
-    plain = best_check(history)[0]
-    if best.class_bias is not None and plain is not None and plain.step == best.step:
+    if best.calibrated_dice is not None and best.uncalibrated_dice is not None:
         sentence += (
-            f" Of this, {best.mean_dice - plain.mean_dice:.3f} comes from a last correction of classes that were drawn too large or too small "
-            "(Calibrate)."
+            " Classes that were drawn too large or too small were corrected at the end (Calibrate), which raised the mean Dice "
+            f"from {best.uncalibrated_dice:.3f} to {best.calibrated_dice:.3f} on {best.calibrated_pixels:,} held-out pixels."
         )
     weakest, dice = min(_known(best.dice).items(), key=lambda item: item[1])
     if dice < _WEAK_DICE:

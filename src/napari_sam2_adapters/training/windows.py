@@ -1,4 +1,4 @@
-"""Windows of the held-out regions: which parts of the images a check scores, each seen with its surroundings."""
+"""Windows of the held-out regions: which parts of the images are scored, each seen with its surroundings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_sam2_adapters.data.axes import plane_shape
 from napari_sam2_adapters.data.dataset import Dataset, Region
 
-__all__ = ["Window", "plan_windows", "split_length"]
+__all__ = ["Window", "choose_windows", "labelled_windows", "split_length"]
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,24 @@ def split_length(low: int, high: int, length: int, window: int) -> list[tuple[sl
     return spans
 
 
-def plan_windows(
-    dataset: Dataset, *, window_px: int, most_pixels: int, seed: int
-) -> tuple[list[Window], int]:
-    """Choose the windows of every check, and tell how many there were to choose from.
+def labelled_windows(dataset: Dataset, window_px: int) -> list[Window]:
+    """Cover the held-out regions by windows, image by image; those without a label are left out, since they tell nothing."""
+    every = (w for region in dataset.held_out for w in _windows(dataset, region, window_px))
+    return [window for window in every if window.class_counts.any()]
 
-    Windows without a label cost nothing. When the others hold more than ``most_pixels`` pixels, some are drawn,
-    class by class, so that a check stays short beside the training between two of them.
+
+def choose_windows(windows: Sequence[Window], *, most_pixels: int, seed: int) -> list[int]:
+    """Choose windows of no more pixels than that, drawn class by class, at least one.
+
+    Returns
+    -------
+    list of int
+        Which ones, ascending; those chosen for more pixels with the same seed are these and others.
     """
-    every = [w for region in dataset.held_out for w in _windows(dataset, region, window_px)]
-    labelled = [w for w in every if w.class_counts.any()]
-    if sum(_area(w) for w in labelled) <= most_pixels:
-        return labelled, len(labelled)
-    order = np.random.default_rng(seed).permutation(len(labelled))
-    shuffled = [labelled[i] for i in order]
+    if sum(_area(w) for w in windows) <= most_pixels:
+        return [*range(len(windows))]
+    order = np.random.default_rng(seed).permutation(len(windows))
+    shuffled = [windows[i] for i in order]
     chosen: list[int] = []
     pixels = 0
     for index in _class_by_class(shuffled):
@@ -83,8 +87,7 @@ def plan_windows(
             break
         chosen.append(index)
         pixels += _area(shuffled[index])
-    kept = sorted(order[chosen])
-    return [labelled[i] for i in kept], len(labelled)
+    return sorted(order[chosen].tolist())
 
 
 def _windows(dataset: Dataset, region: Region, window_px: int) -> Iterator[Window]:

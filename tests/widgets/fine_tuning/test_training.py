@@ -14,12 +14,15 @@ import pytest
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, TrainConfig, default_classes
 from napari_sam2_adapters.data.dataset import Pair
 from napari_sam2_adapters.models.model_file import read_header
+from napari_sam2_adapters.training.records import CALIBRATING
+from napari_sam2_adapters.training.train import Trainer
 from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
 from napari_sam2_adapters.widgets.fine_tuning.messages import (
     FineTuned,
     Learned,
     Place,
     Previewed,
+    Said,
     Start,
     TrainingRequest,
     Wish,
@@ -100,6 +103,13 @@ def test_a_stopped_run_is_resumed_with_its_labels_and_ends_as_if_it_had_not_been
     assert steps_of(updates) == [1, 2, 3, 4, 5, 6]  # the curve is whole again
     assert resumed.verdict.after == pytest.approx(whole.verdict.after)
     assert find_runs() == []
+
+
+@pytest.mark.parametrize("awaited", [True, False])
+def test_what_is_done_after_stop_is_said(request_of, monkeypatch, awaited: bool) -> None:
+    monkeypatch.setattr(Trainer, "awaits_calibration", awaited)
+    _, updates = run(request_of(), stop_after=3)
+    assert (Said(CALIBRATING) in updates) == awaited
 
 
 def test_going_on_keeps_the_held_out_part_and_starts_from_what_was_learnt(

@@ -108,6 +108,8 @@ def follow(
     report
         Takes the records.
     """
+    from napari_sam2_adapters.training.records import CALIBRATING
+
     gui, next_preview = Pulse(GUI_INTERVAL_S), Pulse(PREVIEW_INTERVAL_S)
     since = time.perf_counter()
     for record in records:
@@ -126,6 +128,8 @@ def follow(
             wish.shown.wait(_LONGEST_SHOWING_S)
         since = time.perf_counter()  # what passes at a yield is the user's pause
         if stop.is_set():
+            if trainer.awaits_calibration:
+                yield Said(CALIBRATING)
             return
 
 
