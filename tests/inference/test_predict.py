@@ -275,16 +275,6 @@ def test_a_network_left_in_training_mode_predicts_as_in_inference_mode(tiny_segm
     assert segmenter.training
 
 
-@pytest.mark.parametrize("classes", [2, 3, 40])
-def test_a_pixel_gets_the_value_of_its_largest_logit_and_of_equals_the_first(classes):
-    generator = np.random.default_rng(0)
-    logits = generator.integers(-3, 3, (classes, 77, 50)).astype(np.float32)
-    values = generator.permutation(1000)[:classes].astype(np.uint16)
-    found = tiled_run._strongest(logits, values)
-    assert found.dtype == np.uint16
-    np.testing.assert_array_equal(found, values[logits.argmax(axis=0)])
-
-
 @pytest.mark.parametrize("able", [True, False])
 def test_bfloat16_is_near_full_precision_or_said_to_be_missing(
     tiny_segmenter, camera, monkeypatch, able

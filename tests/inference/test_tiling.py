@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_sam2_adapters.inference.tiling import BlendedRows, gaussian_window, tile_starts
+from napari_sam2_adapters.inference.tiling import gaussian_window, longest_overlap, tile_starts
 
 
 @given(st.integers(1, 5000), st.integers(1, 600), st.floats(0, 0.75))
@@ -36,44 +36,7 @@ def test_window_is_symmetric_positive_and_highest_in_the_middle():
     assert window[32 + 8, 47] / window[32, 47] == pytest.approx(np.exp(-0.5), rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "tile", "overlap"),
-    [(200, 133, 64, 0.5), (64, 300, 64, 0.25), (90, 70, 128, 0.3)],
-)
-def test_blending_gives_any_image_back(height, width, tile, overlap):
-    """Tiles cut from one image agree where they overlap, so their mean is the image (a partition of unity)."""
-    image = np.random.default_rng(0).normal(size=(3, height, width)).astype(np.float32)
-    tile_height, tile_width = min(tile, height), min(tile, width)
-    window = gaussian_window(tile_height, tile_width)
-    rows, columns = tile_starts(height, tile, overlap), tile_starts(width, tile, overlap)
-    band = BlendedRows(3, tile_height, width)
-    finished = []
-    for i, row in enumerate(rows):
-        for column in columns:
-            band.add(
-                image[:, row : row + tile_height, column : column + tile_width], row, column, window
-            )
-        finished.append(band.take(rows[i + 1] if i + 1 < len(rows) else height).copy())
-    np.testing.assert_allclose(np.concatenate(finished, axis=1), image, rtol=1e-4, atol=1e-5)
-
-
-def test_what_stays_after_rows_were_taken_has_their_mean():
-    band, window = BlendedRows(1, 8, 8), gaussian_window(8, 8)
-    values = np.arange(64, dtype=np.float32).reshape(1, 8, 8)
-    band.add(values, 0, 0, window)
-    np.testing.assert_allclose(band.take(3), values[:, :3], rtol=1e-5)
-    np.testing.assert_allclose(band.mean(3, 0, 5, 8), values[:, 3:], rtol=1e-5)
-    np.testing.assert_allclose(band.take(8), values[:, 3:], rtol=1e-5)
-
-
-def test_the_band_is_one_tile_high_whatever_the_image():
-    band = BlendedRows(2, 32, 50)
-    window = gaussian_window(32, 50)
-    sizes = set()
-    for row in range(0, 32 * 100, 16):
-        band.add(np.ones((2, 32, 50), np.float32), row, 0, window)
-        rows = band.take(row + 16)
-        assert np.shares_memory(rows, band._sum)  # a row of tiles is held once
-        sizes.add(band._sum.nbytes)
-        np.testing.assert_allclose(rows, 1, rtol=1e-5)
-    assert sizes == {2 * 32 * 50 * 4}
+def test_the_longest_overlap_is_that_of_the_tiles_that_lie_closest():
+    assert longest_overlap([0], 64) == 0
+    assert longest_overlap([0, 48, 96], 64) == 16
+    assert longest_overlap([0, 33, 65], 64) == 32

@@ -1,7 +1,8 @@
 """Segmenting images of any size and number of planes, tile by tile.
 
 `predict_tiles` is the engine: a generator that the viewer, the command line and `predict` all run. It reads the image region by region,
-holds one row of tiles, and writes rows into the outputs as soon as they are final, so that whoever stops it keeps what is done.
+holds the pixels of a row of tiles and sums where the next row overlaps it, and writes rows into the outputs as soon as they are final, so that
+whoever stops it keeps what is done.
 """
 
 from __future__ import annotations

@@ -18,18 +18,19 @@ from napari_sam2_adapters.data.axes import (
     read_plane,
 )
 from napari_sam2_adapters.data.normalize import Limits, normalize_plane
+from napari_sam2_adapters.inference.blending import Blending
 from napari_sam2_adapters.inference.network import Tile, copy_to_cpu, segment_tiles
 from napari_sam2_adapters.inference.outputs import Outputs, Prediction
 from napari_sam2_adapters.inference.read_ahead import read_ahead
 from napari_sam2_adapters.inference.region import Region, overlap, settle_region
+from napari_sam2_adapters.inference.results import ResultRows, Results
 from napari_sam2_adapters.inference.tile_plan import plan_tiles, smaller_tile
 from napari_sam2_adapters.inference.tiling import (
-    BlendedRows,
     gaussian_window,
+    longest_overlap,
     tile_starts,
     touching,
 )
-from napari_sam2_adapters.inference.uncertainty import normalized_entropy, softmax
 from napari_sam2_adapters.models.compiled import CompiledNetwork
 from napari_sam2_adapters.models.device import computes_bfloat16
 from napari_sam2_adapters.models.segmenter import Segmenter
@@ -40,7 +41,6 @@ WHOLE_PLANE_BYTES = 2**25
 """Parts of planes up to this size are read in one go: lazy stacks of files decode a whole plane for any part of it."""
 
 _NOTHING = slice(0, 0)
-_ROWS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class TiledRun:
             self._take_tiles_of(plan.side_px)
 
     def _held_bytes(self, side: int) -> int:
-        """What is in the network's memory besides its tensors: sums of a row of tiles, its pixels twice, and arrays for the results."""
+        """What is in the network's memory besides its tensors: pixels of a row of tiles twice, sums where the next overlaps it, and results."""
         if self.segmenter.device.type == "cuda":
             return 0  # all of that is in the main memory
         height, width = (
@@ -140,7 +140,8 @@ class TiledRun:
             self.read_columns.stop - self.read_columns.start,
         )
         pixels = height * width * channel_count(self.image.shape, self.axes)
-        sums = height * width * (self.segmenter.n_classes + 1) * 4
+        starts = tile_starts(plane_shape(self.image.shape, self.axes)[0], side, self.config.overlap)
+        sums = longest_overlap(starts, height) * width * (self.segmenter.n_classes + 1) * 4
         outputs = (self.outputs.labels, self.outputs.probabilities, self.outputs.uncertainty)
         results = sum(array.nbytes for array in outputs if isinstance(array, np.ndarray))
         return int(2 * pixels * self.image.dtype.itemsize + sums + results)
@@ -192,8 +193,9 @@ class TiledRun:
 
     def tiles(self) -> Iterator[TileProgress]:
         """Segment from the current plane on."""
-        following = dict(zip(self.rows, [*self.rows[1:], self.read_rows.stop], strict=True))
-        band = self._new_band()
+        n_classes = self.segmenter.n_classes
+        blending = Blending(n_classes, self.window, self.rows, self.columns)
+        finished = ResultRows(self.outputs, self.values, self.read_columns)
         tiles = self._read(self.plane)
         results = segment_tiles(
             self.segmenter,
@@ -207,33 +209,23 @@ class TiledRun:
         if self.segmenter.device.type != "cpu":  # it computes while results are blended here
             results = read_ahead(results, self.batch_size)
         for tile, logits in results:
-            if tile.row == self.rows[0] and tile.column == self.columns[0]:
-                band = self._new_band()
-            left = tile.column - self.read_columns.start
-            band.add(logits, tile.row, left, self.window)
+            blended = blending.add(logits, tile.row, tile.column)
+            finished.add(blended.rows, blended.columns, blended.final())
             final, changed = _NOTHING, (_NOTHING, _NOTHING)
             if tile.column == self.columns[-1]:
-                first = band.first_row
-                means = band.take(following[tile.row])
-                changed = self._write(tile.plane, first, self.read_columns.start, means)
+                changed = self._write(tile.plane, finished.take())
                 final = changed[0]
+                if blended.rows.stop == self.read_rows.stop:
+                    self.plane = tile.plane + 1
             elif self.live:
-                means = band.mean(tile.row, left, *self.window.shape)
-                changed = self._write(tile.plane, tile.row, tile.column, means)
-            if following[tile.row] == self.read_rows.stop and tile.column == self.columns[-1]:
-                self.plane = tile.plane + 1
+                so_far = finished.decide(tile.row, tile.column, blended.so_far())
+                changed = self._write(tile.plane, so_far)
             self.done += 1
             yield self._progress(tile.plane, final, changed)
 
     def _tell(self, notice: str) -> None:
         with self._telling:
             self.notice = notice if self.notice is None else f"{self.notice} {notice}"
-
-    def _new_band(self) -> BlendedRows:
-        width = self.read_columns.stop - self.read_columns.start
-        return BlendedRows(
-            self.segmenter.n_classes, self.window.shape[0], width, first_row=self.rows[0]
-        )
 
     def _progress(
         self,
@@ -276,43 +268,13 @@ class TiledRun:
             rows = slice(row, row + height)
             yield row, read_plane(self.image, self.axes, plane, rows, self.read_columns)
 
-    def _write(
-        self, plane: int, row: int, column: int, logits: NDArray[np.float32]
-    ) -> tuple[slice, slice]:
-        """Write what of logits (classes, h, w), whose first pixel lies at (row, column), belongs to the region; gives rows and columns."""
-        rows = overlap(self.wanted_rows, row, logits.shape[1])
-        columns = overlap(self.wanted_columns, column, logits.shape[2])
-        if rows.start == rows.stop or columns.start == columns.stop:
-            return rows, columns
-        logits = logits[
-            :,
-            rows.start - row : rows.stop - row,
-            columns.start - column : columns.stop - column,
-        ]
-        others = iter(self.planes[plane])
-        place = {"Y": rows, "X": columns}
-        key = tuple(place.get(axis) or next(others) for axis in label_axes(self.axes))
-        self.outputs.labels[key] = _strongest(logits, self.values)
-        if self.outputs.probabilities is None and self.outputs.uncertainty is None:
-            return rows, columns
-        probabilities = softmax(logits)
-        if self.outputs.probabilities is not None:
-            self.outputs.probabilities[(slice(None), *key)] = probabilities
-        if self.outputs.uncertainty is not None:
-            self.outputs.uncertainty[key] = normalized_entropy(probabilities)
+    def _write(self, plane: int, results: Results) -> tuple[slice, slice]:
+        """Write what of results belongs to the region; gives rows and columns."""
+        rows = overlap(self.wanted_rows, results.row, results.labels.shape[0])
+        columns = overlap(self.wanted_columns, results.column, results.labels.shape[1])
+        if rows.start < rows.stop and columns.start < columns.stop:
+            others = iter(self.planes[plane])
+            place = {"Y": rows, "X": columns}
+            key = tuple(place.get(axis) or next(others) for axis in label_axes(self.axes))
+            results.write(self.outputs, key, rows, columns)
         return rows, columns
-
-
-def _strongest(logits: NDArray[np.float32], values: NDArray[np.integer]) -> NDArray[np.integer]:
-    """The value (h, w) of the class with the largest of the logits (classes, h, w); of equals, the first.
-
-    In half of the time that `numpy.argmax` takes over the first axis, few rows at a time, which the caches hold.
-    """
-    labels = np.full(logits.shape[1:], values[0], values.dtype)
-    for top in range(0, len(labels), _ROWS_AT_ONCE):
-        rows = slice(top, top + _ROWS_AT_ONCE)
-        strongest = logits[0, rows].copy()
-        for value, others in zip(values[1:], logits[1:, rows], strict=True):
-            np.copyto(labels[rows], value, where=others > strongest)
-            np.maximum(others, strongest, out=strongest)
-    return labels
