@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_sam2_adapters.metrics import confusion_matrix, iou_per_class
 from napari_sam2_adapters.training.losses import (
     LOSSES,
     Term,
@@ -17,6 +19,7 @@ from napari_sam2_adapters.training.losses import (
     dice_loss,
     focal_tversky_loss,
     line_dice_loss,
+    lovasz_loss,
     soft_skeleton,
     thin_classes,
 )
@@ -47,6 +50,7 @@ def test_the_table_of_losses_is_the_written_one() -> None:
         "ce_dice": ["weighted_cross_entropy", "dice"],
         "paper": ["cross_entropy"],
         "composite": ["binary_cross_entropy", "dice", "focal_tversky"],
+        "lovasz": ["weighted_cross_entropy", "lovasz"],
         "thin": ["weighted_cross_entropy", "dice", "line_dice"],
     }
     assert LOSSES["thin"][-1] == Term("line_dice", weight=0.5, starts_at=1 / 3)
@@ -114,6 +118,32 @@ def test_focal_tversky_has_a_finite_slope_at_the_perfect_answer() -> None:
     assert torch.isfinite(logits.grad).all()
 
 
+def test_lovasz_of_certain_answers_is_one_minus_iou(target: Tensor, generator) -> None:
+    answer = torch.randint(0, 3, target.shape, generator=generator)
+    confusion = confusion_matrix(target.numpy(), answer.numpy(), 3)
+    expected = 1 - float(iou_per_class(confusion).mean())
+    assert float(lovasz_loss(certain(answer, 3, 50.0), target)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_lovasz_is_the_sum_over_levels_of_one_minus_iou(logits: Tensor, target: Tensor) -> None:
+    """The integral over all thresholds of 1 - IoU of the pixels whose error lies above."""
+    labelled = target >= 0
+    probabilities = logits.double().softmax(dim=1).movedim(1, -1)[labelled]
+    costs = []
+    for index in range(3):
+        own = target[labelled] == index
+        errors = (own.double() - probabilities[:, index]).abs()
+        levels = torch.cat((torch.zeros(1).double(), errors.sort().values))
+        cost = 0.0
+        for low, high in itertools.pairwise(levels):
+            wrong = errors > low
+            found, together = (own & ~wrong).sum(), (own | wrong).sum()
+            cost += float((high - low) * (1 - found / together))
+        costs.append(cost)
+    expected = sum(costs) / 3
+    assert float(lovasz_loss(logits.double(), target)) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_perfect_answer_costs_nothing_and_a_wrong_one_much(name: str, target: Tensor) -> None:
     loss = build_loss(name, [100, 50, 20])
@@ -164,7 +194,7 @@ def test_the_order_of_classes_and_of_images_does_not_matter(
     torch.testing.assert_close(turned, value)
 
 
-@pytest.mark.parametrize("name", ["ce_dice", "paper", "composite"])
+@pytest.mark.parametrize("name", ["ce_dice", "paper", "composite", "lovasz"])
 def test_few_labels_weigh_as_much_as_many(name: str) -> None:
     logits = torch.tensor([0.3, -0.4]).view(1, 2, 1, 1).expand(1, 2, 200, 200)
     dense = torch.arange(2).repeat(20000).view(1, 200, 200)

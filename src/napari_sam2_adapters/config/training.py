@@ -11,7 +11,7 @@ from napari_sam2_adapters.config.settings import Settings
 __all__ = ["LossName", "RecipeName", "TrainConfig"]
 
 RecipeName = Literal["interactive", "upright", "paper"]
-LossName = Literal["ce_dice", "paper", "composite", "thin"]
+LossName = Literal["ce_dice", "paper", "composite", "lovasz", "thin"]
 
 
 class TrainConfig(Settings):
@@ -30,7 +30,7 @@ class TrainConfig(Settings):
         Field(
             title="Loss",
             description="ce_dice: for most; paper: cross-entropy; composite: BCE + Dice + focal Tversky, for classes that are thin and rare, "
-            "such as vessels, which ce_dice draws too wide; thin: ce_dice + clDice.",
+            "such as vessels, which ce_dice draws too wide; lovasz: cross-entropy + IoU itself; thin: ce_dice + clDice.",
         ),
     ] = "ce_dice"
     correct_shares: Annotated[

@@ -29,6 +29,7 @@ __all__ = [
     "dice_loss",
     "focal_tversky_loss",
     "line_dice_loss",
+    "lovasz_loss",
     "soft_skeleton",
     "thin_classes",
 ]
@@ -51,6 +52,7 @@ LOSSES: dict[LossName, tuple[Term, ...]] = {
     # For two classes the softmax cross-entropy is the BCE of the difference of the two logits.
     "paper": (Term("cross_entropy"),),
     "composite": (Term("binary_cross_entropy"), Term("dice"), Term("focal_tversky")),
+    "lovasz": (Term("weighted_cross_entropy"), Term("lovasz")),
     "thin": (
         Term("weighted_cross_entropy"),
         Term("dice"),
@@ -78,6 +80,7 @@ def build_loss(name: LossName, class_counts: Sequence[int]) -> Loss:
         "binary_cross_entropy": binary_cross_entropy,
         "dice": dice_loss,
         "focal_tversky": focal_tversky_loss,
+        "lovasz": lovasz_loss,
         "line_dice": partial(line_dice_loss, classes=thin),
     }
 
@@ -171,6 +174,39 @@ def focal_tversky_loss(
     tversky = (hits + smooth) / (hits + alpha * misses + beta * false_alarms + smooth)
     # The power has an infinite slope at 0.
     return _mean_present((1 - tversky).clamp(min=1e-6) ** gamma, present)
+
+
+def lovasz_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over the classes present of the Lovász extension of ``1 - IoU`` over the labelled pixels of the batch.
+
+    Where probabilities are 0 and 1 it is ``1 - IoU``, in between the tightest convex function of the pixels' errors that is. Berman, Triki
+    and Blaschko, arXiv 1705.08790, equation 12.
+    """
+    labelled = target >= 0
+    probabilities, truth = logits.softmax(dim=1).movedim(1, -1)[labelled], target[labelled]
+    total = probabilities.sum() * 0
+    present = torch.unique(truth)
+    for index in present:
+        own = truth == index
+        errors = (own.float() - probabilities[:, index]).abs()
+        order = _largest_first(errors.detach())
+        total = total + (errors[order] * _growth_of_one_minus_iou(own[order])).sum()
+    return total / max(len(present), 1)
+
+
+def _largest_first(errors: Tensor) -> Tensor:
+    """Indices that sort values, the largest first; by numpy on a CPU, in a sixth of PyTorch's time."""
+    if errors.device.type == "cpu":
+        return torch.from_numpy((-errors.numpy()).argsort())
+    return errors.argsort(descending=True)
+
+
+def _growth_of_one_minus_iou(own: Tensor) -> Tensor:
+    """By how much ``1 - IoU`` grows with each mistake, ``(N,)``, when pixels, of this class or not, turn wrong in their order."""
+    found = own.sum() - own.cumsum(0)
+    together = own.sum() + (~own).cumsum(0)
+    lost = 1 - found / together
+    return lost.diff(prepend=lost.new_zeros(1))
 
 
 def line_dice_loss(
