@@ -246,7 +246,7 @@ def test_it_is_told_by_more_than_a_check_and_scored_on_both(trained, quick) -> N
     table, others = pack_history([wide, record])
     assert unpack_history(table, json.loads(json.dumps(others))) == [wide, record]
     said = judge([replace(wide, step=0, best=True), StepRecord(1, 9, 1, 1, 1, 1), wide, record])
-    assert f"{record.calibrated_dice:.3f} on {record.calibrated_pixels:,} held-out" in said.sentence
+    assert f"{record.calibrated_dice:.3f} on {record.calibrated_pixels:,}." in said.sentence
     assert said.scores()["uncalibrated_dice"] == record.uncalibrated_dice
 
 

@@ -101,7 +101,7 @@ class NoticeRecord:
 
 Record = StepRecord | ValidationRecord | NoticeRecord
 
-CALIBRATING = "Looking on held-out pixels whether classes are drawn too large or too small …"
+CALIBRATING = "Calibrating on held-out pixels …"
 """What is said while a run that ended is calibrated."""
 
 

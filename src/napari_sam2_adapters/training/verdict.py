@@ -119,9 +119,10 @@ def judge(history: Sequence[Record]) -> Verdict:
         f"(best at step {best.step})."
     )
     if best.calibrated_dice is not None and best.uncalibrated_dice is not None:
+        where = "" if best.calibrated_pixels == best.pixels else f" on {best.calibrated_pixels:,}"
         sentence += (
-            " Classes that were drawn too large or too small were corrected at the end (Calibrate), which raised the mean Dice "
-            f"from {best.uncalibrated_dice:.3f} to {best.calibrated_dice:.3f} on {best.calibrated_pixels:,} held-out pixels."
+            " Classes that were drawn too large or too small were corrected at the end (Calibrate): "
+            f"{best.uncalibrated_dice:.3f} to {best.calibrated_dice:.3f}{where}."
         )
     weakest, dice = min(_known(best.dice).items(), key=lambda item: item[1])
     if dice < _WEAK_DICE:
