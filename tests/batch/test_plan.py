@@ -64,6 +64,12 @@ def test_results_among_the_images_are_refused(make: Make, tmp_path: Path) -> Non
     assert "is itself an image" in names(job)["a"]
 
 
+def test_results_may_lie_around_the_images(make: Make, tmp_path: Path) -> None:
+    job = make("a.tif", "b.tif", output=tmp_path)
+    assert [path.name for path in find_inputs(job)] == ["a.tif", "b.tif"]
+    assert [item.refusal for item in plan_items(job, PredictConfig())] == ["", ""]
+
+
 @pytest.mark.parametrize("pattern", ["../*.tif", "/etc/*"])
 def test_a_pattern_stays_in_its_folder(make: Make, pattern: str) -> None:
     with pytest.raises(ValueError, match="leads out of it"):

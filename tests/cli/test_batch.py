@@ -155,6 +155,25 @@ def test_nothing_there(trained: Path, tmp_path: Path) -> None:
     assert "There is no folder" in batch(trained, tmp_path / "x", tmp_path / "results").stderr
 
 
+def test_ctrl_c_while_it_looks_at_earlier_results_is_a_stop(
+    folder: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_sam2_adapters.batch import run as engine
+
+    judge, calls = engine.judge, []
+
+    def judge_and_stop(*given: object) -> object:
+        calls.append(given)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return judge(*given)
+
+    monkeypatch.setattr(engine, "judge", judge_and_stop)
+    result = batch(trained, folder, tmp_path / "results")
+    assert result.exit_code == 130, result.output
+    assert "KeyError" not in result.output
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no Ctrl-C to one process")
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     blobs: Path, trained: Path, tmp_path: Path

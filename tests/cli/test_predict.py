@@ -346,12 +346,14 @@ def test_a_unit_that_nobody_knows_does_not_cost_the_mask(
 def test_a_stack_is_refused_as_png_before_it_is_segmented(trained: Path, tmp_path: Path) -> None:
     stack = tmp_path / "stack.tif"
     tifffile.imwrite(stack, np.zeros((3, 40, 40), np.uint8), photometric="minisblack")
-    result = predict(trained, stack, tmp_path / "masks", "--png")
-    assert result.exit_code == 1
-    assert (
-        "stack.tif failed: PNG holds one plane of values up to 65535, but stack.png would have the axes ZYX"
-        in result.stderr
-    )
+    for more in ((), ("--min-size", "5", "--measure")):
+        result = predict(trained, stack, tmp_path / "masks", "--png", *more)
+        assert result.exit_code == 1
+        assert (
+            "stack.tif failed: PNG holds one plane of values up to 65535, but stack.png would have the axes ZYX"
+            in result.stderr
+        )
+        assert list((tmp_path / "masks").iterdir()) == []  # no table of a mask that is not there
     result = predict(trained, stack, tmp_path / "masks")
     assert result.exit_code == 0, result.output
     assert read_labels(tmp_path / "masks" / "stack.tif").array.shape == (3, 40, 40)

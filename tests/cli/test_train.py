@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 import tifffile
 from typer.testing import CliRunner
 
 from napari_sam2_adapters.cli import app
 from napari_sam2_adapters.cli.files import read_training_files
 from napari_sam2_adapters.cli.train import _check_line, run_training
+from napari_sam2_adapters.data.io import write_array, write_labels
 from napari_sam2_adapters.models.model_file import read_header
 from napari_sam2_adapters.training.records import StepRecord, ValidationRecord
 
@@ -142,13 +144,41 @@ def test_images_without_labels_are_left_out(blobs: Path, tmp_path: Path) -> None
     assert output.is_file()
 
 
+def test_one_image_and_its_labels_may_be_folders(tmp_path: Path) -> None:
+    image, labels = np.arange(1600, dtype=np.uint16).reshape(40, 40), np.ones((40, 40), np.uint8)
+    zarr, dicom = tmp_path / "im.ome.zarr", tmp_path / "series"
+    write_array(zarr, image, axes="YX")
+    write_array(tmp_path / "im.tif", image, axes="YX")
+    write_labels(tmp_path / "lab.ome.zarr", labels, axes="YX")
+    write_labels(tmp_path / "lab.tif", labels, axes="YX")
+    write_labels(zarr / "labels" / "cells", labels, axes="YX")
+    dicom.mkdir()
+    plane = SimpleITK.GetImageFromArray(image.astype(np.int16))
+    SimpleITK.WriteImage(plane, str(dicom / "1.dcm"))
+    for images, its_labels in (
+        (zarr, tmp_path / "lab.ome.zarr"),
+        (zarr, tmp_path / "lab.tif"),
+        (zarr, zarr / "labels" / "cells"),
+        (tmp_path / "im.tif", tmp_path / "lab.ome.zarr"),
+    ):
+        (pair,) = read_training_files(images, its_labels, "*").pairs
+        np.testing.assert_array_equal(pair.image, image)
+        np.testing.assert_array_equal(pair.labels, labels)
+    (pair,) = read_training_files(dicom, tmp_path / "lab.tif", "*").pairs
+    assert pair.image.shape[-2:] == (40, 40)
+    with pytest.raises(ValueError, match="as its own labels"):
+        read_training_files(zarr, zarr, "*")
+    with pytest.raises(ValueError, match=r"is a folder, but --labels .* is one image"):
+        read_training_files(tmp_path, tmp_path / "lab.ome.zarr", "*")
+
+
 def test_labels_of_images_that_the_pattern_leaves_out_are_no_mistake(blobs: Path) -> None:
     files = read_training_files(blobs / "images", blobs / "labels", "cell[01]*")
     assert [pair.name for pair in files.pairs] == ["cell0.tif", "cell1.tif"]
     assert files.notice == ""
     one = read_training_files(blobs / "images" / "cell2.tif", blobs / "labels", "*")
     assert [pair.name for pair in one.pairs] == ["cell2.tif"]
-    with pytest.raises(ValueError, match=r"is a folder, but --labels .* is a file"):
+    with pytest.raises(ValueError, match=r"is a folder, but --labels .* is one image"):
         read_training_files(blobs / "images", blobs / "labels" / "cell2.tif", "*")
 
 

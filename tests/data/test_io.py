@@ -1,5 +1,6 @@
 """Reading and writing: round trips keep values, axes and sizes; nothing is destroyed."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import zarr
 from PIL import Image
 
 from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.data.formats import tiff
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import read_image, read_labels, write_array, write_labels
 from napari_sam2_adapters.data.samples import load_sample
@@ -303,3 +305,18 @@ def test_units_that_ome_zarr_lacks_are_converted(tmp_path, labels):
     assert found.unit == "millimeter"
     assert found.pixel_size == pytest.approx((0.0762, 0.0508, 0.0381))
     assert found.origin == pytest.approx((0.127, 0.1524, 0.1778))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there all paths have backslashes")
+def test_an_error_of_the_disk_keeps_its_kind_though_it_spells_backslashes_twice(
+    tmp_path, labels, monkeypatch
+):
+    path = tmp_path / "a\\b.tif"
+    write_labels(path, labels, axes="ZYX")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(tiff, "read", refuse)
+    with pytest.raises(PermissionError):
+        read_image(path)

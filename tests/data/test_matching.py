@@ -1,6 +1,7 @@
 """Finding images and the label file of each."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,13 @@ def test_labels_are_matched_by_name(tmp_path):
         ("a2.jpg", "a2.tif"),
         ("a10.ome.tif", "a10.tif"),
     ]
+
+
+def test_accents_match_however_they_are_spelt(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "Präparat.tif") for form in ("NFC", "NFD"))
+    assert composed != apart
+    images, labels = touch(tmp_path / "images", composed), touch(tmp_path / "labels", apart)
+    assert match_labels([images / composed], labels) == [(images / composed, labels / apart)]
 
 
 def test_what_has_no_partner_is_named(tmp_path):

@@ -425,3 +425,16 @@ def test_a_tall_image_takes_no_more_memory_than_a_short_one(monkeypatch):
     monkeypatch.setattr(tiled_run, "WHOLE_PLANE_BYTES", 0)
     peak(512)
     assert peak(8192) < 1.5 * peak(2048)
+
+
+def test_only_colours_have_a_transparency_to_leave_out(tiny_segmenter):
+    segmenter = tiny_segmenter(n_classes=2, input_channels=3)
+    four = np.random.default_rng(0).integers(0, 255, (40, 40, 4), dtype=np.uint8)
+    scale = Normalization(mode="range", low=0, high=255)
+    expected = predict(segmenter, four[..., :3], axes="YXC", normalization=scale).labels
+    for rgb in (None, True):
+        found = predict(segmenter, four, axes="YXC", normalization=scale, rgb=rgb).labels
+        np.testing.assert_array_equal(found, expected)
+    for array, axes, rgb in ((four, "YXC", False), (four.transpose(2, 0, 1), "CYX", None)):
+        with pytest.raises(ValueError, match="4 channels but the adapter was trained on 3"):
+            predict(segmenter, array, axes=axes, rgb=rgb)

@@ -91,9 +91,9 @@ def find_inputs(job: BatchJob) -> list[Path]:
         raise ValueError(
             f"The results would lie among the images in {job.folder}. Choose another folder for them, for example a new one in it."
         )
-    found = [
-        path for path in find_images(job.folder, pattern) if results not in _resolved(path).parents
-    ]
+    found = find_images(job.folder, pattern)
+    if _resolved(job.folder) in results.parents:
+        found = [path for path in found if results not in _resolved(path).parents]
     if not found:
         raise ValueError(f"Only results lie in {job.folder}, no images. Choose the images' folder.")
     return found

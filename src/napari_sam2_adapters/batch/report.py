@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ _COLUMNS = (
     *("image", "status", "reason", "seconds", "result", "finished"),
     *("pixel_size_z", "pixel_size_y", "pixel_size_x", "unit"),
 )
+_OPEN = "{} is open in another program; close it."
 
 
 class Entry(Settings):
@@ -93,6 +96,15 @@ class Report:
         self._classes: Sequence[str] = ()
         for entry in _read(self._lines):
             self._last[entry.name] = entry
+        self._of_others = [
+            *([] if self._last or _may_be_lines(self._lines) else [self._lines]),
+            *([] if _may_be_table(self._table) else [self._table]),
+        ]
+
+    @property
+    def of_others(self) -> list[Path]:
+        """Files in the place of the report that were there when it was opened, and that no batch wrote."""
+        return self._of_others
 
     def last(self, name: str) -> Entry | None:
         """The last that is known of an image."""
@@ -137,7 +149,7 @@ class Report:
             _append(self._table, self._rows([entry]))
         except PermissionError:
             # Excel keeps others from a table that it shows; the whole table is written at the end.
-            warnings.warn(f"{self._table} is open in another program; close it.", stacklevel=2)
+            warnings.warn(_OPEN.format(self._table), stacklevel=2)
 
     def write_table(self, settings_sha256: str) -> None:
         """Write the table anew, with one row for each image."""
@@ -145,8 +157,14 @@ class Report:
         csv.writer(header).writerow([*_COLUMNS, *(f"pixels of {name}" for name in self._classes)])
         text = header.getvalue() + self._rows(self.entries(settings_sha256))
         # Excel takes a table without the mark in front for Latin-1.
-        content = b"\xef\xbb\xbf" + text.encode("utf-8", "backslashreplace")
-        write_atomically(self._table, lambda file: file.write(content), overwrite=True)
+        content = codecs.BOM_UTF8 + text.encode("utf-8", "backslashreplace")
+        try:
+            write_atomically(self._table, lambda file: file.write(content), overwrite=True)
+        except PermissionError:
+            if not self._table.exists():
+                raise
+            # Windows lets nobody replace a table that Excel shows; the lines hold all of it.
+            warnings.warn(_OPEN.format(self._table), stacklevel=2)
 
     def _rows(self, entries: Iterable[Entry]) -> str:
         text = io.StringIO()
@@ -171,6 +189,23 @@ def _read(path: Path) -> Iterable[Entry]:
             yield Entry.model_validate_json(line)
         except ValidationError:
             continue  # torn by a crash or from elsewhere; its image counts as not done
+
+
+def _may_be_lines(path: Path) -> bool:
+    """Whether a file without an entry is missing, empty, or an entry of ours that was torn."""
+    if not path.is_file():
+        return True
+    content = path.read_bytes()
+    return not content.strip() or (content.startswith(b'{"name":') and b"\n" not in content)
+
+
+def _may_be_table(path: Path) -> bool:
+    """Whether a table is missing, empty, or begins like ours, perhaps saved again by a spreadsheet."""
+    if not path.is_file():
+        return True
+    with path.open("rb") as file:
+        start = file.read(64).removeprefix(codecs.BOM_UTF8)
+    return not start.strip() or re.match(rb'"?image"?[,;\t]"?status"?[,;\t]', start) is not None
 
 
 def _end_last_line(path: Path) -> None:

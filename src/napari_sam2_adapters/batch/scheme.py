@@ -77,7 +77,7 @@ def survey_batch(job: BatchJob, options: BatchOptions | None = None) -> Survey:
 
 
 def conflict_of(scheme: Scheme, report: Report, options: BatchOptions) -> str:
-    """Why the results of a job must not go into its folder: it holds those of other settings; empty when they may.
+    """Why the results of a job must not go into its folder: it holds those of other settings, or files of others in their place; empty when they may.
 
     Raises
     ------
@@ -86,6 +86,12 @@ def conflict_of(scheme: Scheme, report: Report, options: BatchOptions) -> str:
     """
     if options.overwrite:
         return ""
+    if report.of_others:
+        names = " and ".join(path.name for path in report.of_others)
+        return (
+            f"{scheme.job.output} holds {names} that no batch wrote, in the place of its report. "
+            "Choose another folder, or allow its files to be replaced."
+        )
     former = read_job_file(scheme.job.output)
     if former is None or not report.has_other_results(scheme.settings_sha256):
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,7 @@ def segment_file(
     overwrite: bool,
     extras: Mapping[str, Path] | None = None,
     key: str | None = None,
+    later: Sequence[Path] = (),
     part: Callable[[ImageFile], Region] | None = None,
 ) -> Generator[TileProgress, None, SegmentedFile]:
     """Segment an image file, yielding after each tile, and write its results.
@@ -73,6 +74,8 @@ def segment_file(
         What to write besides, as `write_extras` takes it; what of it cannot be written is said in the notices.
     key
         Of everything that the labels depend on: OME-Zarr labels that a killed run began under this key are gone on with.
+    later
+        Label images that the caller will write of the result: their formats are to hold its axes.
     part
         Gives the part of the image to segment; the results have the size of the whole, with 0 beside it. None for all of it.
 
@@ -85,8 +88,10 @@ def segment_file(
     """
     image = read_image(source)
     notices = notes_of(image, header)
+    axes = label_axes(image.axes)
+    for path in later:
+        check_format(path, axes)
     for kind, path in outputs.items():  # refuse before the work what could not be written after it
-        axes = label_axes(image.axes)
         check_format(path, f"C{axes}" if kind == "probabilities" else axes)
     target = outputs.get("labels")
     if target is not None and (lost := lost_in_file(target, image.geometry)):

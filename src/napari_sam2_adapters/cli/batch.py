@@ -217,7 +217,9 @@ class _Shown:
         """Note the images that were in the hands of workers at the stop and came to their end all the same."""
         for record in records:
             index = record.item.index
-            if self._last[index].status == "running" and record.status in ("done", "failed"):
+            known = self._last.get(index)  # none, when the stop came before all were looked at
+            at_work = known is not None and known.status == "running"
+            if at_work and record.status in ("done", "failed"):
                 self._last[index] = replace(record, earlier=False)
 
     def _count(self) -> None:

@@ -99,12 +99,10 @@ def list_images(images: Path, pattern: str) -> list[Path]:
     ValueError
         When there is no image in the folder.
     """
-    from napari_sam2_adapters.data.formats.registry import image_folder
     from napari_sam2_adapters.data.matching import find_images
 
     _check_there(images, "--images")
-    whole = images.is_file() or image_folder(images / "inside") is not None
-    return [images] if whole else find_images(images, pattern)
+    return [images] if _is_one_image(images) else find_images(images, pattern)
 
 
 def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFiles:
@@ -124,12 +122,12 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
     chosen = list_images(images, pattern)
     _check_there(labels, "--labels")
     labelled = chosen
-    if labels.is_dir():
+    if not _is_one_image(labels):
         labelled = _labelled(chosen, images, labels)
         paths = match_labels(labelled, labels)
-    elif images.is_dir():
+    elif chosen != [images]:
         raise ValueError(
-            f"--images {images} is a folder, but --labels {labels} is a file. Give the folder of the label images."
+            f"--images {images} is a folder, but --labels {labels} is one image. Give the folder of the label images."
         )
     elif images.samefile(labels):
         raise ValueError(
@@ -152,12 +150,11 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
 
 def _labelled(chosen: list[Path], images: Path, labels: Path) -> list[Path]:
     """The images with a label file of their name; refused when there is none, or labels belong to no image."""
-    from napari_sam2_adapters.data.formats.registry import image_stem
-    from napari_sam2_adapters.data.matching import find_images
+    from napari_sam2_adapters.data.matching import common_name, find_images
 
     label_files = find_images(labels)
-    stems = {image_stem(path) for path in label_files}
-    labelled = [path for path in chosen if image_stem(path) in stems]
+    stems = {common_name(path) for path in label_files}
+    labelled = [path for path in chosen if common_name(path) in stems]
     if not labelled:
         raise ValueError(
             f"None of the {counted(len(chosen), 'image')} in {images} has a label image of its name in {labels}: there are "
@@ -165,8 +162,8 @@ def _labelled(chosen: list[Path], images: Path, labels: Path) -> list[Path]:
         )
     if images.is_dir():
         # Labels of images that --pattern leaves out are no mistake.
-        known = {image_stem(path) for path in (*chosen, *images.iterdir())}
-        strays = [path.name for path in label_files if image_stem(path) not in known]
+        known = {common_name(path) for path in (*chosen, *images.iterdir())}
+        strays = [path.name for path in label_files if common_name(path) not in known]
         if strays:
             more = f" and {len(strays) - 5} more" if len(strays) > 5 else ""
             raise ValueError(
@@ -174,6 +171,13 @@ def _labelled(chosen: list[Path], images: Path, labels: Path) -> list[Path]:
                 "Give each the name of its image, or take them out of the folder."
             )
     return labelled
+
+
+def _is_one_image(path: Path) -> bool:
+    """Whether it is a file, or a folder such as an OME-Zarr that is an image or a part of one."""
+    from napari_sam2_adapters.data.formats.registry import image_folder
+
+    return path.is_file() or image_folder(path / "inside") is not None
 
 
 def _check_there(path: Path, option: str) -> None:

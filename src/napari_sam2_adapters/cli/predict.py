@@ -283,6 +283,7 @@ class _Job:
                     wanted,
                     config,
                     overwrite=self.overwrite,
+                    later=[missing[kind] for kind in ("labels", "objects") if kind in missing],
                     part=None if self.extent is None else self.extent.region_of,
                 )
                 notices = [*found.notices]

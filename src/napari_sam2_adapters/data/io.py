@@ -254,6 +254,9 @@ def _read(path: Path, *, as_labels: bool) -> ImageFile:
             raise ValueError(note) from error
         if isinstance(error, (ValueError, OSError, RuntimeError)) and str(path) in str(error):
             raise
+        # which spells the path as Python does, with backslashes twice
+        if isinstance(error, OSError) and error.filename == str(path):
+            raise
         raise ValueError(
             f"{path} cannot be read ({_reason(error)}). It may be damaged or of another kind; save it again."
         ) from error

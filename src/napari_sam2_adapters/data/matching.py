@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from napari_sam2_adapters.data.formats.registry import (
     is_image,
 )
 
-__all__ = ["find_images", "match_labels"]
+__all__ = ["common_name", "find_images", "match_labels"]
 
 
 def find_images(folder: Path | str, pattern: str = "*") -> list[Path]:
@@ -52,6 +53,11 @@ def find_images(folder: Path | str, pattern: str = "*") -> list[Path]:
     return sorted(files, key=_natural)
 
 
+def common_name(path: Path) -> str:
+    """What the name of an image and that of its labels have in common: all but the ending, however a system spells accents."""
+    return unicodedata.normalize("NFC", image_stem(path))
+
+
 def match_labels(images: Iterable[Path], label_folder: Path | str) -> list[tuple[Path, Path]]:
     """The label file of each image: the one in the folder with the same name, suffix apart.
 
@@ -62,9 +68,9 @@ def match_labels(images: Iterable[Path], label_folder: Path | str) -> list[tuple
     """
     by_stem: dict[str, list[Path]] = {}
     for path in find_images(label_folder):
-        by_stem.setdefault(image_stem(path), []).append(path)
+        by_stem.setdefault(common_name(path), []).append(path)
     images = list(images)
-    stems = [image_stem(path) for path in images]
+    stems = [common_name(path) for path in images]
     pairs = [(path, by_stem.get(stem, [])) for path, stem in zip(images, stems, strict=True)]
     for trouble, wrong in (
         ("have the name of another image", [s for s, n in Counter(stems).items() if n > 1]),

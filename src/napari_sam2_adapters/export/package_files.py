@@ -83,7 +83,7 @@ def make_test_pair(translated: Translated, image: Path | None) -> TestPair:
 
 def _read_tile(path: Path, channels: int, side_px: int) -> NDArray[Any]:
     file = read_image(path)
-    array = without_alpha(file.array, file.axes) if channels == 3 else file.array
+    array = without_alpha(file.array, file.axes) if channels == 3 and file.rgb else file.array
     got = channel_count(array.shape, file.axes)
     if got != channels:
         raise ValueError(

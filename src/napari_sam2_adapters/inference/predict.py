@@ -119,7 +119,7 @@ def predict_tiles(
         Arrays to write into, for example from `allocate_outputs` or zarr. They decide what is computed: labels always, probabilities
         and uncertainty where there is an array for them.
     rgb
-        Whether the channels are colours; guessed from the element type and the axes when None.
+        Whether the channels are colours; guessed from the axes when None.
     region
         The part to segment; the outputs still have the size of the whole image, and only this part of them is written. It comes out as
         in a run over the whole image: the same tiles, of which those that touch the part are read, and the same grey-value limits.
@@ -135,7 +135,7 @@ def predict_tiles(
     """
     config = config or PredictConfig()
     check_axes(image.shape, axes)
-    image = without_alpha(image, axes) if segmenter.config.input_channels == 3 else image
+    image = _opaque(segmenter, image, axes, rgb)
     _check_channels(segmenter, image, axes)
     check_outputs(segmenter, image.shape, axes, outputs)
     limits = limits or find_limits(segmenter, image, axes, normalization, rgb)
@@ -165,10 +165,20 @@ def find_limits(
     ValueError
         When the image does not fit its axes, or is of a type that has no order.
     """
-    image = without_alpha(image, axes) if segmenter.config.input_channels == 3 else image
-    colours = axes.endswith("C") if rgb is None else rgb
+    image = _opaque(segmenter, image, axes, rgb)
+    colours = _has_colours(axes, rgb)
     settled = resolve_normalization(normalization or Normalization(), image.dtype, axes, colours)
     return intensity_limits(image, axes, settled)
+
+
+def _has_colours(axes: str, rgb: bool | None) -> bool:
+    return axes.endswith("C") if rgb is None else rgb
+
+
+def _opaque(segmenter: Segmenter, image: ArrayLike, axes: str, rgb: bool | None) -> ArrayLike:
+    """Colours without transparency for a network of colours; the fourth channel of other images is no transparency."""
+    colours = segmenter.config.input_channels == 3 and _has_colours(axes, rgb)
+    return without_alpha(image, axes) if colours else image
 
 
 def _check_channels(segmenter: Segmenter, image: ArrayLike, axes: str) -> None:

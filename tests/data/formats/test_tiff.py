@@ -41,6 +41,30 @@ def test_imagej_hyperstacks_keep_axes_and_sizes(tmp_path, stack):
 
 
 @pytest.mark.parametrize(
+    ("lines", "sizes"),
+    [
+        # ImageJ leaves out a spacing of 1, and units that are those of X
+        ("ImageJ=1.53t\nunit=micron\n", (1.0, 0.5, 0.25)),
+        ("ImageJ=1.53t\nunit=micron\nspacing=3.0\n", (3.0, 0.5, 0.25)),
+        ("ImageJ=1.53t\nunit=um\nspacing=500\nzunit=nm\n", (0.5, 0.5, 0.25)),
+        ("ImageJ=1.53t\nunit=um\nyunit=mm\nspacing=2\n", (2.0, 500.0, 0.25)),
+        ("ImageJ=1.11a\nunit=um\n", (0.25, 0.5, 0.25)),  # as tifffile writes it without one
+    ],
+)
+def test_what_imagej_leaves_out_is_what_it_takes_then(tmp_path, stack, lines, sizes):
+    path, planes = tmp_path / "a.tif", stack[0]
+    said = f"{lines}images={len(planes)}\nslices={len(planes)}\nloop=false\n"
+    with tifffile.TiffWriter(path) as file:
+        for number, plane in enumerate(planes):
+            words = said if number == 0 else None
+            file.write(plane, resolution=(4, 2), description=words, metadata=None, contiguous=True)
+    content = read_image(path)
+    assert (content.axes, content.unit) == ("ZYX", "micrometer")
+    assert content.pixel_size == pytest.approx(sizes)
+    assert content.notices == ()
+
+
+@pytest.mark.parametrize(
     ("metadata", "unit", "sizes"),
     [
         ({"unit": "furlong", "spacing": 2.0}, "furlong", (2.0, 0.5, 0.25)),

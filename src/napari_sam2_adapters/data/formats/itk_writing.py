@@ -170,6 +170,8 @@ def _kept_pairs(content: Content) -> list[str]:
 
 def _meta_head(content: Content) -> str:
     spatial, others = _lengths(content)
+    if "T" in content.axes and len(spatial) == 2:
+        spatial.append(1)  # the third axis is depth to whoever reads it, the fourth is time
     sizes = spatial + others
     place = kept_place(content.source, META, content.geometry, spatial, len(others))
     lines = [

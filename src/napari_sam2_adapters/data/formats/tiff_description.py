@@ -36,6 +36,8 @@ __all__ = [
 CLASSES = "napari-sam2-adapters/classes"
 GEOMETRY = "napari-sam2-adapters/geometry"
 
+_VERSION_OF_TIFFFILE = "1.11a"
+"""Of ImageJ, as tifffile writes it; without a spacing, whoever wrote by it said nothing of Z."""
 _COARSEST_MICROSCOPE_UM = 10.0
 _MICRONS = {tifffile.RESUNIT.CENTIMETER: 1e4, tifffile.RESUNIT.INCH: 25400.0}
 _GEOMETRY_KEYS = ("direction", "order")
@@ -112,6 +114,11 @@ def describe(file: tifffile.TiffFile) -> Description:
         # some programs write it below 0, which ImageJ takes for its amount
         if spacing := abs(_number(written.get("spacing"))):
             sizes["Z"] = spacing
+        elif file.imagej_metadata and str(written.get("ImageJ")) != _VERSION_OF_TIFFFILE:
+            sizes["Z"] = 1.0  # which ImageJ leaves out
+        for axis in {"Y", "Z"} & {*sizes}:  # written where it is another than that of X
+            own = unit_name(str(written.get(f"{axis.lower()}unit") or "")) or unit
+            sizes[axis] = convert(sizes[axis], own, unit)
         origins = {axis: -_number(written.get(f"{axis.lower()}origin")) for axis in sizes}
         # ImageJ writes pixels of length 1 without a unit when it knows nothing of their size
         if unit is None and set(sizes.values()) == {1.0} and not any(origins.values()):
