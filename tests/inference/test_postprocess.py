@@ -87,6 +87,13 @@ def test_holes_are_filled_up_to_their_size(largest: int, filled: bool) -> None:
     assert (tidy[0] == 1).all()
 
 
+def test_a_volume_of_one_slice_is_filled_as_the_slice_is() -> None:
+    rule = [ClassRule(value=2, fill_holes_px=9)]
+    np.testing.assert_array_equal(
+        clean_block(RING[None], rule, [1, 2, 3])[0], clean_block(RING, rule, [1, 2, 3])
+    )
+
+
 def test_what_touches_the_border_or_the_unknown_is_no_hole() -> None:
     bay = picture("2222", "2112", "2112")
     rule = [ClassRule(value=2, fill_holes_px=99)]

@@ -259,6 +259,8 @@ def test_nothing_is_set_that_does_not_raise_the_score(trained, quick) -> None:
     poor = held_out.check(trained, loss, step=5, to_pass=None, precision=nullcontext())
     record = held_out.calibrate(trained, loss, [poor], precision=nullcontext())
     assert record is not None
+    good = replace(poor, step=0, mean_dice=1.0)  # and "better than at the start" would not be true
+    assert held_out.calibrate(trained, loss, [good, poor], precision=nullcontext()) is None
     before = replace(record, step=2, calibrated_dice=1.0)
     assert held_out.calibrate(trained, loss, [before, poor], precision=nullcontext()) is None
 

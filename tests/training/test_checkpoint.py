@@ -43,6 +43,16 @@ def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells")
+def test_a_file_that_was_read_is_let_go_of(tmp_path: Path) -> None:
+    """Windows lets nobody replace a file that is mapped, and a run that was resumed writes its own."""
+    path = tmp_path / "run.checkpoint.safetensors"
+    write_checkpoint(path, sample())
+    read = read_checkpoint(path)
+    assert path.name not in Path("/proc/self/maps").read_text()
+    assert read.tensors["weights"]
+
+
 def test_a_failed_write_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

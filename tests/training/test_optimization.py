@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import copy
+import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from torch import Tensor
 
 from napari_sam2_adapters.models import memory
 from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.training import optimization
 from napari_sam2_adapters.training.losses import build_loss
 from napari_sam2_adapters.training.optimization import Stepper, reduced_precision
 from napari_sam2_adapters.training.recipes import RECIPES
@@ -256,6 +260,78 @@ def test_a_loss_that_is_not_finite_moves_nothing(tiny_segmenter, batch, value: f
     assert math.isnan(loss)
     assert all(torch.equal(v, before[n]) for n, v in segmenter.trained_state().items())
     assert one.slots() == {}
+
+
+def test_a_bad_batch_leaves_the_shares_as_they_were(tiny_segmenter, batch) -> None:
+    images, labels = batch
+    labels = labels.clone()
+    labels[:, 4:] = -1
+    segmenter, bad = tiny_segmenter(n_classes=2), [False]
+    segmenter.register_forward_hook(lambda m, i, out: out * math.nan if bad[0] else out)
+    one = stepper(segmenter)
+    for bad[0] in (False, True, False):
+        loss, _ = one.take(images, labels, progress=0.5, seed=0)
+        assert math.isnan(loss) == bad[0]
+        assert all(torch.isfinite(value).all() for value in one.shares.state().values())
+
+
+def test_no_part_drops_what_another_one_does(tiny_segmenter, batch) -> None:
+    images, labels = batch
+    segmenter = tiny_segmenter(n_classes=2, adapter="lora", lora_dropout=0.5).train()
+    with torch.no_grad():
+        for name, parameter in segmenter.trained_parameters().items():
+            if name.endswith("lora_b"):
+                parameter.fill_(0.05)
+    seen: list[Tensor] = []
+    segmenter.register_forward_hook(lambda m, i, out: seen.append(out.detach().clone()))
+    one = stepper(segmenter, batch_size=1)
+    same = images[:1].expand(2, -1, -1, -1)
+    for seed in (7, 8):
+        one._accumulate(same, labels[:2], 0.05, seed)
+    by_part = [seen[i] for i in (0, 1, 4, 5)]  # each goes through twice in a step
+    assert torch.equal(seen[0], seen[2])
+    assert all(not torch.equal(a, b) for a, b in itertools.combinations(by_part, 2))
+
+
+def test_the_plan_counts_what_the_loss_takes(tiny_segmenter, monkeypatch) -> None:
+    """It sees the whole batch, also where the network sees a crop at a time."""
+    held = []
+
+    def plan(*given: object, held_bytes: Callable[[int], int], **more: Any) -> memory.MemoryPlan:
+        held.append(held_bytes(64))
+        return memory.plan_memory(*given, held_bytes=held_bytes, **more)
+
+    monkeypatch.setattr(optimization, "plan_memory", plan)
+    for size in (1, 33):
+        stepper(tiny_segmenter(n_classes=2), batch_size=size, loss="thin").plan(64)
+    logits_of_one = 64**2 * 2 * 4
+    assert held[1] - held[0] > 32 * 2 * logits_of_one
+
+
+def test_moving_to_the_cpu_moves_no_other_network(tiny_segmenter, batch) -> None:
+    """Networks share their frozen weights; double precision stands in for another device."""
+    segmenter = tiny_segmenter(n_classes=2)
+    shared = {id(p): p for p in segmenter.parameters() if not p.requires_grad}
+    twin = copy.deepcopy(segmenter, shared)
+    before = {name: value.data_ptr() for name, value in twin.state_dict().items()}
+    stepper(segmenter)._move_to_cpu()
+    segmenter.double()
+    assert {name: value.data_ptr() for name, value in twin.state_dict().items()} == before
+    assert {p.dtype for p in twin.parameters()} == {torch.float32}
+    with torch.no_grad():
+        twin(batch[0])
+
+
+def test_dropout_that_would_not_be_the_same_again_is_refused(tiny_segmenter, monkeypatch) -> None:
+    segmenter = tiny_segmenter(n_classes=2, adapter="lora")
+    monkeypatch.setattr(Segmenter, "device", torch.device("mps"))
+    with pytest.raises(ValueError, match="cannot be trained with recompute"):
+        Stepper(
+            *(segmenter, RECIPES["interactive"], build_loss("paper", [1, 1])),
+            learning_rate=None,
+            batch_size=1,
+            recompute=True,
+        )
 
 
 def test_the_gradient_is_clipped(tiny_segmenter, batch) -> None:

@@ -5,9 +5,10 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from napari_sam2_adapters.metrics import confusion_matrix
-from napari_sam2_adapters.training.losses import build_loss
+from napari_sam2_adapters.training.losses import Loss, build_loss
 from napari_sam2_adapters.training.scoring import Scored, score_windows
 from napari_sam2_adapters.training.windows import Window, labelled_windows
 
@@ -69,6 +70,30 @@ def test_scores_of_two_parts_are_those_of_the_whole(coins, tiny_segmenter) -> No
     alone = score(windows) + score([])
     assert (alone.pixels, alone.loss) == (whole.pixels, pytest.approx(whole.loss))
     assert np.isnan((whole + Scored(whole.confusion)).loss)
+
+
+def test_a_loss_that_does_not_fit_is_computed_by_the_cpu(coins, tiny_segmenter) -> None:
+    dataset, segmenter = coins(0.4), tiny_segmenter(n_classes=2)
+    windows, loss, calls = labelled_windows(dataset, 64), build_loss("paper", [1, 1]), []
+
+    def full_at_first(logits: Tensor, truth: Tensor, progress: float) -> Tensor:
+        calls.append(logits.device)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory (staged)")
+        return loss(logits, truth, progress)
+
+    def score(by: Loss) -> Scored:
+        bias = np.tile(np.float32([0, 3]), (len(windows), 1))
+        return score_windows(
+            *(segmenter, dataset, windows, by),
+            batch_size=4,
+            precision=nullcontext(),
+            class_bias=bias,
+        )
+
+    expected, found = score(loss), score(full_at_first)
+    assert np.array_equal(found.confusion, expected.confusion)
+    assert found.loss == pytest.approx(expected.loss)
 
 
 @pytest.mark.parametrize(("fits", "passes"), [(3, [4, 2, 2]), (1, [4, 2, 1, 1, 2, 1, 1])])

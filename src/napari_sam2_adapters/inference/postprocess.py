@@ -246,6 +246,8 @@ def _fill_holes(labels: NDArray[Any], value: int, largest: int, classes: set[int
     fill = np.bincount(components.ravel(), minlength=count + 1) <= largest
     fill[0] = False
     for axis in range(labels.ndim):
+        if labels.shape[axis] == 1:  # a single slice has no border above and below
+            continue
         for end in (0, -1):
             fill[np.unique(components.take(end, axis=axis))] = False
     if 0 not in classes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from napari_sam2_adapters.models.device import full_precision
+
 __all__ = ["ChannelMix"]
 
 
@@ -33,6 +35,7 @@ class ChannelMix(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) to (B, 3, H, W)."""
         if self.mix is not None:
-            mixed: Tensor = self.mix(image)
+            with full_precision(image.device):  # as the image passes that is not mixed
+                mixed: Tensor = self.mix(image.float())
             return mixed
         return image if image.shape[1] == 3 else image.expand(-1, 3, -1, -1)

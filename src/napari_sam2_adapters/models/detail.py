@@ -10,13 +10,13 @@ the papers.
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2_adapters.models.backbone import pad_to_multiple
+from napari_sam2_adapters.models.device import full_precision
 
 __all__ = ["REACH_PX", "SCALES_PX", "DetailHead", "pixel_features"]
 
@@ -80,7 +80,7 @@ def pixel_features(image: Tensor) -> Tensor:
         takes away from the one before, the size of the gradient, and the larger and the smaller eigenvalue of the Hessian. Differences
         rather than smoothed values, because those are nearly the same from one scale to the next, and learning is slow then.
     """
-    with _full_precision(image.device):
+    with full_precision(image.device):  # differences of neighbours are lost in bfloat16
         height, width = image.shape[2:]
         level = finer = image.float()
         features = []
@@ -99,13 +99,6 @@ def pixel_features(image: Tensor) -> Tensor:
             features += [(finer - smoothed).mul_(_GAIN), *maps[1:]]
             finer = smoothed
         return torch.cat([finer, *features], dim=1)
-
-
-def _full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Differences of neighbours are lost in bfloat16."""
-    if torch.is_autocast_enabled(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:

@@ -8,12 +8,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import psutil
 import torch
+from torch import nn
 
 __all__ = [
     "choose_device",
     "computes_bfloat16",
     "describe_device",
+    "full_precision",
     "half_precision",
+    "move_apart",
     "seeded",
 ]
 
@@ -113,3 +116,31 @@ def _device_state(device: torch.device) -> torch.Tensor | None:
     if device.type == "cuda":
         return torch.cuda.get_rng_state(device)
     return torch.mps.get_rng_state() if device.type == "mps" else None
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Give the context for what bfloat16 would lose, within a pass in it."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
+def move_apart(module: nn.Module, device: torch.device) -> None:
+    """Move a module to a device, and leave others that share its frozen weights and its buffers where they are.
+
+    `torch.nn.Module.to` moves a parameter itself, and with it every module that has it.
+    """
+    moved: dict[int, torch.Tensor] = {}
+    for part in module.modules():
+        for tensors in (part._parameters, part._buffers):
+            for name, tensor in tensors.items():
+                if tensor is None or tensor.requires_grad:
+                    continue
+                if id(tensor) not in moved:
+                    there = tensor.detach().to(device, copy=True)
+                    frozen = isinstance(tensor, nn.Parameter)
+                    moved[id(tensor)] = (
+                        nn.Parameter(there, requires_grad=False) if frozen else there
+                    )
+                tensors[name] = moved[id(tensor)]  # type: ignore[assignment]
+    module.to(device)

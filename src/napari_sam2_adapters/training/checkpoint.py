@@ -92,7 +92,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            # Copies: the file stays mapped as long as a tensor of it lives, and Windows lets nobody replace one that is.
+            flat = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path} cannot be read as a training checkpoint ({error}); it is damaged or another kind of file. "

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_sam2_adapters.metrics import UNLABELLED
-from napari_sam2_adapters.models.device import half_precision, seeded
+from napari_sam2_adapters.models.device import half_precision, move_apart, seeded
 from napari_sam2_adapters.models.memory import MemoryPlan, attempt, peak_bytes, plan_memory
 from napari_sam2_adapters.models.recomputing import recomputed
 from napari_sam2_adapters.models.segmenter import Segmenter
@@ -26,6 +26,7 @@ _SAMPLE_PX = 224
 """Side of the crop that is measured at most; memory grows with the area."""
 _COPIES = 4
 """Of what learns: gradient, two moments of Adam and the moving average."""
+_MOST_PARTS, _SEEDS = 4096, 1 << 63
 _UNLABELLED_FROM = 0.1
 """Share of training after which unlabelled pixels have a say: before, the network guesses."""
 
@@ -60,10 +61,16 @@ class Stepper:
     Attributes
     ----------
     part_size
-        Crops that now go through the network at once; it halves when memory runs out. Whatever it is, the gradient is that of the batch:
-        of a batch in parts the logits are computed first, which the loss sees together, and then the parts go through once more.
+        Crops that now go through the network at once; it halves when memory runs out. Whatever it is, the gradient is that of the batch, but
+        for the dropout of LoRA, which each part draws for itself: of a batch in parts the logits are computed first, which the loss sees
+        together, and then the parts go through once more.
     shares
         How much of the images each class covers, as far as it is known.
+
+    Raises
+    ------
+    ValueError
+        When LoRA is to be computed again on Apple's GPU.
     """
 
     def __init__(
@@ -78,6 +85,13 @@ class Stepper:
         crf_weight: float = 0.0,
         recompute: bool = False,
     ) -> None:
+        config = segmenter.config
+        if recompute and segmenter.device.type == "mps" and config.adapter == "lora":
+            # PyTorch's checkpoints keep no random state there, so dropout would differ the second time
+            raise ValueError(
+                "On Apple's GPU a LoRA adapter cannot be trained with recompute: its dropout would not be the same again. "
+                "Leave recompute off, or choose HP or LW."
+            )
         self.optimizer = build_optimizer(segmenter, recipe, learning_rate)
         self.part_size = batch_size
         self._batch_size, self._learning_rate = batch_size, learning_rate
@@ -97,12 +111,14 @@ class Stepper:
         labels = torch.zeros(1, side, side, dtype=torch.int64)
         labels[:, side // 2 :] = UNLABELLED
         work = partial(self._accumulate, images, labels, 1.0, 0)  # with all that comes late
-        before = self.shares.state()
         try:
             peak = attempt(device, partial(peak_bytes, device, work))
         finally:
             self.optimizer.zero_grad(set_to_none=True)
-            self.shares.load(before)
+        # the loss sees all crops together, however few go through the network at once
+        cpu = torch.device("cpu")
+        of_loss = peak_bytes(cpu, partial(self._differentiate_loss, images, labels))
+        per_pixel = self._batch_size * of_loss / side**2
         learning = sum(p.nbytes for p in segmenter.trained_parameters().values())
         plan = plan_memory(
             "crop",
@@ -110,7 +126,7 @@ class Stepper:
             sides=[crop_size_px],
             most=self._batch_size,
             bytes_per_pixel=None if peak is None else peak / side**2,
-            held_bytes=lambda _: _COPIES * learning,
+            held_bytes=lambda px: int(_COPIES * learning + per_pixel * px**2),
         )
         self.part_size = min(self.part_size, plan.at_once)
         return plan
@@ -137,11 +153,12 @@ class Stepper:
             When not even one crop fits into the main memory.
         """
         try:
-            loss = self._accumulate_within_memory(images, labels, progress, seed)
+            loss, logits = self._accumulate_within_memory(images, labels, progress, seed)
             # only now, since a full memory may have put another optimiser in the place of this one
             rate = set_rates(self.optimizer, rate_factor(progress, self._recipe.warm_up))
             if self._gradient_is_finite() and math.isfinite(loss):
                 self.optimizer.step()
+                self._count_shares(logits, labels, estimate=progress >= _UNLABELLED_FROM)
             else:
                 loss = math.nan
         finally:  # also after an error: half a gradient must not add to that of the next step
@@ -182,13 +199,13 @@ class Stepper:
 
     def _accumulate_within_memory(
         self, images: Tensor, labels: Tensor, progress: float, seed: int
-    ) -> float:
+    ) -> tuple[float, Tensor]:
         device = self._segmenter.device
         while True:
             work = partial(self._accumulate, images, labels, progress, seed)
-            loss = attempt(self._segmenter.device, work)
-            if loss is not None:
-                return loss
+            done = attempt(self._segmenter.device, work)
+            if done is not None:
+                return done
             self.optimizer.zero_grad(set_to_none=True)
             if self.part_size > 1:
                 self.part_size = min(self.part_size, len(images)) // 2 or 1
@@ -211,11 +228,30 @@ class Stepper:
     def _move_to_cpu(self) -> None:
         """Go on there with whole batches: crops are not cut smaller, since something else would be learnt from them."""
         slots = self.slots()
-        self._segmenter.to("cpu")
+        move_apart(self._segmenter, torch.device("cpu"))
         self.optimizer = build_optimizer(self._segmenter, self._recipe, self._learning_rate)
         self.restore(slots, self._batch_size)
 
-    def _accumulate(self, images: Tensor, labels: Tensor, progress: float, seed: int) -> float:
+    def _count_shares(self, logits: Tensor, labels: Tensor, *, estimate: bool) -> None:
+        """Take a batch that was learnt from into the shares, by the CPU where the device has no room for it."""
+
+        def count(logits: Tensor) -> bool:
+            self.shares.update(logits, labels.to(logits.device), estimate=estimate)
+            return True
+
+        if attempt(logits.device, partial(count, logits)) is None:
+            count(logits.cpu())
+
+    def _differentiate_loss(self, images: Tensor, labels: Tensor) -> None:
+        """What a batch takes besides the network, by the CPU."""
+        shape = len(images), self._segmenter.n_classes, *images.shape[2:]
+        logits = torch.zeros(shape, requires_grad=True)
+        torch.autograd.grad(self._losses(logits, images, labels, 1.0)[1], logits)
+
+    def _accumulate(
+        self, images: Tensor, labels: Tensor, progress: float, seed: int
+    ) -> tuple[float, Tensor]:
+        """Add the gradient of a batch; gives its loss and its logits."""
         labels = labels.to(self._segmenter.device)
         if len(images) <= self.part_size:
             logits = self._pass(images, seed)
@@ -223,15 +259,19 @@ class Stepper:
             whole.backward()  # type: ignore[no-untyped-call]
         else:
             parts = [slice(i, i + self.part_size) for i in range(0, len(images), self.part_size)]
+
+            def own_seed(part: slice) -> int:
+                """No part draws what another one did in this step or in others."""
+                return int((seed * _MOST_PARTS + part.start) % _SEEDS)
+
             with torch.no_grad():
-                logits = torch.cat([self._pass(images[part], seed + part.start) for part in parts])
+                logits = torch.cat([self._pass(images[part], own_seed(part)) for part in parts])
             logits.requires_grad_()
             loss, whole = self._losses(logits, images, labels, progress)
             (gradient,) = torch.autograd.grad(whole, logits)
             for part in parts:
-                self._pass(images[part], seed + part.start).backward(gradient[part])  # type: ignore[no-untyped-call]
-        self.shares.update(logits, labels, estimate=progress >= _UNLABELLED_FROM)
-        return float(loss.detach())
+                self._pass(images[part], own_seed(part)).backward(gradient[part])  # type: ignore[no-untyped-call]
+        return float(loss.detach()), logits.detach()
 
     def _losses(
         self, logits: Tensor, images: Tensor, labels: Tensor, progress: float

@@ -57,7 +57,7 @@ class ValidationRecord:
     Attributes
     ----------
     dice, iou
-        By class name, 0 to 1; NaN for a class that is neither true nor predicted there.
+        By class name, 0 to 1; NaN for a class that no held-out label has.
     mean_dice
         Mean over the classes that the held-out labels contain; the best weights are chosen by it.
     loss

@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -70,7 +71,13 @@ class Scored:
     @property
     def mean_dice(self) -> float:
         """Mean Dice over the classes that are true somewhere, so that one stray pixel cannot add a class."""
-        return mean_score(self.dice[self.confusion.sum(axis=1) > 0])
+        return mean_score(self.dice[self.is_true])
+
+    @property
+    def is_true(self) -> NDArray[np.bool_]:
+        """Classes ``(C,)`` that are true somewhere."""
+        present: NDArray[np.bool_] = self.confusion.sum(axis=1) > 0
+        return present
 
     @property
     def pixels(self) -> int:
@@ -105,17 +112,26 @@ def score_windows(
     loss_sum, on_cpu = 0.0, False
     with closing(compute_windows(segmenter, dataset, windows, batch_size, precision)) as batches:
         for batch in batches:
-            logits, truth = batch.logits, batch.truth
+            truth, added = batch.truth, None
             if class_bias is not None:
                 added = torch.from_numpy(class_bias[batch.first : batch.first + len(truth)])
-                logits.add_(added.to(logits.device)[:, :, None, None])
-            labelled = int((truth >= 0).sum())
-            loss_sum += float(loss(logits, truth.to(logits.device), 1.0)) * labelled
-            predicted = logits.argmax(dim=1).cpu().numpy()
-            confusion += confusion_matrix(truth.numpy(), predicted, n_classes)
+            judge = partial(_judge, truth=truth, added=added, loss=loss)
+            judged = attempt(batch.logits.device, partial(judge, batch.logits))
+            cost, predicted = judge(batch.logits.cpu()) if judged is None else judged
+            loss_sum += cost * int((truth >= 0).sum())
+            confusion += confusion_matrix(truth.numpy(), predicted.numpy(), n_classes)
             on_cpu = batch.on_cpu
     mean_loss = loss_sum / max(int(confusion.sum()), 1)
     return Scored(confusion, mean_loss, on_cpu=on_cpu)
+
+
+def _judge(
+    logits: Tensor, *, truth: Tensor, added: Tensor | None, loss: Loss
+) -> tuple[float, Tensor]:
+    """Loss of some windows, and the classes (B, H, W) found in them, in the main memory."""
+    if added is not None:
+        logits = logits + added.to(logits.device)[:, :, None, None]
+    return float(loss(logits, truth.to(logits.device), 1.0)), logits.argmax(dim=1).cpu()
 
 
 @dataclass(frozen=True)

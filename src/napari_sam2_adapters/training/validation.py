@@ -23,6 +23,7 @@ from napari_sam2_adapters.training.records import (
     Record,
     ValidationRecord,
     best_check,
+    first_check,
     kept_check,
 )
 from napari_sam2_adapters.training.scoring import Scored, compute_windows, score_windows
@@ -187,7 +188,9 @@ class HeldOut:
         )
         of_all = of_check + of_rest
         to_pass = max(without.mean_dice, kept.calibrated_dice or 0.0)
-        if not of_all.mean_dice > to_pass + _LEAST_GAIN:
+        before = first_check(history)
+        no_worse = before is None or of_check.mean_dice > before.mean_dice
+        if not (no_worse and of_all.mean_dice > to_pass + _LEAST_GAIN):
             return None
         bias = segmenter.class_bias.cpu().numpy() + whole
         record = self._record(
@@ -228,10 +231,12 @@ class HeldOut:
         self, segmenter: Segmenter, scored: Scored, step: int, seconds: float, *, best: bool
     ) -> ValidationRecord:
         names = [info.name for info in segmenter.classes]
+        # of a class that is not held out a stray pixel would tell 0
+        dice, iou = (np.where(scored.is_true, s, np.nan) for s in (scored.dice, scored.iou))
         return ValidationRecord(
             step=step,
-            dice=dict(zip(names, scored.dice.tolist(), strict=True)),
-            iou=dict(zip(names, scored.iou.tolist(), strict=True)),
+            dice=dict(zip(names, dice.tolist(), strict=True)),
+            iou=dict(zip(names, iou.tolist(), strict=True)),
             mean_dice=scored.mean_dice,
             loss=scored.loss,
             best=best,
