@@ -136,6 +136,20 @@ def test_debug_lets_the_error_through() -> None:
     assert result.exception is error
 
 
+def test_more_files_than_usual_may_be_open() -> None:
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        allow_many_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 64
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    said = sentence(OSError(errno.EMFILE, "Too many open files", "60.tif"))
+    assert "60.tif" in said
+    assert "Use fewer images" in said
+
+
 def test_a_full_memory_is_a_sentence() -> None:
     import numpy as np
     import torch

@@ -19,7 +19,7 @@ from napari_sam2_adapters.cli.evaluate import evaluate
 from napari_sam2_adapters.cli.export import export
 from napari_sam2_adapters.cli.info import info
 from napari_sam2_adapters.cli.predict import predict
-from napari_sam2_adapters.cli.terminal import SentenceGroup
+from napari_sam2_adapters.cli.terminal import SentenceGroup, allow_many_files
 from napari_sam2_adapters.cli.train import train
 
 __all__ = ["app", "main"]
@@ -58,6 +58,7 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    allow_many_files()
     # What tifffile logs of a damaged file comes as a sentence when the file cannot be read.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     app()

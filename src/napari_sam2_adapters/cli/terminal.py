@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ __all__ = [
     "STOPPED",
     "JobFailedError",
     "SentenceGroup",
+    "allow_many_files",
     "errors",
     "output",
     "progress_bar",
@@ -39,6 +41,7 @@ BAD_INPUT = 2
 """Exit code of a wrong option, setting or file; typer's own for wrong usage."""
 STOPPED = 130
 """Exit code of a job that Ctrl-C stopped; every shell's own for it."""
+_MOST_FILES = 2**16
 
 _WRONG_PATH = (
     FileNotFoundError,
@@ -76,6 +79,18 @@ def progress_bar() -> Progress:
     )
 
 
+def allow_many_files() -> None:
+    """Let this process open as many files as the system grants it: each large image that is learnt from stays open."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def sentence(error: BaseException) -> str:
     """Say in one sentence what went wrong.
 
@@ -87,6 +102,8 @@ def sentence(error: BaseException) -> str:
         return str(error)
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
         return "The memory is full. Use a smaller batch or tile (--batch-size, --tile-size-px), or --device cpu."
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
+        return f"The system lets no more files be opened at once than there are now ({error.filename}). Use fewer images, or raise its limit (ulimit -n)."
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.strerror}: {error.filename}. Check the path and the rights to it."
     text = str(error) or "no reason was given"

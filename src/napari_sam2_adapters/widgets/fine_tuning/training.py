@@ -114,6 +114,7 @@ def _go_on_from(
     start: Start, request: TrainingRequest, device: Any
 ) -> tuple[Segmenter, TrainingRequest]:
     """A network of its own with the weights of an adapter, and the request with its settings and classes."""
+    from napari_sam2_adapters.models.device import move_apart
     from napari_sam2_adapters.models.model_file import load_adapter
 
     if start.segmenter is not None:
@@ -121,7 +122,9 @@ def _go_on_from(
         shared: dict[int, object] = {
             id(p): p for p in start.segmenter.parameters() if not p.requires_grad
         }
-        segmenter = copy.deepcopy(start.segmenter, shared).to(device)
+        segmenter = copy.deepcopy(start.segmenter, shared)
+        if segmenter.device != device:
+            move_apart(segmenter, device)
         normalization = start.normalization
     elif start.path is not None:
         segmenter, header = load_adapter(start.path, device=device)
