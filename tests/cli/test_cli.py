@@ -11,7 +11,12 @@ import typer
 from typer.testing import CliRunner
 
 from napari_sam2_adapters.cli import app
-from napari_sam2_adapters.cli.terminal import JobFailedError, SentenceGroup, sentence
+from napari_sam2_adapters.cli.terminal import (
+    JobFailedError,
+    SentenceGroup,
+    allow_many_files,
+    sentence,
+)
 
 HELP = (
     "import sys\n"

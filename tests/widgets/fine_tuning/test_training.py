@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, TrainConfig, default_classes
 from napari_sam2_adapters.data.dataset import Pair
@@ -29,7 +30,7 @@ from napari_sam2_adapters.widgets.fine_tuning.messages import (
 )
 from napari_sam2_adapters.widgets.fine_tuning.runs import find_runs
 from napari_sam2_adapters.widgets.fine_tuning.speed import Outlook, plan_sentence, read_speeds
-from napari_sam2_adapters.widgets.fine_tuning.training import fine_tune
+from napari_sam2_adapters.widgets.fine_tuning.training import _go_on_from, fine_tune
 
 TRAIN = TrainConfig(steps=6, validate_every=3, batch_size=1, crop_size_px=32)
 MODEL = ModelConfig(adapter="lora")
@@ -132,6 +133,21 @@ def test_going_on_keeps_the_held_out_part_and_starts_from_what_was_learnt(
     assert second.training["went_on_from"] == "cells-lora"
     state = first.segmenter.trained_state()  # the earlier result is as it was
     assert all((state[name] == before[name]).all() for name in before)
+
+
+def test_going_on_elsewhere_leaves_the_earlier_result_where_it_is(request_of) -> None:
+    first, _ = run(request_of())
+    start = Start(
+        "cells-lora",
+        segmenter=first.segmenter,
+        normalization=first.normalization,
+        split=first.split,
+    )
+    request = request_of(start=start)
+    for where in ("meta", "cpu"):
+        segmenter, _ = _go_on_from(start, request, torch.device(where))
+        assert {p.device.type for p in segmenter.parameters()} == {where}
+        assert {p.device.type for p in first.segmenter.parameters()} == {"cpu"}
 
 
 def test_an_adapter_file_is_trained_further_with_its_own_settings(
