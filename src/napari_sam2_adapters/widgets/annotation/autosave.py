@@ -141,18 +141,14 @@ def save_labels(
         if checksums.get(layer.layer_id) == checksum:
             path.unlink()
         checksums[layer.layer_id] = checksum
-    prune(folder)
+    prune(folder, _sessions(folder))
     return checksums
 
 
 def find_lost() -> list[SavedLabels]:
     """The newest snapshot of each layer of the sessions that were killed, the newest first."""
     folder = autosave_folder()
-    dead = {
-        path.stem.removeprefix("open-")
-        for path in folder.glob("open-*.json")
-        if not _alive(path.stem.removeprefix("open-"))
-    }
+    dead = {session for session in _sessions(folder) if not _alive(session)}
     newest: dict[str, SavedLabels] = {}
     for saved in list_snapshots(folder):
         if saved.session in dead and saved.pixels:
@@ -177,6 +173,11 @@ def _save_and_close(
 def _marker(folder: Path, session: str) -> Path:
     """File that is there while a session is open, and stays when it is killed."""
     return folder / f"open-{session}.json"
+
+
+def _sessions(folder: Path) -> set[str]:
+    """Sessions that are open, or were killed and are still to be offered."""
+    return {path.stem.removeprefix("open-") for path in folder.glob("open-*.json")}
 
 
 def _alive(session: str) -> bool:
