@@ -112,7 +112,11 @@ class Autosave(QObject):
 
 
 def save_labels(
-    layers: Sequence[LabelsToSave], session: str, checksums: dict[str, int]
+    layers: Sequence[LabelsToSave],
+    session: str,
+    checksums: dict[str, int],
+    *,
+    also_large: bool = False,
 ) -> dict[str, int]:
     """Write a snapshot of each layer that is not as it was last saved, then delete the oldest ones.
 
@@ -124,6 +128,8 @@ def save_labels(
         Which opening of the dock saves; empty when it need not be found after a crash.
     checksums
         By layer, of what was saved last.
+    also_large
+        Save also labels on disk that are too large to be saved every minute.
 
     Returns
     -------
@@ -134,7 +140,7 @@ def save_labels(
     if session:
         _marker(folder, session).write_text(json.dumps({"session": session}), encoding="utf-8")
     for layer in layers:
-        if _kept_elsewhere(layer):
+        if not also_large and _kept_elsewhere(layer):
             continue
         path = snapshot_path(folder, layer.name)
         checksum = write_snapshot(path, layer, session)
