@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from napari.layers import Labels
 from napari.utils.notifications import notification_manager
@@ -117,6 +118,18 @@ def test_colours_are_those_that_are_shown_after_a_shuffle(tmp_path: Path) -> Non
         assert found[info.value].name == info.name
         saved = bytes.fromhex(found[info.value].color[1:])
         np.testing.assert_allclose(np.frombuffer(saved, np.uint8) / 255, color[:3], atol=1 / 255)
+
+
+def test_measured_labels_that_are_no_class_do_not_take_the_names_away(tmp_path: Path) -> None:
+    known = class_features(CLASSES)
+    numbers = range(1000, 1400)
+    table = {
+        "index": [*known["index"], *numbers],
+        "class": [*known["class"], "", *[np.nan for _ in numbers[1:]]],
+    }
+    layer = labels(colormap=class_colormap(CLASSES), features=pd.DataFrame(table))
+    (path,) = layer.save(str(tmp_path / "a.ome.tif"), plugin=PLUGIN)
+    assert {info.name for info in CLASSES} <= {info.name for info in read_labels(path).classes}
 
 
 def test_of_a_pyramid_the_finest_level_is_written(tmp_path: Path) -> None:

@@ -115,6 +115,18 @@ def test_what_has_not_changed_is_not_saved_again() -> None:
     assert [saved.name for saved in find_lost()] == ["strokes"]  # process 1 began at another time
 
 
+def test_every_layer_of_a_killed_session_is_offered_however_much_was_saved_of_others() -> None:
+    layers = [np.zeros((8, 8), np.uint8) for _ in range(12)]
+    checksums: dict[str, int] = {}
+    for number, labels in enumerate(layers):  # painted one after the other, each saved three times
+        for column in range(3):
+            labels[number % 8, column] = 1
+            described = [layer_of(array, str(i)) for i, array in enumerate(layers)]
+            checksums = save_labels(described, "1-1-a", checksums)
+    assert sorted(saved.layer_id for saved in find_lost()) == sorted(map(str, range(12)))
+    assert {saved.pixels for saved in find_lost()} == {3}
+
+
 def test_labels_on_disk_that_are_huge_are_left_to_their_file() -> None:
     class Huge:
         shape, dtype = (1000, 4096, 4096), np.dtype("u1")

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
@@ -47,6 +48,49 @@ def test_names_reach_the_status_bar_and_other_columns_stay() -> None:
     assert list(layer.features["area"]) == [3.5, 4.5]
     assert isinstance(layer.colormap, DirectLabelColormap)
     assert classes_of_layer(layer, [1, 2], "unlabelled") == classes
+
+
+CELL_AND_WALL = (
+    ClassInfo(value=1, name="cell", color="#00ff00"),
+    ClassInfo(value=3, name="wall", color="#0000ff"),
+)
+
+
+def test_a_table_whose_rows_are_labels_keeps_its_columns() -> None:
+    layer = Labels(np.eye(4, dtype=np.uint8), features={"diameter": [0, 7.5, 8.25]})
+    assert dress_layer(layer, CELL_AND_WALL)
+    assert list(layer.features["index"]) == [0, 1, 2, 3]
+    assert list(layer.features["diameter"].dropna()) == [0, 7.5, 8.25]
+    assert list(layer.features["class"].fillna("")) == ["", "cell", "", "wall"]
+    assert [info.name for info in classes_of_layer(layer, [], "unlabelled")] == ["cell", "wall"]
+    assert layer.get_status((0, 0), world=True)["coordinates"].endswith(
+        "diameter: 7.5, class: cell"
+    )
+
+
+def test_rows_of_values_that_are_no_class_stay() -> None:
+    measured = {"index": [1, 2, 2, 500], "area": [3, 4, 5, 6]}
+    layer = Labels(np.eye(4, dtype=np.uint8), features=measured)
+    for name in ("axon", "myelin"):
+        name_classes(layer, (ClassInfo(value=1, name=name),))
+        assert list(layer.features["index"]) == measured["index"]
+        assert list(layer.features["area"]) == measured["area"]
+        assert list(layer.features["class"].fillna("")) == [name, "", "", ""]
+    name_classes(layer, ())
+    name_classes(layer, CELL_AND_WALL)
+    assert set(layer.features) == {"index", "area", "class"}
+
+
+@pytest.mark.parametrize(
+    "own", [[1, 2, 3], [f"object {number}" for number in range(4 * MOST_CLASSES + 1)]]
+)
+def test_names_do_not_take_the_place_of_numbers_and_of_objects(own) -> None:
+    index = list(range(1, len(own) + 1))
+    layer = Labels(np.eye(4, dtype=np.uint8), features={"index": index, "class": own})
+    name_classes(layer, CELL_AND_WALL)
+    assert list(layer.features["class"]) == own
+    assert list(layer.features["name"].dropna()) == ["cell", "wall"]
+    assert [info.name for info in classes_of_layer(layer, [], "unlabelled")] == ["cell", "wall"]
 
 
 def test_a_value_that_the_layer_has_no_colour_for_gets_its_own() -> None:

@@ -82,6 +82,21 @@ def test_few_are_kept_of_each_layer_and_in_all(tmp_path, strokes, monkeypatch) -
     assert [saved.name for saved in kept] == ["4", "4", "3", "3", "2"]
 
 
+def test_the_newest_of_each_layer_stays_while_its_session_is_open_or_lost(
+    tmp_path, strokes, monkeypatch
+) -> None:
+    monkeypatch.setattr(snapshots, "KEPT_IN_ALL", 2)
+    for session in ("closed", "open"):
+        for layer_id in "1234":
+            for labels in (strokes, strokes, 0 * strokes):
+                layer = to_save(labels, "s", layer_id)
+                write_snapshot(snapshot_path(tmp_path, "s"), layer, session)
+                time.sleep(0.002)
+    prune(tmp_path, ["open"])
+    kept = [(saved.layer_id, saved.pixels) for saved in list_snapshots(tmp_path)]
+    assert kept == [("4", 0), ("4", 13), ("4", 13), ("3", 13), ("2", 13), ("1", 13)]
+
+
 @pytest.mark.parametrize("damage", ["cut", "foreign", "flipped"])
 def test_a_damaged_file_is_named_and_left_out(tmp_path, strokes, damage, caplog) -> None:
     path = tmp_path / "a.labels.npz"

@@ -5,16 +5,20 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from napari.components import ViewerModel
 from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.key_bindings import coerce_keybinding
 
 from napari_sam2_adapters.config import ClassInfo
-from napari_sam2_adapters.widgets.annotation import class_book
-from napari_sam2_adapters.widgets.annotation.autosave import autosave_folder
+from napari_sam2_adapters.widgets.annotation import autosave, class_book
 from napari_sam2_adapters.widgets.annotation.class_names import name_classes
 from napari_sam2_adapters.widgets.annotation.pairing import guess_pairs
-from napari_sam2_adapters.widgets.annotation.snapshots import list_snapshots
+from napari_sam2_adapters.widgets.annotation.snapshots import (
+    autosave_folder,
+    list_snapshots,
+    read_snapshot,
+)
 from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
 
 WAIT_MS = 120_000
@@ -164,6 +168,26 @@ def test_pixels_of_a_deleted_class_go_only_where_the_user_says(
     qtbot.waitUntil(lambda: [i.value for i in form.book.classes] == [1], timeout=WAIT_MS)
     layer.undo()
     np.testing.assert_array_equal(layer.data, before)
+
+
+def test_large_labels_on_disk_are_saved_before_a_class_of_them_is_deleted(
+    form, qtbot, monkeypatch, tmp_path
+) -> None:
+    monkeypatch.setattr(autosave, "_LARGEST_LAZY_BYTES", 100)
+    labels = zarr.create_array(tmp_path / "labels", shape=(20, 30), dtype="u1", chunks=(10, 30))
+    labels[:] = strokes()
+    form.viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
+    form.viewer.add_labels(labels, name="strokes")
+    settled(form, qtbot)
+    autosave.save_labels(form.to_save(), "", {})
+    assert list_snapshots(autosave_folder()) == []
+    monkeypatch.setattr(class_book, "ask_what_becomes", lambda *_: 0)
+    form.book.table.choose(2)
+    with qtbot.waitSignal(form.book._deletion.done, timeout=WAIT_MS):
+        form.book.delete()
+    assert 2 not in labels[:]
+    [saved] = list_snapshots(autosave_folder())
+    np.testing.assert_array_equal(read_snapshot(saved.path)[1], strokes())
 
 
 def test_with_several_images_open_the_first_pair_is_guessed_too(qtbot) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from napari_sam2_adapters.widgets.fine_tuning.messages import (
     TrainingRequest,
     Wish,
 )
-from napari_sam2_adapters.widgets.fine_tuning.runs import find_runs
+from napari_sam2_adapters.widgets.fine_tuning.runs import KEPT, find_runs, leave_run, open_run
 from napari_sam2_adapters.widgets.fine_tuning.speed import Outlook, plan_sentence, read_speeds
 from napari_sam2_adapters.widgets.fine_tuning.training import _go_on_from, fine_tune
 
@@ -104,6 +105,50 @@ def test_a_stopped_run_is_resumed_with_its_labels_and_ends_as_if_it_had_not_been
     assert steps_of(updates) == [1, 2, 3, 4, 5, 6]  # the curve is whole again
     assert resumed.verdict.after == pytest.approx(whole.verdict.after)
     assert find_runs() == []
+
+
+class Gone:
+    """Pixels of a file that is not there any more."""
+
+    def __init__(self, like: np.ndarray) -> None:
+        self.shape, self.dtype, self.ndim = like.shape, like.dtype, like.ndim
+
+    def __getitem__(self, key):
+        raise OSError("the network drive is gone")
+
+
+@pytest.mark.parametrize("lost", ["image", "labels"])
+def test_starts_that_fail_leave_runs_that_can_be_resumed(request_of, two_halves, lost) -> None:
+    run(request_of(), stop_after=3)
+    before = find_runs()
+    assert len(before) == 1
+    image, strokes = two_halves
+    for _ in range(4):
+        request = request_of()
+        if lost == "image":
+            request = replace(request, pairs=(Pair(Gone(image), strokes, "ZYX", "cells"),))
+        else:
+            request = request_of(labels=Gone(strokes))
+        with pytest.raises(OSError, match="drive is gone"):
+            run(request)
+    assert find_runs() == before
+    assert list(before[0].folder.parent.iterdir()) == [before[0].folder]
+
+
+def test_runs_killed_before_their_first_checkpoint_make_no_other_one_be_deleted(request_of) -> None:
+    run(request_of(), stop_after=3)
+    [saved] = before = find_runs()
+    content = saved.checkpoint.read_bytes()
+    for _ in range(4):
+        leave_run(open_run(saved.card, ()))
+    assert find_runs() == before
+    for _ in range(4):
+        checkpoint = open_run(saved.card, ())
+        checkpoint.write_bytes(content)
+        leave_run(checkpoint)
+    kept = find_runs()
+    assert len(kept) == KEPT
+    assert saved.folder not in [one.folder for one in kept]
 
 
 @pytest.mark.parametrize("awaited", [True, False])

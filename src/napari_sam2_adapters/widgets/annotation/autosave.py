@@ -112,7 +112,11 @@ class Autosave(QObject):
 
 
 def save_labels(
-    layers: Sequence[LabelsToSave], session: str, checksums: dict[str, int]
+    layers: Sequence[LabelsToSave],
+    session: str,
+    checksums: dict[str, int],
+    *,
+    also_large: bool = False,
 ) -> dict[str, int]:
     """Write a snapshot of each layer that is not as it was last saved, then delete the oldest ones.
 
@@ -124,6 +128,8 @@ def save_labels(
         Which opening of the dock saves; empty when it need not be found after a crash.
     checksums
         By layer, of what was saved last.
+    also_large
+        Save also labels on disk that are too large to be saved every minute.
 
     Returns
     -------
@@ -134,25 +140,21 @@ def save_labels(
     if session:
         _marker(folder, session).write_text(json.dumps({"session": session}), encoding="utf-8")
     for layer in layers:
-        if _kept_elsewhere(layer):
+        if not also_large and _kept_elsewhere(layer):
             continue
         path = snapshot_path(folder, layer.name)
         checksum = write_snapshot(path, layer, session)
         if checksums.get(layer.layer_id) == checksum:
             path.unlink()
         checksums[layer.layer_id] = checksum
-    prune(folder)
+    prune(folder, _sessions(folder))
     return checksums
 
 
 def find_lost() -> list[SavedLabels]:
     """The newest snapshot of each layer of the sessions that were killed, the newest first."""
     folder = autosave_folder()
-    dead = {
-        path.stem.removeprefix("open-")
-        for path in folder.glob("open-*.json")
-        if not _alive(path.stem.removeprefix("open-"))
-    }
+    dead = {session for session in _sessions(folder) if not _alive(session)}
     newest: dict[str, SavedLabels] = {}
     for saved in list_snapshots(folder):
         if saved.session in dead and saved.pixels:
@@ -177,6 +179,11 @@ def _save_and_close(
 def _marker(folder: Path, session: str) -> Path:
     """File that is there while a session is open, and stays when it is killed."""
     return folder / f"open-{session}.json"
+
+
+def _sessions(folder: Path) -> set[str]:
+    """Sessions that are open, or were killed and are still to be offered."""
+    return {path.stem.removeprefix("open-") for path in folder.glob("open-*.json")}
 
 
 def _alive(session: str) -> bool:

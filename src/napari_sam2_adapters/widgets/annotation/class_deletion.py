@@ -146,7 +146,7 @@ class _Dialog(QDialog):
 
 def _replace(layers: Sequence[LabelsToSave], old: int, new: int) -> list[Places | None]:
     """Save, then find the pixels; where they are too many or the array is lazy, write in place and give None."""
-    save_labels(layers, "", {})
+    save_labels(layers, "", {}, also_large=True)
     found: list[Places | None] = []
     for layer in layers:
         places = _find(layer.labels, old) if isinstance(layer.labels, np.ndarray) else None

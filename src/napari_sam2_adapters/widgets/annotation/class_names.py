@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
+from pandas.api.types import is_numeric_dtype
 
 from napari_sam2_adapters.config import ClassInfo, default_classes
 from napari_sam2_adapters.data.pairs import MOST_CLASSES, ZeroIs
@@ -26,6 +28,8 @@ __all__ = [
 
 _MOST_NAMED = 3
 _NAME_COLUMNS = ("class", "name", "label")
+_MOST_NAMES = 4 * MOST_CLASSES
+"""More names than these are those of objects."""
 _PALETTE = [info.color for info in default_classes(list(range(1, MOST_CLASSES + 1)))]
 _BACKGROUND = "#444444"
 """Of label 0 where it is a class: in tables and plots alone, for it is drawn nowhere."""
@@ -87,7 +91,7 @@ def next_class(classes: Sequence[ClassInfo]) -> ClassInfo:
 
 
 def name_classes(layer: Labels, classes: Sequence[ClassInfo]) -> None:
-    """Give a layer these names and colours; other columns of its features stay.
+    """Give a layer these names and colours; all else in its features stays, also of values that are no class.
 
     Parameters
     ----------
@@ -96,13 +100,17 @@ def name_classes(layer: Labels, classes: Sequence[ClassInfo]) -> None:
     classes
         All classes of it: a name that it has for another value is taken away.
     """
-    features = layer.features
-    column = _name_column(layer) or "class"
-    values = [info.value for info in classes]
-    table: dict[str, Any] = {"index": values, column: [info.name for info in classes]}
-    if "index" in features.columns and len(features):
-        rows = features.drop_duplicates("index").set_index("index").reindex(values)
-        table |= {str(name): list(rows[name]) for name in rows.columns if name != column}
+    values, features = [info.value for info in classes], layer.features
+    column = _name_column(layer) or _free_column(layer)
+    if "index" not in features.columns:  # then napari takes row 3 for label 3
+        features = features.assign(index=range(len(features)))
+    if not len(features) or not set(features.columns) - {"index", column}:
+        table = pd.DataFrame({"index": values})
+    else:
+        new = [value for value in values if value not in set(features["index"])]
+        table = pd.concat([features, pd.DataFrame({"index": new})]) if new else features
+        table = table.sort_values("index", kind="stable", ignore_index=True)
+    table[column] = table["index"].map({info.value: info.name for info in classes})
     layer.features = table
     colors: dict[int | None, Any] = {None: "#ffffff", 0: "transparent"}
     colors |= {info.value: info.color for info in classes if info.value > 0}
@@ -196,16 +204,38 @@ def _plain_name(value: int) -> str:
 
 
 def _name_column(layer: Labels) -> str | None:
-    return next((name for name in _NAME_COLUMNS if name in layer.features.columns), None)
+    """Column of the features that holds names of classes: not one of numbers, as a measured ``label``, nor one of objects."""
+    features = layer.features
+    return next(
+        (
+            name
+            for name in _NAME_COLUMNS
+            if name in features.columns and _holds_names(features[name])
+        ),
+        None,
+    )
+
+
+def _holds_names(column: pd.Series) -> bool:
+    number = int(column.notna().sum())
+    return number == 0 or (number <= _MOST_NAMES and not is_numeric_dtype(column))
+
+
+def _free_column(layer: Labels) -> str:
+    """Column that names can go to without taking the place of numbers."""
+    taken = layer.features.columns
+    return next((name for name in (*_NAME_COLUMNS, "class name") if name not in taken), "class")
 
 
 def _names(layer: Labels) -> Mapping[int, str]:
     """Names by value from the layer's features, if it has any."""
     features, column = layer.features, _name_column(layer)
-    if column is None or len(features) > 4 * MOST_CLASSES:  # so long a table is one of objects
+    if column is None:
         return {}
-    values = features["index"] if "index" in features.columns else range(len(features))
-    pairs = zip(values, features[column], strict=True)
+    if "index" not in features.columns:
+        features = features.assign(index=range(len(features)))
+    named = features[features[column].notna()]
+    pairs = zip(named["index"], named[column], strict=True)
     return {int(value): name[:80] for value, name in pairs if isinstance(name, str) and name}
 
 

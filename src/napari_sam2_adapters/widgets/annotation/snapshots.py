@@ -12,7 +12,7 @@ import re
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -180,13 +180,27 @@ def list_snapshots(folder: Path) -> list[SavedLabels]:
     return sorted(found, key=lambda saved: saved.time, reverse=True)
 
 
-def prune(folder: Path) -> None:
-    """Delete snapshots beyond the newest few of each layer and the newest of all."""
+def prune(folder: Path, sessions: Collection[str] = ()) -> None:
+    """Delete snapshots beyond the newest few of each layer and the newest of all.
+
+    Parameters
+    ----------
+    folder
+        Where they are.
+    sessions
+        Sessions that are open or lost. The newest snapshot with labels of each of their layers stays, and does not count: who has not
+        painted in a layer since gets no other one of it.
+    """
     seen: dict[str, int] = {}
-    for number, saved in enumerate(list_snapshots(folder)):
+    kept, number = set(), 0
+    for saved in list_snapshots(folder):
         key = f"{saved.session} {saved.layer_id}"
         seen[key] = seen.get(key, 0) + 1
-        if seen[key] > KEPT_PER_LAYER or number >= KEPT_IN_ALL:
+        if saved.session in sessions and saved.pixels and key not in kept:
+            kept.add(key)
+            continue
+        number += 1
+        if seen[key] > KEPT_PER_LAYER or number > KEPT_IN_ALL:
             saved.path.unlink(missing_ok=True)
 
 

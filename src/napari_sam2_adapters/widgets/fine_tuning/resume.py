@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from napari.layers import Image
@@ -60,7 +61,7 @@ class ResumeBanner(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.text)
         layout.addLayout(row)
-        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+        for event in self._events():
             event.connect(self._check_images)
         self.hide()
 
@@ -82,7 +83,7 @@ class ResumeBanner(QWidget):
 
     def stop(self) -> None:
         """Follow the viewer no more."""
-        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+        for event in self._events():
             event.disconnect(self._check_images)
 
     def images(self, run: SavedRun) -> list[OpenImage]:
@@ -100,8 +101,25 @@ class ResumeBanner(QWidget):
             if layer is None
         ]
         if missing:
-            raise ValueError(f"To resume it, open the image it learnt from: {', '.join(missing)}.")
+            raise ValueError(
+                f"To resume it, open the image it learnt from: {', '.join(missing)}.{self._alike(run, found)}"
+            )
         return [layer for layer in found if layer is not None]
+
+    def _events(self) -> tuple[Any, ...]:
+        """What may bring an image of the run, or take it away."""
+        events = self._viewer.layers.events
+        return events.inserted, events.removed, events.renamed
+
+    def _alike(self, run: SavedRun, found: Sequence[OpenImage | None]) -> str:
+        """What may be a missing image under another name, in a sentence; empty when nothing is."""
+        used = [one[0] for one in found if one is not None]
+        for image, layer in zip(run.card.images, found, strict=True):
+            alike = [] if layer is not None else _of_shape(self._viewer, image)
+            other = next((one[0] for one in alike if one[0] not in used), None)
+            if other is not None:
+                return f" If it is open as {other.name}, rename that layer to {image.name}."
+        return ""
 
     def _take(self, runs: list[SavedRun]) -> None:
         self.run = runs[0] if runs else None
@@ -127,7 +145,16 @@ class ResumeBanner(QWidget):
 
 
 def find_image(viewer: Any, image: ImageOfRun) -> OpenImage | None:
-    """The viewer's layer of an image of a run: of its shape, and of its name where several have it."""
+    """The viewer's layer of an image of a run: of its name and its shape.
+
+    The shape alone does not tell images of one microscope apart, and labels on the wrong one would be learnt all the same.
+    """
+    found = _of_shape(viewer, image)
+    return next((one for one in found if one[0].name == image.name), None)
+
+
+def _of_shape(viewer: Any, image: ImageOfRun) -> list[OpenImage]:
+    """All layers that have the shape of an image of a run."""
     axis = image.axes.index("C") if "C" in image.axes and not image.rgb else None
     found: list[OpenImage] = []
     for layer in viewer.layers:
@@ -137,5 +164,4 @@ def find_image(viewer: Any, image: ImageOfRun) -> OpenImage | None:
             array = layer.data[level] if layer.multiscale else layer.data
             if tuple(array.shape) == image.shape:
                 found.append((layer, take_picture(layer, channel_axis=axis, level=level), axis))
-    named = [one for one in found if one[0].name == image.name]
-    return next(iter(named or found), None)
+    return found

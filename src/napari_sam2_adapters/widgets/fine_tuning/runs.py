@@ -113,17 +113,23 @@ class SavedRun:
 def open_run(card: RunCard, labels: Sequence[LabelsToSave]) -> Path:
     """Make the folder of a run that starts, with a copy of its labels; give the path of its checkpoint.
 
-    The oldest folders are deleted, but none whose run is at work.
+    The oldest runs that can be resumed are deleted, and those that never came to a checkpoint, but none that is at work.
     """
     stem = re.sub(r"[^\w-]+", "-", card.title).strip("-")[:60] or "run"
     folder = _folder() / f"{stem}-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
     folder.mkdir()
-    for number, layer in enumerate(labels):
-        write_snapshot(folder / f"labels{number}{SUFFIX}", layer)
-    _write_card(folder, card.model_copy(update={"process": _this_process()}))
+    try:
+        for number, layer in enumerate(labels):
+            write_snapshot(folder / f"labels{number}{SUFFIX}", layer)
+        _write_card(folder, card.model_copy(update={"process": _this_process()}))
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
     idle = [other for other in _folders() if other != folder and not _at_work(other)]
-    for other in idle[KEPT - 1 :]:
-        shutil.rmtree(other)
+    resumable = [other for other in idle if (other / _CHECKPOINT).is_file()]
+    for other in idle:
+        if other not in resumable[: KEPT - 1]:
+            shutil.rmtree(other)
     return folder / _CHECKPOINT
 
 

@@ -75,12 +75,16 @@ def fine_tune(stop: threading.Event, request: TrainingRequest, wish: Wish) -> Up
         yield Said(f"Reading the adapter {request.start.name} …")
         segmenter, request = _go_on_from(request.start, request, device)
     yield Said("Saving a copy of the labels …")
-    request, checkpoint = _open_or_take(request)
+    run = _open_or_take(request)
+    checkpoint = run.checkpoint
     try:
+        request = replace(request, pairs=read_labels(run, request.pairs))
         result = yield from _train(stop, request, wish, segmenter, checkpoint, device)
     finally:
-        if checkpoint.parent.is_dir():
+        if checkpoint.is_file():
             leave_run(checkpoint)
+        else:  # it has failed before its first check: there is nothing to resume
+            forget_run(checkpoint)
     if not result.resumable:
         forget_run(checkpoint)
     return result
@@ -153,13 +157,11 @@ def _named_classes(
     return tuple(now.get(info.value, info) for info in known)
 
 
-def _open_or_take(request: TrainingRequest) -> tuple[TrainingRequest, Path]:
-    """The request with labels of its own, which nobody paints in, and the path of the run's checkpoint."""
+def _open_or_take(request: TrainingRequest) -> SavedRun:
+    """The run to resume, or a new one with labels of its own, which nobody paints in."""
     if request.resume is not None:
         take_run(request.resume)
-        return replace(request, pairs=read_labels(request.resume, request.pairs)), (
-            request.resume.checkpoint
-        )
+        return request.resume
     start = request.start
     card = RunCard(
         title=request.title,
@@ -182,8 +184,7 @@ def _open_or_take(request: TrainingRequest) -> tuple[TrainingRequest, Path]:
         process=(0, 0.0),
     )
     checkpoint = open_run(card, request.labels)
-    run = SavedRun(checkpoint.parent, card, 0, 0.0)
-    return replace(request, pairs=read_labels(run, request.pairs)), checkpoint
+    return SavedRun(checkpoint.parent, card, 0, 0.0)
 
 
 def _train(

@@ -256,8 +256,10 @@ def _names(layer: Layer) -> dict[int, str] | None:
 
 def _merged(features: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """Features with the measured columns; rows and columns that were not measured stay."""
-    if "index" not in features.columns:
+    if not len(features):
         return measured
+    if "index" not in features.columns:  # then napari takes row 3 for label 3
+        features = features.assign(index=range(len(features)))
     kept = ["index", *(name for name in features.columns if name not in measured.columns)]
     merged = features[kept].merge(measured, on="index", how="outer")
     if "class" in features.columns and "class" in measured.columns:
