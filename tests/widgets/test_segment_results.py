@@ -206,6 +206,42 @@ def test_what_somebody_painted_in_or_copied_is_theirs(segment_dock, press, two_h
     assert len(viewer.layers) == 4
 
 
+def test_another_level_or_channel_axis_takes_no_result_away(
+    segment_dock, press, saved_adapter
+) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    fine = np.random.default_rng(0).integers(0, 255, (3, 128, 128), dtype=np.uint8)
+    viewer.add_image([fine, fine[:, ::2, ::2]], multiscale=True, name="cells")
+    dock.image.levels.setCurrentIndex(1)
+    dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("all"))
+    press(dock, dock.start_button)
+    coarse = named(viewer, "SAM2 adapters")
+    kept = coarse.data.copy()
+    dock.image.levels.setCurrentIndex(0)
+    dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("current"))
+    press(dock, dock.start_button)
+    assert coarse.name == "cells – SAM2 adapters (cells, level 1)"
+    np.testing.assert_array_equal(coarse.data, kept)
+    second = named(viewer, "SAM2 adapters")
+    assert second.data.shape == fine.shape
+    dock.open_model(saved_adapter("other", seed=1))
+    dock.image.levels.setCurrentIndex(1)  # all of it, but in larger pixels
+    dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("all"))
+    press(dock, dock.start_button)
+    assert second.name == "cells – SAM2 adapters (cells, level 0)"
+
+    viewer.layers.clear()
+    dock.open_model(saved_adapter("two", input_channels=2))
+    viewer.add_image(fine[:2].repeat(2, axis=0).reshape(2, 2, 128, 128), name="dyes")
+    for axis in (0, 1):
+        dock.image.channels.setCurrentIndex(dock.image.channels.findData(axis))
+        press(dock, dock.start_button)
+    assert [layer.name for layer in viewer.layers[1:]] == [
+        "dyes – SAM2 adapters (two, channels on axis 0)",
+        "dyes – SAM2 adapters",
+    ]
+
+
 @pytest.fixture
 def long_stack() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (200, 96, 96), dtype=np.uint8)

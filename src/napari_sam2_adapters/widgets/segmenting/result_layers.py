@@ -25,8 +25,7 @@ from napari_sam2_adapters.widgets.docks.results import (
     make_labels,
     make_objects,
 )
-from napari_sam2_adapters.widgets.docks.store import SUFFIX
-from napari_sam2_adapters.widgets.segmenting.provenance import covers
+from napari_sam2_adapters.widgets.segmenting.provenance import covers, same_pixels, title_of
 from napari_sam2_adapters.widgets.segmenting.run import Run, number_layers
 
 __all__ = ["ResultLayers"]
@@ -73,11 +72,11 @@ class ResultLayers(QObject):
         """The run after those of the same adapter on the same image, in a layer that is still ours, and their results; locks them."""
         self.loss = ""
         layer = find_own(self._viewer, ROLE, run.image)
-        if layer is None or tuple(layer.data.shape) != run.layer_shape:
+        if layer is None or not (
+            _is_of_same_adapter(layer, run) and _is_of_same_pixels(layer, run)
+        ):
             return run, None
         entry = layer.metadata[OURS]
-        if entry.get("tensors_sha256") != run.header.tensors_sha256:
-            return run, None
         self.lock(run.image)
         held = self.held(layer)
         if held is not None:
@@ -112,7 +111,7 @@ class ResultLayers(QObject):
             Called when the labels are in the window.
         """
         self.run, self.labels, self._layers = run, None, []
-        self._keep_what_another_adapter_found(run)
+        self._keep_earlier(run)
         made = self._make_labels(run, arrays)
         self._lock(made)
         self._waiting = [partial(add_layer, self._viewer, made), partial(self._choose, made), shown]
@@ -128,16 +127,15 @@ class ResultLayers(QObject):
             layer.editable = False
             self._locked.append(layer)
 
-    def _keep_what_another_adapter_found(self, run: Run) -> None:
-        """Leave the layers of another adapter to the user where this run does not give anew all that they hold."""
+    def _keep_earlier(self, run: Run) -> None:
+        """Leave our layers to the user where this run neither goes on in them nor gives anew all that they hold."""
         layer = find_own(self._viewer, ROLE, run.image)
         if layer is None:
             return
-        entry = layer.metadata[OURS]
-        new = run.entry["runs"][-1]["region"]
-        same = entry.get("tensors_sha256") == run.entry["tensors_sha256"]
-        if not same and not all(covers(new, old["region"]) for old in entry.get("runs", ())):
-            leave_own(self._viewer, run.image, entry["model"].removesuffix(SUFFIX))
+        entry, new = layer.metadata[OURS], run.entry["runs"][-1]
+        again = all(covers(new["region"], old["region"]) for old in entry["runs"])
+        if not _is_of_same_pixels(layer, run) or not (again or _is_of_same_adapter(layer, run)):
+            leave_own(self._viewer, run.image, title_of(entry, new))
 
     def settle(self, run: Run, arrays: ResultArrays) -> None:
         """Show what came of a run, drawn anew with thumbnails; layers that were removed meanwhile stay away."""
@@ -274,6 +272,18 @@ class ResultLayers(QObject):
         self.labels = None
         self.loss = f"Stopped, because its layer {what}." if self._locked else ""
         self.lost.emit()
+
+
+def _is_of_same_adapter(layer: Layer, run: Run) -> bool:
+    return bool(layer.metadata[OURS]["tensors_sha256"] == run.header.tensors_sha256)
+
+
+def _is_of_same_pixels(layer: Layer, run: Run) -> bool:
+    """Whether all runs in a layer were of the array that this one is of."""
+    new, before = run.entry["runs"][-1], layer.metadata[OURS]["runs"]
+    return tuple(layer.data.shape) == run.layer_shape and all(
+        same_pixels(new, old) for old in before
+    )
 
 
 def _without_objects(arrays: ResultArrays) -> ResultArrays:
