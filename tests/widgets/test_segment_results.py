@@ -206,6 +206,134 @@ def test_what_somebody_painted_in_or_copied_is_theirs(segment_dock, press, two_h
     assert len(viewer.layers) == 4
 
 
+def test_another_level_or_channel_axis_takes_no_result_away(
+    segment_dock, press, saved_adapter
+) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    fine = np.random.default_rng(0).integers(0, 255, (3, 128, 128), dtype=np.uint8)
+    viewer.add_image([fine, fine[:, ::2, ::2]], multiscale=True, name="cells")
+    dock.image.levels.setCurrentIndex(1)
+    dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("all"))
+    press(dock, dock.start_button)
+    coarse = named(viewer, "SAM2 adapters")
+    kept = coarse.data.copy()
+    dock.image.levels.setCurrentIndex(0)
+    dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("current"))
+    press(dock, dock.start_button)
+    assert coarse.name == "cells – SAM2 adapters (cells, level 1)"
+    np.testing.assert_array_equal(coarse.data, kept)
+    second = named(viewer, "SAM2 adapters")
+    assert second.data.shape == fine.shape
+    dock.open_model(saved_adapter("other", seed=1))
+    dock.image.levels.setCurrentIndex(1)  # all of it, but in larger pixels
+    dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("all"))
+    press(dock, dock.start_button)
+    assert second.name == "cells – SAM2 adapters (cells, level 0)"
+
+    viewer.layers.clear()
+    dock.open_model(saved_adapter("two", input_channels=2))
+    viewer.add_image(fine[:2].repeat(2, axis=0).reshape(2, 2, 128, 128), name="dyes")
+    for axis in (0, 1):
+        dock.image.channels.setCurrentIndex(dock.image.channels.findData(axis))
+        press(dock, dock.start_button)
+    assert [layer.name for layer in viewer.layers[1:]] == [
+        "dyes – SAM2 adapters (two, channels on axis 0)",
+        "dyes – SAM2 adapters",
+    ]
+
+
+@pytest.fixture
+def long_stack() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (200, 96, 96), dtype=np.uint8)
+
+
+def begun(dock, qtbot) -> Layer:
+    """Segment the whole stack, and give the layer as soon as it grows."""
+    dock.extent.planes.setCurrentIndex(1)
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    dock.start_button.click()
+    qtbot.waitUntil(lambda: dock.progress.value() > 0, timeout=WAIT_MS)
+    return named(dock.viewer, "SAM2 adapters")
+
+
+def test_nobody_paints_in_what_is_being_written(segment_dock, press, qtbot, long_stack) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    viewer.add_image(long_stack, name="cells")
+    layer = begun(dock, qtbot)
+    assert not layer.editable
+    assert "can be painted in then" in dock.status.text()
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.cancel_button.click()
+    assert layer.editable
+    dock.start_button.click()  # goes on in it
+    assert not layer.editable
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.cancel_button.click()
+    set_rule(dock, 0, smallest=5, objects=True)
+    press(dock, dock.tidying.apply_button)
+    objects = named(viewer, "objects")
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.tidying.apply_button.click()
+        assert not layer.editable
+        assert not objects.editable
+    assert layer.editable
+    assert objects.editable
+
+
+def test_a_failed_run_leaves_its_layers_to_be_painted_in(
+    segment_dock, press, qtbot, two_halves, monkeypatch
+) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    viewer.add_image(two_halves[0], name="cells")
+    press(dock, dock.start_button)
+
+    def fail(*_: object) -> None:
+        raise ValueError("no luck")
+
+    monkeypatch.setattr(segmenting, "_limits", fail)
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.failed, timeout=WAIT_MS):
+        dock.start_button.click()
+    assert named(viewer, "SAM2 adapters").editable
+
+
+def test_a_run_ends_when_something_else_paints_in_its_layer(
+    segment_dock, press, qtbot, long_stack
+) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    viewer.add_image(long_stack, name="cells")
+    layer = begun(dock, qtbot)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        layer.data_setitem((np.full(50, 199), np.full(50, 20), np.arange(50)), 7)
+    assert dock.status.text() == "Stopped, because its layer was painted in."
+    assert (layer.data == 7).sum() == 50
+    assert layer.editable
+    kept = layer.data.copy()
+    dock.extent.planes.setCurrentIndex(0)
+    press(dock, dock.start_button)
+    np.testing.assert_array_equal(layer.data, kept)
+    assert viewer.layers[-1] is not layer
+    assert "Done" in dock.status.text()
+
+
+def test_objects_that_somebody_painted_in_are_theirs(segment_dock, press, two_halves) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    viewer.add_image(two_halves[0], name="cells")
+    dock.extent.planes.setCurrentIndex(1)
+    press(dock, dock.start_button)
+    set_rule(dock, 0, smallest=3, objects=True)
+    set_rule(dock, 1, objects=True)
+    press(dock, dock.tidying.apply_button)
+    painted = named(viewer, "objects")
+    before = painted.data.copy()
+    painted.data_setitem((np.zeros(50, int), np.full(50, 20), np.arange(50)), 999)
+    press(dock, dock.tidying.apply_button)
+    assert (painted.data == 999).sum() == 50
+    fresh = viewer.layers[-1]
+    assert fresh is not painted
+    np.testing.assert_array_equal(fresh.data, before)
+
+
 def test_another_adapter_takes_no_slice_away_that_it_does_not_give_anew(
     segment_dock, press, saved_adapter, two_halves
 ) -> None:
@@ -277,6 +405,7 @@ def test_a_dock_that_is_closed_stops_and_keeps_what_is_done(
     qtbot.waitUntil(lambda: dock.progress.value() > 0, timeout=WAIT_MS)
     with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
         viewer.window.remove_dock_widget(dock)
+        assert named(viewer, "SAM2 adapters").editable
     layer = named(viewer, "SAM2 adapters")
     assert layer.data.any()
     assert not layer.data[-1].any()

@@ -11,7 +11,6 @@ from napari.utils.notifications import show_warning
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
 from napari_sam2_adapters.config import PredictConfig
-from napari_sam2_adapters.widgets.docks import layers
 from napari_sam2_adapters.widgets.docks.check_boxes import CheckBoxes
 from napari_sam2_adapters.widgets.docks.dock import Dock, button
 from napari_sam2_adapters.widgets.docks.folded import Folded
@@ -29,7 +28,8 @@ from napari_sam2_adapters.widgets.segmenting.measuring import (
     measure_layer,
 )
 from napari_sam2_adapters.widgets.segmenting.provenance import describe_run
-from napari_sam2_adapters.widgets.segmenting.result_layers import ResultLayers, Run
+from napari_sam2_adapters.widgets.segmenting.result_layers import ResultLayers
+from napari_sam2_adapters.widgets.segmenting.run import Run, new_run
 from napari_sam2_adapters.widgets.segmenting.segmenting import (
     LimitsKept,
     Prepared,
@@ -135,13 +135,7 @@ class Segment(Dock):
             return
         picture, axis = self.image.picture(), self.image.channel_axis
         region = self.extent.region(layer, picture, axis)
-        rules = self.tidying.rules
-        config = self._config()
-        spread = (
-            axis if axis else None
-        )  # a first axis is none of the last ones that napari lines up
-        earlier = self.results.earlier(layer, picture, spread, header)
-        before = list(earlier[0].get("runs", ())) if earlier else []
+        rules, config = self.tidying.rules, self._config()
         described = describe_run(
             region,
             picture,
@@ -150,19 +144,12 @@ class Segment(Dock):
             channel_axis=axis,
             rules=rules.model_dump(),
         )
-        entry = {
-            "model": model.name,
-            "tensors_sha256": header.tensors_sha256,
-            "runs": [*before, described],
-        }
-        place = picture.placement
-        if spread:
-            place = layers.spread_placement(layer, channel_axis=spread, level=self.image.level)
-        self._run = Run(layer, picture, place, spread, model, header, entry)
+        new = new_run(layer, picture, model, header, described)
+        self._run, earlier = self.results.go_on(new)
         self._shown = threading.Event()
         request = SegmentRequest(
             model, header.tensors_sha256, picture.array, picture.axes, picture.rgb, region, config,
-            rules, earlier[1] if earlier else None, self._kept, shown=self._shown,
+            rules, earlier, self._kept, shown=self._shown,
         )  # fmt: skip
         self._begin("Loading the network …")
         self.job.start(segment, request)
@@ -176,6 +163,7 @@ class Segment(Dock):
         request = TidyRequest(
             arrays, self._run.picture.axes, self._run.header.classes, self.tidying.rules
         )
+        self.results.lock(self._run.image)
         self._begin("Tidying …")
         self.job.start(tidy, request)
 
@@ -186,6 +174,11 @@ class Segment(Dock):
         self._measured = self.measuring.labels.layer
         self._begin("Measuring …")
         self.job.start(measure_layer, self.measuring.request())
+
+    def taken_out(self) -> None:
+        """Stop, and leave the layers to the user at once: a dock that is taken out of its window may be gone before the work ends."""
+        super().taken_out()
+        self.results.release()
 
     def refresh(self) -> None:
         """Enable what can be used now, and say why the rest cannot."""
@@ -237,10 +230,11 @@ class Segment(Dock):
         self.measuring.asked.connect(self.measure)
         self.measuring.changed.connect(self.refresh)
         self.measuring.failed.connect(self.status.setText)
-        self.results.removed.connect(self._stop_without_layer)
+        self.results.lost.connect(self._stop_without_layer)
         self.job.updated.connect(self._take_update)
         self.job.ended.connect(self._take_result)
         self.job.failed.connect(self.status.setText)
+        self.job.failed.connect(self.results.release)
         SEGMENTATIONS.changed.connect(self.refresh)  # of this dock too
 
     def _fit_image(self) -> None:
@@ -268,8 +262,10 @@ class Segment(Dock):
 
     def _take_update(self, update: Prepared | Tiled | Tidying | Measuring) -> None:
         if isinstance(update, Prepared):
-            if self._run is not None:
+            if self._run is not None and not self.results.loss:
                 self.results.begin(self._run, update.arrays, self._shown.set)
+            if self.job.stopping:
+                self.results.release()
             self.status.setToolTip(update.plan)
             self._say(f"{update.plan} Segmenting …")
             return
@@ -277,7 +273,9 @@ class Segment(Dock):
         self.progress.setValue(update.done)
         if isinstance(update, Tiled):
             left = duration(update.seconds_left)
-            self._say(f"Tile {update.done} of {update.total}, {left} left.")
+            self._say(
+                f"Tile {update.done} of {update.total}, {left} left; the result can be painted in then."
+            )
             if update.notice:
                 show_warning(update.notice)
             self.results.redraw(update.planes)
@@ -299,13 +297,11 @@ class Segment(Dock):
                 "Measured." if whole else "Cancelled; the table holds what is done."
             )
         elif self._run is not None:
-            gone = self.results.labels is None and isinstance(result, Segmented)
             self.results.settle(self._run, result.arrays)
             made = find_own(self.viewer, "objects", self._run.image) or self.results.labels
             if made is not None:
                 self.measuring.prefer(made)
-            removed = "Stopped, because its layer was removed."
-            self.status.setText(removed if gone else result.sentence)
+            self.status.setText(self.results.loss or result.sentence)
             self.refresh()
 
 

@@ -81,6 +81,17 @@ def test_what_is_painted_in_or_copied_is_no_longer_ours(viewer: ViewerModel) -> 
     assert put(viewer, image, np.zeros((8, 8), np.uint8)) is not ours
 
 
+def test_it_is_the_painters_from_the_first_dab_on(viewer: ViewerModel) -> None:
+    image = viewer.add_image(np.zeros((8, 8)))
+    ours = put(viewer, image, np.zeros((8, 8), np.uint8))
+    with ours.block_history():  # as long as the mouse button is down
+        ours.paint((3, 3), 2)
+        assert not is_own(ours)
+    ours.undo()
+    assert not ours.data.any()
+    assert not is_own(ours)
+
+
 def test_what_is_added_leaves_the_selection_as_it_is(viewer: ViewerModel) -> None:
     image, strokes = viewer.add_image(np.zeros((8, 8))), viewer.add_labels(np.zeros((8, 8), int))
     heard = []

@@ -10,6 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_sam2_adapters.widgets.docks.drop_down import DropDown
+from napari_sam2_adapters.widgets.docks.results import TAKEN
 
 __all__ = ["LayerChoice"]
 
@@ -54,6 +55,7 @@ class LayerChoice(DropDown):
             viewer.layers.events.reordered,
         ):
             event.connect(self.refresh)
+        TAKEN.over.connect(self._take_over)
         self.currentIndexChanged.connect(lambda _: self.layer_changed.emit())
         self.activated.connect(self._settle)
         self.refresh()
@@ -97,6 +99,11 @@ class LayerChoice(DropDown):
         now = None if self.layer is None else self.layer.unique_id
         if now != was:
             self.layer_changed.emit()
+
+    def _take_over(self, layer: Layer) -> None:
+        """List a layer that may be chosen now that it is the user's."""
+        if self._wanted(layer) and layer not in self._layers:
+            self.refresh()
 
     def _settle(self, index: int = 0) -> None:
         self.guessed = False

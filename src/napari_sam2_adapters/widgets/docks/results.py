@@ -11,12 +11,14 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 from numpy.typing import NDArray
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam2_adapters.config import ClassInfo
 
 __all__ = [
     "OURS",
+    "TAKEN",
+    "Taken",
     "add_layer",
     "class_colormap",
     "class_features",
@@ -30,6 +32,16 @@ __all__ = [
 
 OURS = "napari_sam2_adapters"
 """Key of our entry in the metadata of the layers that we made."""
+
+
+class Taken(QObject):
+    """Tells a layer of ours that has just become the user's."""
+
+    over = Signal(object)
+
+
+TAKEN = Taken()
+"""Shared by all docks, because layers are."""
 
 
 def class_colormap(
@@ -74,8 +86,8 @@ def leave_own(viewer: Any, image: Layer, title: str) -> None:
     for layer in list(viewer.layers):
         entry = layer.metadata.get(OURS, {})
         if is_own(layer) and entry.get("image") == str(image.unique_id) and "runs" in entry:
-            entry["edited"] = True
             layer.name = f"{layer.name} ({title})"
+            _give(layer)
 
 
 def make_labels(
@@ -216,6 +228,7 @@ def _make(
         layer = kind(data, name=name, **look, **place)
         if isinstance(layer, Labels):
             layer.events.paint.connect(_take_edit)
+            layer.events.labels_update.connect(_take_edit)  # the other one comes when a stroke ends
     entry = {"role": role, "image": str(image.unique_id), **(provenance or {})}
     layer.metadata = {**layer.metadata, OURS: {**entry, "layer": str(layer.unique_id)}}
     if not known:
@@ -230,6 +243,12 @@ def _make(
 
 
 def _take_edit(event: Any) -> None:
-    """From the first stroke on, a layer is its painter's."""
-    if OURS in event.source.metadata:
-        event.source.metadata[OURS]["edited"] = True
+    """From the first dab of the first stroke on, a layer is its painter's."""
+    if is_own(event.source):
+        _give(event.source)
+
+
+def _give(layer: Layer) -> None:
+    """Leave a layer of ours to the user, and tell those who list layers or write into them."""
+    layer.metadata[OURS]["edited"] = True
+    TAKEN.over.emit(layer)

@@ -65,8 +65,11 @@ class PreviewLayer:
 
     @property
     def taken_away(self) -> bool:
-        """Whether the user has deleted our layer: it is not put back then."""
-        return self._added and self._layer not in self._viewer.layers
+        """Whether the user has deleted our layer, or painted in it: it is neither put back then nor written into."""
+        layer = self._layer
+        return layer is not None and (
+            not is_own(layer) or (self._added and layer not in self._viewer.layers)
+        )
 
     def shows(self, layer: Layer | None) -> bool:
         """Whether this is the layer whose image is previewed."""

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam2_adapters.inference.region import Region, settle_region
 from napari_sam2_adapters.widgets.docks.layers import Picture
+from napari_sam2_adapters.widgets.docks.store import SUFFIX
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.config import PredictConfig
 
-__all__ = ["covers", "describe_run"]
+__all__ = ["covers", "describe_run", "same_pixels", "title_of"]
 
 
 def describe_run(
@@ -55,7 +56,7 @@ def covers(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     Parameters
     ----------
     new, old
-        ``region`` of `describe_run`, of the same image.
+        ``region`` of `describe_run`, of the same image and the `same_pixels`.
     """
     within = all(
         new[side][0] <= old[side][0] and old[side][1] <= new[side][1]
@@ -66,3 +67,28 @@ def covers(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     if old["planes"] == "all":
         return False
     return within and {tuple(p) for p in old["planes"]} <= {tuple(p) for p in new["planes"]}
+
+
+def same_pixels(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether two runs on an image, as `describe_run` has them, are of the same level and channels, so that their regions compare."""
+    return all(new.get(name) == old.get(name) for name in ("level", "channel_axis"))
+
+
+def title_of(entry: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What tells the layer of earlier runs from that of a new one: the adapter, and the level or channels if these are others.
+
+    Parameters
+    ----------
+    entry
+        Metadata of the layer.
+    new
+        The new run, as `describe_run` has it.
+    """
+    words = [entry["model"].removesuffix(SUFFIX)]
+    old = entry["runs"][-1]
+    if old.get("level") != new.get("level"):
+        words.append(f"level {old['level']}")
+    if old.get("channel_axis") != new.get("channel_axis"):
+        axis = old.get("channel_axis")
+        words.append("no channels" if axis is None else f"channels on axis {axis}")
+    return ", ".join(words)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.colormaps import Colormap
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam2_adapters.data.axes import label_axes, plane_indices
+from napari_sam2_adapters.inference.rules import PostprocessConfig
 from napari_sam2_adapters.widgets.docks.arrays import ResultArrays, with_axis, without_axis
-from napari_sam2_adapters.widgets.docks.layers import Picture
 from napari_sam2_adapters.widgets.docks.results import (
     OURS,
+    TAKEN,
     add_layer,
     find_own,
     leave_own,
@@ -26,49 +25,15 @@ from napari_sam2_adapters.widgets.docks.results import (
     make_labels,
     make_objects,
 )
-from napari_sam2_adapters.widgets.docks.store import SUFFIX
-from napari_sam2_adapters.widgets.segmenting.provenance import covers
+from napari_sam2_adapters.widgets.segmenting.provenance import covers, same_pixels, title_of
+from napari_sam2_adapters.widgets.segmenting.run import Run, number_layers
 
-if TYPE_CHECKING:
-    from napari_sam2_adapters.models.model_file import AdapterHeader
-
-__all__ = ["ResultLayers", "Run"]
+__all__ = ["ResultLayers"]
 
 ROLE = "segmentation"
+_WRITTEN = (ROLE, "objects")
 _REST_SHARE = 10
 """A live picture is drawn anew after a rest this many times as long as the drawing took."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run is about.
-
-    Attributes
-    ----------
-    image, picture
-        The layer and what was taken from it.
-    place
-        Transforms of the result's layers.
-    spread
-        Axis of length 1 that these have in place of the image's channels, or None.
-    model, header
-        The adapter.
-    entry
-        For the layers' metadata.
-    """
-
-    image: Image
-    picture: Picture
-    place: Mapping[str, Any]
-    spread: int | None
-    model: Path
-    header: AdapterHeader
-    entry: Mapping[str, Any]
-
-
-def _layer_shape(picture: Picture, spread: int | None) -> tuple[int, ...]:
-    shape = picture.label_shape
-    return shape if spread is None else (*shape[:spread], 1, *shape[spread:])
 
 
 class ResultLayers(QObject):
@@ -82,7 +47,7 @@ class ResultLayers(QObject):
         Qt parent.
     """
 
-    removed = Signal()
+    lost = Signal()
 
     def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -90,6 +55,9 @@ class ResultLayers(QObject):
         self._held: dict[str, tuple[Run, ResultArrays, Any]] = {}
         self.labels: Labels | None = None
         self.run: Run | None = None
+        self.loss = ""
+        """What the user did to a layer at work, in a sentence, so that the work ends; empty when nothing."""
+        self._locked: list[Layer] = []
         self._layers: list[Layer] = []
         self._next_drawing = 0.0
         self._owed = False
@@ -98,23 +66,37 @@ class ResultLayers(QObject):
         self._later.setSingleShot(True)
         self._later.timeout.connect(self._show_next)
         viewer.layers.events.removed.connect(self._forget)
+        TAKEN.over.connect(self._take_over)
 
-    def earlier(
-        self, image: Image, picture: Picture, spread: int | None, header: AdapterHeader
-    ) -> tuple[Mapping[str, Any], ResultArrays] | None:
-        """Metadata and results of earlier runs of this adapter on this image, in a layer that is still ours."""
-        layer = find_own(self._viewer, ROLE, image)
-        if layer is None or tuple(layer.data.shape) != _layer_shape(picture, spread):
-            return None
+    def go_on(self, run: Run) -> tuple[Run, ResultArrays | None]:
+        """The run after those of the same adapter on the same image, in a layer that is still ours, and their results; locks them."""
+        self.loss = ""
+        layer = find_own(self._viewer, ROLE, run.image)
+        if layer is None or not (
+            _is_of_same_adapter(layer, run) and _is_of_same_pixels(layer, run)
+        ):
+            return run, None
         entry = layer.metadata[OURS]
-        if entry.get("tensors_sha256") != header.tensors_sha256:
-            return None
+        self.lock(run.image)
         held = self.held(layer)
         if held is not None:
-            return entry, held[1]
-        planes = plane_indices(picture.label_shape, label_axes(picture.axes))
-        labels = without_axis(layer.data, spread)
-        return entry, ResultArrays(labels, labels, frozenset(planes))
+            return run.after(entry), held[1]
+        planes = plane_indices(run.picture.label_shape, label_axes(run.picture.axes))
+        labels = without_axis(layer.data, run.spread)
+        return run.after(entry), ResultArrays(labels, labels, frozenset(planes))
+
+    def lock(self, image: Image) -> None:
+        """Let nobody paint in our labels of an image while they are written into: strokes would be lost."""
+        self.loss = ""
+        for role in _WRITTEN:
+            layer = find_own(self._viewer, role, image)
+            if layer is not None:
+                self._lock(layer)
+
+    def release(self, _: object = None) -> None:
+        """Let the user paint in all layers again."""
+        while self._locked:
+            self._locked.pop().editable = True
 
     def begin(self, run: Run, arrays: ResultArrays, shown: Callable[[], None]) -> None:
         """Show arrays that are about to be written into: labels first, what else there is one by one below them.
@@ -129,32 +111,38 @@ class ResultLayers(QObject):
             Called when the labels are in the window.
         """
         self.run, self.labels, self._layers = run, None, []
-        self._keep_what_another_adapter_found(run)
+        self._keep_earlier(run)
         made = self._make_labels(run, arrays)
+        self._lock(made)
         self._waiting = [partial(add_layer, self._viewer, made), partial(self._choose, made), shown]
         self._waiting += [
             step
-            for number in self._numbers(run, arrays)
+            for number in number_layers(run, arrays)
             for step in (partial(self._make_numbers, number), self._add_numbers)
         ]
         self._later.start(0)
 
-    def _keep_what_another_adapter_found(self, run: Run) -> None:
-        """Leave the layers of another adapter to the user where this run does not give anew all that they hold."""
+    def _lock(self, layer: Layer) -> None:
+        if layer.editable:
+            layer.editable = False
+            self._locked.append(layer)
+
+    def _keep_earlier(self, run: Run) -> None:
+        """Leave our layers to the user where this run neither goes on in them nor gives anew all that they hold."""
         layer = find_own(self._viewer, ROLE, run.image)
         if layer is None:
             return
-        entry = layer.metadata[OURS]
-        new = run.entry["runs"][-1]["region"]
-        same = entry.get("tensors_sha256") == run.entry["tensors_sha256"]
-        if not same and not all(covers(new, old["region"]) for old in entry.get("runs", ())):
-            leave_own(self._viewer, run.image, entry["model"].removesuffix(SUFFIX))
+        entry, new = layer.metadata[OURS], run.entry["runs"][-1]
+        again = all(covers(new["region"], old["region"]) for old in entry["runs"])
+        if not _is_of_same_pixels(layer, run) or not (again or _is_of_same_adapter(layer, run)):
+            leave_own(self._viewer, run.image, title_of(entry, new))
 
     def settle(self, run: Run, arrays: ResultArrays) -> None:
         """Show what came of a run, drawn anew with thumbnails; layers that were removed meanwhile stay away."""
         while self._waiting:
             self._show_next()
-        if find_own(self._viewer, ROLE, run.image) is not None:
+        self.release()
+        if not self.loss and find_own(self._viewer, ROLE, run.image) is not None:
             add_layer(self._viewer, self._make_labels(run, arrays))
             self._show_objects(run, arrays)
         for layer in self._layers:
@@ -192,37 +180,6 @@ class ResultLayers(QObject):
             place = np.delete(place, self.run.spread)
         return tuple(int(i) for i in np.round(place[:-2]))
 
-    def _common(self, run: Run) -> dict[str, Any]:
-        provenance = {**run.entry, "channel_axis": run.spread}
-        return {"place": run.place, "provenance": provenance}
-
-    def _numbers(self, run: Run, arrays: ResultArrays) -> list[dict[str, Any]]:
-        """What `make_image` needs for probabilities and uncertainty; the former hidden, for over each other they say nothing."""
-        name, common = run.picture.name, {"image": run.image, **self._common(run)}
-        numbers = [
-            {
-                "data": with_axis(array, run.spread),
-                "colormap": Colormap(["#000000", info.color], name=f"{info.color} of a class"),
-                "visible": False,
-                "role": f"probability {info.value}",
-                "name": f"{name} – probability of {info.name}",
-                **common,
-            }
-            for info, array in zip(run.header.classes, arrays.probabilities or (), strict=False)
-        ]
-        if arrays.uncertainty is not None:
-            numbers.append(
-                {
-                    "data": with_axis(arrays.uncertainty, run.spread),
-                    "colormap": "inferno",
-                    "visible": True,
-                    "role": "uncertainty",
-                    "name": f"{name} – uncertainty",
-                    **common,
-                }
-            )
-        return numbers
-
     def _show_next(self) -> None:
         """Do the next thing that waits for its turn."""
         if self.labels is None:  # removed by the user meanwhile
@@ -257,7 +214,7 @@ class ResultLayers(QObject):
             run.header.classes,
             role=ROLE,
             name=f"{run.picture.name} – SAM2 adapters",
-            **self._common(run),
+            **run.common,
         )
         self._held[str(self.labels.unique_id)] = run, arrays, self.labels.data
         if self.labels not in self._layers:
@@ -273,7 +230,7 @@ class ResultLayers(QObject):
             return
         names = {info.value: info.name for info in run.header.classes}
         numbers = sorted(arrays.object_classes)
-        common = self._common(run)
+        common = run.common
         common["provenance"]["together"] = arrays.rules.together
         layer = make_objects(
             self._viewer,
@@ -298,5 +255,37 @@ class ResultLayers(QObject):
         self._held.pop(identity, None)
         self._layers = [layer for layer in self._layers if str(layer.unique_id) != identity]
         if self.labels is not None and str(self.labels.unique_id) == identity:
-            self.labels = None
-            self.removed.emit()
+            self._lose("was removed")
+
+    def _take_over(self, layer: Layer) -> None:
+        """Write no more into a layer that has become the user's, nor into what is behind it."""
+        entry = layer.metadata[OURS]
+        self._held.pop(str(layer.unique_id), None)
+        for identity, (run, arrays, face) in list(self._held.items()):
+            if entry.get("role") == "objects" and entry["image"] == str(run.image.unique_id):
+                self._held[identity] = run, _without_objects(arrays), face
+        if layer in self._locked:
+            self._lose("was painted in")
+
+    def _lose(self, what: str) -> None:
+        """Let the work end whose layer is not ours any more."""
+        self.labels = None
+        self.loss = f"Stopped, because its layer {what}." if self._locked else ""
+        self.lost.emit()
+
+
+def _is_of_same_adapter(layer: Layer, run: Run) -> bool:
+    return bool(layer.metadata[OURS]["tensors_sha256"] == run.header.tensors_sha256)
+
+
+def _is_of_same_pixels(layer: Layer, run: Run) -> bool:
+    """Whether all runs in a layer were of the array that this one is of."""
+    new, before = run.entry["runs"][-1], layer.metadata[OURS]["runs"]
+    return tuple(layer.data.shape) == run.layer_shape and all(
+        same_pixels(new, old) for old in before
+    )
+
+
+def _without_objects(arrays: ResultArrays) -> ResultArrays:
+    """Results whose objects are numbered anew the next time, in an array of their own."""
+    return replace(arrays, objects=None, object_classes={}, rules=PostprocessConfig())

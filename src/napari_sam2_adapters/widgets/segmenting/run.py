@@ -1,0 +1,117 @@
+"""What a run of the Segment dock is about, and what its layers are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from napari.utils.colormaps import Colormap
+
+from napari_sam2_adapters.widgets.docks.arrays import ResultArrays, with_axis
+from napari_sam2_adapters.widgets.docks.layers import Picture, spread_placement
+
+if TYPE_CHECKING:
+    from napari_sam2_adapters.models.model_file import AdapterHeader
+
+__all__ = ["Run", "new_run", "number_layers"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is about.
+
+    Attributes
+    ----------
+    image, picture
+        The layer and what was taken from it.
+    place
+        Transforms of the result's layers.
+    spread
+        Axis of length 1 that these have in place of the image's channels, or None.
+    model, header
+        The adapter.
+    entry
+        For the layers' metadata.
+    """
+
+    image: Image
+    picture: Picture
+    place: Mapping[str, Any]
+    spread: int | None
+    model: Path
+    header: AdapterHeader
+    entry: Mapping[str, Any]
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """Keywords that all layers of the run are made with."""
+        return {"place": self.place, "provenance": {**self.entry, "channel_axis": self.spread}}
+
+    @property
+    def layer_shape(self) -> tuple[int, ...]:
+        """Shape of the result's layers."""
+        shape, spread = self.picture.label_shape, self.spread
+        return shape if spread is None else (*shape[:spread], 1, *shape[spread:])
+
+    def after(self, entry: Mapping[str, Any]) -> Run:
+        """The same as one more run after those of a layer with this metadata."""
+        runs = [*entry.get("runs", ()), *self.entry["runs"]]
+        return replace(self, entry={**self.entry, "runs": runs})
+
+
+def new_run(
+    layer: Image, picture: Picture, model: Path, header: AdapterHeader, described: Mapping[str, Any]
+) -> Run:
+    """A first run.
+
+    Parameters
+    ----------
+    layer, picture
+        The image layer and what was taken from it.
+    model, header
+        The adapter.
+    described
+        What `describe_run` says, with ``level`` and ``channel_axis``.
+    """
+    # a first axis is none of the last ones that napari lines up
+    spread = described["channel_axis"] or None
+    place = picture.placement
+    if spread:
+        place = spread_placement(layer, channel_axis=spread, level=described["level"])
+    entry = {
+        "model": model.name,
+        "tensors_sha256": header.tensors_sha256,
+        "runs": [described],
+    }
+    return Run(layer, picture, place, spread, model, header, entry)
+
+
+def number_layers(run: Run, arrays: ResultArrays) -> list[dict[str, Any]]:
+    """What `make_image` needs for probabilities and uncertainty; the former hidden, for over each other they say nothing."""
+    name, common = run.picture.name, {"image": run.image, **run.common}
+    numbers = [
+        {
+            "data": with_axis(array, run.spread),
+            "colormap": Colormap(["#000000", info.color], name=f"{info.color} of a class"),
+            "visible": False,
+            "role": f"probability {info.value}",
+            "name": f"{name} – probability of {info.name}",
+            **common,
+        }
+        for info, array in zip(run.header.classes, arrays.probabilities or (), strict=False)
+    ]
+    if arrays.uncertainty is not None:
+        numbers.append(
+            {
+                "data": with_axis(arrays.uncertainty, run.spread),
+                "colormap": "inferno",
+                "visible": True,
+                "role": "uncertainty",
+                "name": f"{name} – uncertainty",
+                **common,
+            }
+        )
+    return numbers

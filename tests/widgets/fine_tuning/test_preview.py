@@ -1,0 +1,56 @@
+"""The layer of previews, on napari's model of a viewer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+
+from napari_sam2_adapters.config import default_classes
+from napari_sam2_adapters.widgets.docks.layers import take_picture
+from napari_sam2_adapters.widgets.fine_tuning.messages import Place, Previewed
+from napari_sam2_adapters.widgets.fine_tuning.preview import PreviewLayer
+
+ALL = Place((), slice(0, 64), slice(0, 64))
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    return ViewerModel()
+
+
+@pytest.fixture
+def image(viewer: ViewerModel) -> Image:
+    return viewer.add_image(np.random.default_rng(0).random((64, 64)), name="cells")
+
+
+@pytest.fixture
+def preview(viewer: ViewerModel, image: Image) -> PreviewLayer:
+    return PreviewLayer(viewer, 0, image, take_picture(image), None, default_classes([1, 2]))
+
+
+def shown(preview: PreviewLayer, viewer: ViewerModel, value: int) -> Labels:
+    if preview.show(Previewed(ALL, np.full((64, 64), value, np.uint8))):
+        preview.add(None)
+    return viewer.layers[-1]
+
+
+def test_a_preview_follows_the_last(preview, viewer) -> None:
+    layer = shown(preview, viewer, 1)
+    assert layer.name == "cells – preview"
+    assert (layer.data == 1).all()
+    assert shown(preview, viewer, 2) is layer
+    assert (layer.data == 2).all()
+    preview.remove()
+    assert layer not in viewer.layers
+
+
+def test_a_preview_that_is_painted_in_is_written_into_no_more(preview, viewer) -> None:
+    layer = shown(preview, viewer, 1)
+    layer.data_setitem((np.arange(20), np.arange(20)), 2)
+    assert preview.place_on_show() is None
+    shown(preview, viewer, 1)
+    assert (layer.data == 2).sum() == 20
+    preview.remove()
+    assert layer in viewer.layers
