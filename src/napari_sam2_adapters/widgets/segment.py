@@ -11,7 +11,6 @@ from napari.utils.notifications import show_warning
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
 from napari_sam2_adapters.config import PredictConfig
-from napari_sam2_adapters.widgets.docks import layers
 from napari_sam2_adapters.widgets.docks.check_boxes import CheckBoxes
 from napari_sam2_adapters.widgets.docks.dock import Dock, button
 from napari_sam2_adapters.widgets.docks.folded import Folded
@@ -137,10 +136,7 @@ class Segment(Dock):
         region = self.extent.region(layer, picture, axis)
         rules = self.tidying.rules
         config = self._config()
-        spread = (
-            axis if axis else None
-        )  # a first axis is none of the last ones that napari lines up
-        earlier = self.results.earlier(layer, picture, spread, header)
+        earlier = self.results.earlier(layer, picture, header)
         before = list(earlier[0].get("runs", ())) if earlier else []
         described = describe_run(
             region,
@@ -155,10 +151,7 @@ class Segment(Dock):
             "tensors_sha256": header.tensors_sha256,
             "runs": [*before, described],
         }
-        place = picture.placement
-        if spread:
-            place = layers.spread_placement(layer, channel_axis=spread, level=self.image.level)
-        self._run = Run(layer, picture, place, spread, model, header, entry)
+        self._run = Run(layer, picture, model, header, entry)
         self._shown = threading.Event()
         request = SegmentRequest(
             model, header.tensors_sha256, picture.array, picture.axes, picture.rgb, region, config,

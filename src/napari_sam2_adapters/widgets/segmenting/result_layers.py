@@ -47,10 +47,6 @@ class Run:
     ----------
     image, picture
         The layer and what was taken from it.
-    place
-        Transforms of the result's layers.
-    spread
-        Axis of length 1 that these have in place of the image's channels, or None.
     model, header
         The adapter.
     entry
@@ -59,16 +55,9 @@ class Run:
 
     image: Image
     picture: Picture
-    place: Mapping[str, Any]
-    spread: int | None
     model: Path
     header: AdapterHeader
     entry: Mapping[str, Any]
-
-
-def _layer_shape(picture: Picture, spread: int | None) -> tuple[int, ...]:
-    shape = picture.label_shape
-    return shape if spread is None else (*shape[:spread], 1, *shape[spread:])
 
 
 class ResultLayers(QObject):
@@ -100,11 +89,11 @@ class ResultLayers(QObject):
         viewer.layers.events.removed.connect(self._forget)
 
     def earlier(
-        self, image: Image, picture: Picture, spread: int | None, header: AdapterHeader
+        self, image: Image, picture: Picture, header: AdapterHeader
     ) -> tuple[Mapping[str, Any], ResultArrays] | None:
         """Metadata and results of earlier runs of this adapter on this image, in a layer that is still ours."""
         layer = find_own(self._viewer, ROLE, image)
-        if layer is None or tuple(layer.data.shape) != _layer_shape(picture, spread):
+        if layer is None or tuple(layer.data.shape) != picture.layer_shape:
             return None
         entry = layer.metadata[OURS]
         if entry.get("tensors_sha256") != header.tensors_sha256:
@@ -113,7 +102,7 @@ class ResultLayers(QObject):
         if held is not None:
             return entry, held[1]
         planes = plane_indices(picture.label_shape, label_axes(picture.axes))
-        labels = without_axis(layer.data, spread)
+        labels = without_axis(layer.data, picture.spread)
         return entry, ResultArrays(labels, labels, frozenset(planes))
 
     def begin(self, run: Run, arrays: ResultArrays, shown: Callable[[], None]) -> None:
@@ -188,20 +177,20 @@ class ResultLayers(QObject):
         if self.labels is None:
             return ()
         place = np.asarray(self.labels.world_to_data(self._viewer.dims.point), dtype=float)
-        if self.run is not None and self.run.spread is not None:
-            place = np.delete(place, self.run.spread)
+        if self.run is not None and self.run.picture.spread is not None:
+            place = np.delete(place, self.run.picture.spread)
         return tuple(int(i) for i in np.round(place[:-2]))
 
     def _common(self, run: Run) -> dict[str, Any]:
-        provenance = {**run.entry, "channel_axis": run.spread}
-        return {"place": run.place, "provenance": provenance}
+        provenance = {**run.entry, "channel_axis": run.picture.spread}
+        return {"place": run.picture.place, "provenance": provenance}
 
     def _numbers(self, run: Run, arrays: ResultArrays) -> list[dict[str, Any]]:
         """What `make_image` needs for probabilities and uncertainty; the former hidden, for over each other they say nothing."""
         name, common = run.picture.name, {"image": run.image, **self._common(run)}
         numbers = [
             {
-                "data": with_axis(array, run.spread),
+                "data": with_axis(array, run.picture.spread),
                 "colormap": Colormap(["#000000", info.color], name=f"{info.color} of a class"),
                 "visible": False,
                 "role": f"probability {info.value}",
@@ -213,7 +202,7 @@ class ResultLayers(QObject):
         if arrays.uncertainty is not None:
             numbers.append(
                 {
-                    "data": with_axis(arrays.uncertainty, run.spread),
+                    "data": with_axis(arrays.uncertainty, run.picture.spread),
                     "colormap": "inferno",
                     "visible": True,
                     "role": "uncertainty",
@@ -249,7 +238,7 @@ class ResultLayers(QObject):
         if self.labels is not None and known is not None and same and known[0] is run:
             self._held[str(self.labels.unique_id)] = run, arrays, known[2]
             return self.labels
-        face = known[2] if known and same else with_axis(arrays.shown, run.spread)
+        face = known[2] if known and same else with_axis(arrays.shown, run.picture.spread)
         self.labels = make_labels(
             self._viewer,
             run.image,
@@ -278,7 +267,7 @@ class ResultLayers(QObject):
         layer = make_objects(
             self._viewer,
             run.image,
-            with_axis(arrays.objects, run.spread),
+            with_axis(arrays.objects, run.picture.spread),
             {
                 "index": numbers,
                 "class": [names.get(arrays.object_classes[n], "") for n in numbers],
