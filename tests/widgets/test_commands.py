@@ -46,6 +46,19 @@ def test_new_strokes_lie_on_the_selected_image(make_napari_viewer_proxy) -> None
     assert str(strokes.mode) == "paint"
 
 
+def test_new_strokes_follow_the_sliders_of_an_image_with_channels_between(
+    make_napari_viewer_proxy,
+) -> None:
+    viewer = make_napari_viewer_proxy()
+    image = viewer.add_image(np.zeros((5, 2, 8, 9)), name="cells", axis_labels=tuple("zcyx"))
+    run("new_strokes")
+    strokes = viewer.layers[-1]
+    assert strokes.data.shape == (5, 1, 8, 9)
+    for channel in (0, 1):
+        at = strokes.world_to_data(image.data_to_world((4, channel, 3, 3)))
+        assert np.round(np.clip(at, 0, None)).tolist() == [4, 0, 3, 3]
+
+
 def test_new_strokes_without_a_choice_ask_for_one(make_napari_viewer_proxy) -> None:
     viewer = make_napari_viewer_proxy()
     run("new_strokes")

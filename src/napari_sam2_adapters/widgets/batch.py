@@ -14,7 +14,6 @@ from napari_sam2_adapters.batch.job import BatchJob
 from napari_sam2_adapters.batch.plan import REPORT_HTML
 from napari_sam2_adapters.batch.records import ItemRecord
 from napari_sam2_adapters.config import advise_on_views
-from napari_sam2_adapters.data.io import read_image, read_labels
 from napari_sam2_adapters.widgets.batches.batch_form import BatchForm
 from napari_sam2_adapters.widgets.batches.batch_table import BatchTable, result_of
 from napari_sam2_adapters.widgets.batches.batch_work import (
@@ -24,17 +23,12 @@ from napari_sam2_adapters.widgets.batches.batch_work import (
     segment_batch,
     survey,
 )
+from napari_sam2_adapters.widgets.batches.opening import read_result
 from napari_sam2_adapters.widgets.docks.dock import Dock, button
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.log import open_path, show_failure
 from napari_sam2_adapters.widgets.docks.words import duration
-from napari_sam2_adapters.widgets.loading.file_layers import (
-    FileLayer,
-    classes_beside,
-    find_loaded,
-    image_layer,
-    labels_layer,
-)
+from napari_sam2_adapters.widgets.loading.file_layers import FileLayer, find_loaded
 
 __all__ = ["BatchFolder"]
 
@@ -153,7 +147,7 @@ class BatchFolder(Dock):
             self.viewer.layers.selection = {layer for layer in (shown, result) if layer is not None}
             self.viewer.reset_view()
             return
-        self._opening.ask(_read_result, record, shown is None)
+        self._opening.ask(read_result, record, None if shown is None else shown.ndim)
 
     def refresh(self) -> None:
         """Enable what can be used now, and say why the rest cannot."""
@@ -296,22 +290,3 @@ def _key(record: ItemRecord) -> tuple[str, ...]:
 
 def _listed(job: BatchJob) -> tuple[tuple[ItemRecord, ...], str]:
     return list_batch(job), ""
-
-
-def _read_result(record: ItemRecord, with_image: bool) -> tuple[FileLayer, ...]:
-    """The layers of an image and its labels."""
-    layers = []
-    image = read_image(record.item.source)
-    if with_image:
-        layers.append(image_layer(image, channels="rgb" if image.rgb else "axis"))
-    labels = record.item.outputs.get("labels")
-    if record.status == "done" and labels is not None:
-        layers.append(
-            labels_layer(
-                read_labels(labels),
-                classes_beside(labels),
-                name=f"{labels.name} – labels",
-                show_background=False,
-            )
-        )
-    return tuple(layers)

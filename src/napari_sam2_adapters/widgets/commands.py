@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import napari
 import napari.layers
-import numpy as np
 from qtpy.QtCore import QTimer
 
+from napari_sam2_adapters.widgets.annotation.strokes import add_strokes
 from napari_sam2_adapters.widgets.docks import layers
 from napari_sam2_adapters.widgets.docks.dock import show_dock
 from napari_sam2_adapters.widgets.docks.log import open_log, open_path, show_failure
 from napari_sam2_adapters.widgets.docks.store import adapters_folder
 
 __all__ = ["measure", "new_strokes", "open_adapters_folder", "open_log_file"]
-
-_BRUSH_PX = 6
 
 
 def new_strokes(viewer: napari.Viewer) -> None:
@@ -31,12 +29,7 @@ def new_strokes(viewer: napari.Viewer) -> None:
     except ValueError as error:
         show_failure(str(error))
         return
-    layer = viewer.add_labels(
-        np.zeros(picture.label_shape, np.uint8),
-        name=f"{picture.name} – strokes",
-        **picture.placement,
-    )
-    layer.brush_size, layer.mode = _BRUSH_PX, "paint"
+    add_strokes(viewer, picture)
 
 
 def measure(viewer: napari.Viewer) -> None:

@@ -19,6 +19,7 @@ from napari_sam2_adapters.widgets.annotation.snapshots import (
     autosave_folder,
     list_snapshots,
 )
+from napari_sam2_adapters.widgets.docks.spread import spread_of
 from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
 
 PAINTER = """
@@ -148,4 +149,27 @@ def test_the_dock_form_says_what_to_save(qtbot) -> None:
     [saved] = form.to_save()
     assert (saved.name, saved.image) == ("strokes", "cells")
     assert saved.labels is layer.data
+    form.stop_following()
+
+
+def test_strokes_on_slices_with_channels_are_restored_as_they_lay(qtbot) -> None:
+    viewer = ViewerModel()
+    form = DataForm(viewer)
+    qtbot.addWidget(form)
+    viewer.add_image(np.zeros((3, 2, 20, 30), np.uint8), name="cells", axis_labels=tuple("zcyx"))
+    form.rows[0].add_button.click()
+    strokes = form.rows[0].labels.layer
+    strokes.data[2, 0, 5:9] = 1
+    save_labels(form.to_save(), "", {})
+    banner = RestoreBanner(viewer)
+    qtbot.addWidget(banner)
+    banner.restored.connect(form.take_restored)
+    with qtbot.waitSignal(banner.restored, timeout=60_000):
+        banner.restore(*list_snapshots(autosave_folder()))
+    layer = form.rows[0].labels.layer
+    assert layer.name == "cells – strokes – restored"
+    np.testing.assert_array_equal(layer.data, strokes.data)
+    np.testing.assert_allclose(layer.scale, strokes.scale)
+    assert spread_of(layer) == 1
+    assert form.pairs[0].labels.shape == (3, 20, 30)
     form.stop_following()

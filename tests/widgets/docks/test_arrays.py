@@ -8,6 +8,7 @@ from napari_sam2_adapters.widgets.docks.arrays import (
     Both,
     PerClass,
     WithAxis,
+    WithoutAxis,
     new_array,
     with_axis,
     without_axis,
@@ -57,6 +58,20 @@ def test_what_is_written_through_the_axis_arrives(on_disk) -> None:
     seen[0, :, :, :] = np.full((1, 4, 5), 7)
     assert (on_disk[2, 1] == -1).all()
     assert (on_disk[0] == 7).all()
+
+
+def test_an_axis_of_length_one_is_left_out_without_reading(monkeypatch) -> None:
+    monkeypatch.setattr(arrays, "IN_MEMORY_BYTES", 0)
+    array = new_array((3, 1, 4, 5), np.int32)
+    array[:] = np.arange(60).reshape(3, 1, 4, 5)
+    seen = without_axis(array, 1)
+    assert isinstance(seen, WithoutAxis)
+    assert (seen.shape, seen.ndim, seen.dtype) == ((3, 4, 5), 3, np.int32)
+    whole = np.arange(60).reshape(3, 4, 5)
+    for key in (2, (2,), (0, slice(1, 3)), (slice(None), 1, 4)):
+        np.testing.assert_array_equal(seen[key], whole[key])
+    seen[1, 2] = -1
+    assert (array[1, 0, 2] == -1).all()
 
 
 def test_numpy_arrays_are_seen_through_a_view() -> None:

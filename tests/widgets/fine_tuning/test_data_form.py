@@ -13,7 +13,7 @@ from napari.utils.key_bindings import coerce_keybinding
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.widgets.annotation import autosave, class_book
 from napari_sam2_adapters.widgets.annotation.class_names import name_classes
-from napari_sam2_adapters.widgets.annotation.pairing import guess_pairs
+from napari_sam2_adapters.widgets.annotation.pairing import best_labels, guess_pairs
 from napari_sam2_adapters.widgets.annotation.snapshots import (
     autosave_folder,
     list_snapshots,
@@ -105,12 +105,79 @@ def test_the_wrong_pair_is_marked_with_the_reason(form, qtbot) -> None:
 
 def test_two_stacks_with_channels_and_dask_make_pairs(form, qtbot) -> None:
     form.viewer.add_image(da.zeros((3, 2, 20, 30), chunks=(1, 2, 20, 30)), name="one")
-    form.viewer.add_labels(strokes((3, 20, 30)), name="one s")
+    form.viewer.add_labels(strokes((3, 1, 20, 30)), name="one s")
     form.viewer.add_image(np.zeros((5, 2, 20, 30), np.float32), name="two")
-    form.viewer.add_labels(strokes((5, 20, 30)), name="two s")
+    form.viewer.add_labels(strokes((5, 1, 20, 30)), name="two s")
     form.find_button.click()
     assert settled(form, qtbot) == ""
     assert [pair.axes for pair in form.pairs] == ["ZCYX", "ZCYX"]
+    assert [pair.labels.shape for pair in form.pairs] == [(3, 20, 30), (5, 20, 30)]
+
+
+def with_channels_inside(form, **more):
+    """An image whose sliders are depth and channel, and the strokes that + adds."""
+    data = np.zeros((12, 2, 64, 64), np.uint8)
+    image = form.viewer.add_image(data, name="cells", axis_labels=tuple("zcyx"), **more)
+    form.rows[0].add_button.click()
+    return image, form.viewer.layers["cells – strokes"]
+
+
+def test_strokes_on_slices_with_channels_go_to_the_slice_on_show(form, qtbot) -> None:
+    image, layer = with_channels_inside(form, scale=(3, 1, 0.5, 0.5), translate=(7, 0, 1, 2))
+    form.viewer.dims.set_current_step(0, 10)
+    for channel in (0, 1):
+        form.viewer.dims.set_current_step(1, channel)
+        for value, at in ((1, 10), (2, 40)):
+            z, _, y, x = layer.world_to_data(image.data_to_world((10, channel, at, at)))
+            layer.paint((z, layer.world_to_data(form.viewer.dims.point)[1], y, x), value)
+    assert np.flatnonzero(layer.data.any((1, 2, 3))).tolist() == [10]
+    qtbot.waitUntil(lambda: form.totals.get(2, 0) > 10, timeout=WAIT_MS)
+    assert settled(form, qtbot) == ""
+    assert form.rows[0].counter.on_show[2] == form.totals[2]
+    [pair] = form.pairs
+    assert (pair.axes, pair.labels.shape) == ("ZCYX", (12, 64, 64))
+    assert pair.labels[10, 10, 10] == 1
+    [saved] = form.to_save()
+    assert (saved.labels.shape, saved.spread) == ((12, 64, 64), 1)
+
+
+def test_labels_that_napari_shows_on_wrong_slices_are_refused(form, qtbot) -> None:
+    _, layer = with_channels_inside(form)
+    form.viewer.add_labels(strokes((12, 64, 64)), name="cells mine")
+    form.rows[0].labels.layer = form.viewer.layers["cells mine"]
+    assert "cells mine has no axis in place of the channels of cells" in settled(form, qtbot)
+    first = form.viewer.add_image(
+        np.zeros((2, 12, 64, 64)), name="first", axis_labels=tuple("czyx")
+    )
+    form.rows[0].choose(first, form.viewer.layers["cells mine"])
+    assert settled(form, qtbot) == ""
+    assert form.pairs[0].axes == "CZYX"
+    form.rows[0].labels.layer = layer
+    assert "has the shape (12, 1, 64, 64), but the image needs" in form.missing()
+
+
+def test_a_class_of_slices_with_channels_is_deleted(form, qtbot, monkeypatch) -> None:
+    _, layer = with_channels_inside(form)
+    layer.data = strokes((12, 1, 64, 64))
+    settled(form, qtbot)
+    monkeypatch.setattr(class_book, "ask_what_becomes", lambda *_: 1)
+    form.book.table.choose(2)
+    form.book.delete()
+    qtbot.waitUntil(lambda: 2 not in layer.data, timeout=WAIT_MS)
+    assert (layer.data == 1).sum() == 12 * 32
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, strokes((12, 1, 64, 64)))
+
+
+def test_labels_that_lie_on_their_slices_are_guessed_first() -> None:
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((12, 2, 20, 30)), name="cells")
+    labels = [
+        viewer.add_labels(np.zeros(shape, np.uint8), name=f"cells {number}")
+        for number, shape in enumerate(((12, 20, 30), (12, 1, 20, 30)))
+    ]
+    assert best_labels(image, labels) is labels[1]
+    assert guess_pairs([image], labels) == [(image, labels[1])]
 
 
 def test_layers_may_be_renamed_reordered_reshaped_and_removed(form, qtbot) -> None:

@@ -14,10 +14,12 @@ import tifffile
 from napari.layers import Image, Labels, Layer
 
 from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import read_image, read_labels, write_array, write_labels
 from napari_sam2_adapters.data.samples import load_sample
 from napari_sam2_adapters.widgets.docks.layers import placement
 from napari_sam2_adapters.widgets.loading.file_layers import image_layer, labels_layer
+from napari_sam2_adapters.widgets.loading.loading import layers_of
 
 # shear and oblique slices: napari says that it cuts them across its axes
 pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
@@ -166,3 +168,33 @@ def test_the_name_of_a_single_channel_stands_in_the_name_of_the_layer(tmp_path: 
     assert image_layer(read_image(path)).keywords["name"] == "i.ome.tif – DAPI"
     tifffile.imwrite(path, VALUES[0], metadata={"axes": "YX"})
     assert image_layer(read_image(path)).keywords["name"] == "i.ome.tif"
+
+
+@pytest.mark.parametrize("axes", ["ZCYX", "TCZYX", "YXC"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_labels_lie_on_an_image_whose_channels_are_between_or_behind(
+    axes: str, turned: bool
+) -> None:
+    lengths = {"T": 2, "C": 3, "Z": 4, "Y": 20, "X": 30}
+    spatial = len(axes.strip("TC").replace("C", ""))
+    direction = tuple(map(tuple, np.eye(spatial)[::-1].tolist())) if turned else None
+    place = Geometry((2.0, 0.5, 0.25)[-spatial:], "micrometer", (7, 8, 9)[-spatial:], direction)
+    shape = tuple(lengths[axis] for axis in axes)
+    image = ImageFile(np.zeros(shape, np.uint8), axes, Path("i.tif"), geometry=place)
+    plain = axes.replace("C", "")
+    labels = np.arange(np.prod([lengths[axis] for axis in plain]), dtype=np.uint16)
+    labels = labels.reshape([lengths[axis] for axis in plain])
+    file = ImageFile(labels, plain, Path("m.tif"), geometry=place)
+    layers = layers_of(image, "axis", file, Path("m.tif"))
+    there = Image(layers[0].data, **layers[0].keywords)
+    here = Labels(layers[1].data, **layers[1].keywords)
+    assert here.axis_labels == there.axis_labels
+    assert here.units == there.units
+    np.testing.assert_allclose(corners(here)[[0, -1]], corners(there)[[0, -1]])
+    rng = np.random.default_rng(0)
+    for at in rng.integers(0, shape, (20, len(axes))):
+        own = tuple(n for n, axis in zip(at, axes, strict=True) if axis != "C")
+        found = np.round(here.world_to_data(there.data_to_world(at))).astype(int)
+        assert np.delete(found, axes.index("C")).tolist() == list(own)
+        assert found[axes.index("C")] == 0
+        assert here.data[tuple(found)] == labels[own]

@@ -55,6 +55,7 @@ class ClassDeletion(QObject):
         super().__init__(parent)
         self._describe = describe
         self._layers: list[Labels] = []
+        self._spreads: list[int | None] = []
         self._value = 0
         self._work = Question(self)
         self._work.answered.connect(self._finish)
@@ -67,13 +68,16 @@ class ClassDeletion(QObject):
             return
         self._layers, self._value = list(layers), new
         described = [self._describe(layer) for layer in layers]
+        self._spreads = [layer.spread for layer in described]
         self._work.ask(_replace, described, old, new)
 
     def _finish(self, found: list[Places | None]) -> None:
-        for layer, places in zip(self._layers, found, strict=True):
+        for layer, spread, places in zip(self._layers, self._spreads, found, strict=True):
             if places is None:
                 layer.refresh()
             elif places and places[0].size:
+                if spread is not None:
+                    places.insert(spread, np.zeros_like(places[0]))
                 layer.data_setitem(tuple(places), self._value)
         self.done.emit()
 

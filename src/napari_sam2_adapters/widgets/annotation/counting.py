@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam2_adapters.data.axes import ArrayLike
+from napari_sam2_adapters.widgets.docks.spread import plain_labels, spread_of
 
 __all__ = ["LabelCounter", "count_plane", "count_planes", "plane_on_show"]
 
@@ -65,7 +66,10 @@ def count_planes(
 def plane_on_show(viewer: Any, layer: Labels) -> Index:
     """Index of the plane of a labels layer that the viewer shows, over the axes before the last two."""
     place = np.asarray(layer.world_to_data(viewer.dims.point), dtype=float)
-    lengths = layer.data.shape[:-2]
+    spread = spread_of(layer)
+    if spread is not None:
+        place = np.delete(place, spread)
+    lengths = plain_labels(layer).shape[:-2]
     return tuple(
         int(np.clip(np.floor(at + 0.5), 0, length - 1))
         for at, length in zip(place[:-2], lengths, strict=True)
@@ -150,8 +154,8 @@ class LabelCounter(QObject):
         self._start_anew()
 
     def _take_paint(self, event: Any) -> None:
-        if self._due is not None:
-            planes = _painted_planes(event.value)
+        if self._due is not None and self._layer is not None:
+            planes = _painted_planes(event.value, spread_of(self._layer))
             self._due = None if planes is None else self._due | planes
         self.edited.emit()
         self._timer.start()
@@ -175,14 +179,15 @@ class LabelCounter(QObject):
         if self._worker is not None:
             self._timer.start()
             return
-        lengths = layer.data.shape[:-2]
+        labels = plain_labels(layer)
+        lengths = labels.shape[:-2]
         indices: Sequence[Index] = (
             [tuple(map(int, index)) for index in np.ndindex(*lengths)]
             if self._due is None
             else sorted(self._due)
         )
         self._due = set()
-        worker = create_worker(count_planes, layer.data, indices, _start_thread=False)
+        worker = create_worker(count_planes, labels, indices, _start_thread=False)
         worker.yielded.connect(self._take_counts)
         worker.finished.connect(self._finish)
         self._worker = worker
@@ -223,14 +228,15 @@ def _count_block(block: NDArray[Any]) -> Iterator[tuple[int, int]]:
     yield from zip(values.tolist(), numbers.tolist(), strict=True)
 
 
-def _painted_planes(atoms: Sequence[Any]) -> set[Index] | None:
+def _painted_planes(atoms: Sequence[Any], spread: int | None) -> set[Index] | None:
     """Planes that a paint event touched, and perhaps some between them; None when it does not say."""
     planes: set[Index] = set()
     for atom in atoms:
         places = atom[0]
         if not isinstance(places, tuple) or len(places) < 2:
             return None
-        planes.update(product(*(_span(place) for place in places[:-2])))
+        kept = [place for axis, place in enumerate(places) if axis != spread]
+        planes.update(product(*(_span(place) for place in kept[:-2])))
     return planes
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
@@ -16,12 +15,15 @@ from napari_sam2_adapters.data.dataset import Pair
 from napari_sam2_adapters.widgets.annotation.counting import LabelCounter
 from napari_sam2_adapters.widgets.annotation.pairing import best_labels
 from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
+from napari_sam2_adapters.widgets.annotation.strokes import add_strokes
+from napari_sam2_adapters.widgets.docks.arrays import without_axis
 from napari_sam2_adapters.widgets.docks.dock import button, sentence
 from napari_sam2_adapters.widgets.docks.image_form import ImageForm
 from napari_sam2_adapters.widgets.docks.layer_choice import LayerChoice
-from napari_sam2_adapters.widgets.docks.layers import NO_NUMBER, placement
+from napari_sam2_adapters.widgets.docks.layers import NO_NUMBER, Picture, placement
 from napari_sam2_adapters.widgets.docks.marking import mark
 from napari_sam2_adapters.widgets.docks.results import is_own
+from napari_sam2_adapters.widgets.docks.spread import spread_of
 
 __all__ = ["PairRow", "describe_labels"]
 
@@ -87,10 +89,24 @@ class PairRow(QWidget):
         ValueError
             When the layers cannot be taken.
         """
-        picture = self.image.picture()
-        if self.labels.layer is None:
+        picture, layer = self.image.picture(), self.labels.layer
+        if layer is None:
             raise ValueError("Choose a labels layer, or add one and paint.")
-        return Pair(picture.array, self.labels.layer.data, picture.axes, picture.name, picture.rgb)
+        labels = without_axis(layer.data, self.spread)
+        return Pair(picture.array, labels, picture.axes, picture.name, picture.rgb)
+
+    @property
+    def spread(self) -> int | None:
+        """Axis that the labels have in place of the image's channels: as they say, or by their shape; None for none."""
+        layer = self.labels.layer
+        if layer is None or layer.multiscale:
+            return None
+        try:
+            picture = self.image.picture()
+        except ValueError:
+            return spread_of(layer)
+        fits = tuple(layer.data.shape) == picture.layer_shape
+        return picture.spread if fits else spread_of(layer)
 
     @property
     def channels(self) -> int | None:
@@ -122,12 +138,8 @@ class PairRow(QWidget):
                 self.labels,
                 f"{layer.name} is multiscale; choose a labels layer of one resolution.",
             )
-        if tuple(layer.data.shape) != picture.label_shape:
-            return self.labels, (
-                f"{layer.name} has the shape {tuple(layer.data.shape)}, but the image needs {picture.label_shape}. "
-                "Choose labels that belong to it, or another channel axis or level."
-            )
-        return None, ""
+        reason = _misfit(layer, picture)
+        return (self.labels, reason) if reason else (None, "")
 
     def take_judgement(self, array: ArrayLike, empty: bool) -> None:
         """Know whether there is no number in an array, if it is that of the image."""
@@ -181,14 +193,7 @@ class PairRow(QWidget):
     def add_labels(self) -> None:
         """Add an empty labels layer that lies on the image, and get the brush ready."""
         picture = self.image.picture()
-        layer = self._viewer.add_labels(
-            np.zeros(picture.label_shape, np.uint8),
-            name=f"{picture.name} – strokes",
-            **picture.placement,
-        )
-        layer.brush_size = 6
-        layer.mode = "paint"
-        self.labels.layer = layer
+        self.labels.layer = add_strokes(self._viewer, picture)
         self.guessed = False
 
     def stop(self) -> None:
@@ -231,7 +236,7 @@ class PairRow(QWidget):
     def _fit(self) -> None:
         layer = self.labels.layer
         if layer is not None and not layer.multiscale:
-            self.image.fit_labels(tuple(layer.data.shape))
+            self.image.fit_labels(tuple(layer.data.shape), spread_of(layer))
 
     def _watch(self, layer: Image | None) -> None:
         for watched, change in ((self._watched, "disconnect"), (layer, "connect")):
@@ -244,7 +249,25 @@ class PairRow(QWidget):
         self.image.choice.layer_changed.emit()
 
 
-def describe_labels(layer: Labels, classes: tuple[ClassInfo, ...], image: str) -> LabelsToSave:
+def _misfit(layer: Labels, picture: Picture) -> str:
+    """Why labels do not lie on an image pixel by pixel as napari shows them, and the mend; empty when they do."""
+    shape = tuple(layer.data.shape)
+    if shape == picture.layer_shape:
+        return ""
+    if shape == picture.label_shape:
+        return (
+            f"{layer.name} has no axis in place of the channels of {picture.name}, so napari shows it on wrong slices. "
+            "Add labels with + and paint in these, or open the image with its labels in the Load dock, which lines them up."
+        )
+    return (
+        f"{layer.name} has the shape {shape}, but the image needs {picture.layer_shape}. "
+        "Choose labels that belong to it, or another channel axis or level."
+    )
+
+
+def describe_labels(
+    layer: Labels, classes: tuple[ClassInfo, ...], image: str, spread: int | None = None
+) -> LabelsToSave:
     """What is needed to save a labels layer in a worker and to restore it.
 
     Parameters
@@ -255,12 +278,15 @@ def describe_labels(layer: Labels, classes: tuple[ClassInfo, ...], image: str) -
         Its classes.
     image
         Name of the image that it belongs to.
+    spread
+        Axis that it has in place of the image's channels.
     """
     return LabelsToSave(
         name=str(layer.name),
-        labels=layer.data,
+        labels=without_axis(layer.data, spread),
         classes=classes,
         placement=placement(layer),
         image=image,
         layer_id=str(layer.unique_id),
+        spread=spread,
     )

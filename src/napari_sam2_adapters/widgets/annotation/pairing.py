@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from napari.layers import Image, Labels
 
-__all__ = ["best_labels", "fits", "guess_pairs"]
+__all__ = ["best_labels", "fits", "guess_pairs", "lines_up"]
 
 
 def fits(image: Image, labels: Labels) -> bool:
@@ -15,14 +15,19 @@ def fits(image: Image, labels: Labels) -> bool:
     if labels.multiscale:
         return False
     wanted = tuple(labels.data.shape)
-    levels = image.data if image.multiscale else [image.data]
-    for level in levels:
-        shape = tuple(level.shape[: image.ndim])  # without the colours of RGB
-        if shape == wanted:
-            return True
-        if not image.rgb and any(
-            shape[:axis] + shape[axis + 1 :] == wanted for axis in range(len(shape))
-        ):
+    return lines_up(image, labels) or any(
+        shape[:axis] + shape[axis + 1 :] == wanted
+        for shape in _level_shapes(image)
+        for axis in range(0 if image.rgb else len(shape))
+    )
+
+
+def lines_up(image: Image, labels: Labels) -> bool:
+    """Whether labels that fit lie on the slices that they are of: napari takes a missing axis for the first."""
+    wanted = tuple(labels.data.shape)
+    for shape in _level_shapes(image):
+        spread = [(*shape[:axis], 1, *shape[axis + 1 :]) for axis in range(len(shape))]
+        if wanted == shape or (not image.rgb and wanted in (shape[1:], *spread)):
             return True
     return False
 
@@ -40,7 +45,9 @@ def best_labels(image: Image, candidates: Sequence[Labels]) -> Labels | None:
     fitting = [layer for layer in candidates if fits(image, layer)]
     if not fitting:
         return None
-    ranks = [(layer.visible, _alike(image.name, layer.name)) for layer in fitting]
+    ranks = [
+        (lines_up(image, layer), layer.visible, _alike(image.name, layer.name)) for layer in fitting
+    ]
     best = max(ranks)
     chosen = [layer for layer, rank in zip(fitting, ranks, strict=True) if rank == best]
     return chosen[0] if len(chosen) == 1 else None
@@ -50,17 +57,23 @@ def guess_pairs(images: Sequence[Image], labels: Sequence[Labels]) -> list[tuple
     """Pairs of images with labels of a like name that fit, each layer in at most one; the likest names first."""
     options = sorted(
         (
-            (-_alike(image.name, layer.name), not layer.visible, i, j)
+            (-_alike(image.name, layer.name), not lines_up(image, layer), not layer.visible, i, j)
             for i, image in enumerate(images)
             for j, layer in enumerate(labels)
             if fits(image, layer)
         ),
     )
     found: dict[int, int] = {}
-    for _, _, i, j in options:
+    for *_, i, j in options:
         if i not in found and j not in found.values():
             found[i] = j
     return [(images[i], labels[j]) for i, j in sorted(found.items())]
+
+
+def _level_shapes(image: Image) -> list[tuple[int, ...]]:
+    """Shapes of all levels, without the colours of RGB."""
+    levels = image.data if image.multiscale else [image.data]
+    return [tuple(level.shape[: image.ndim]) for level in levels]
 
 
 def _alike(one: str, other: str) -> float:

@@ -19,10 +19,11 @@ from napari_sam2_adapters.widgets.annotation.snapshots import (
     list_snapshots,
     read_snapshot,
 )
-from napari_sam2_adapters.widgets.docks.arrays import new_label_array
+from napari_sam2_adapters.widgets.docks.arrays import new_label_array, with_axis
 from napari_sam2_adapters.widgets.docks.dock import button, sentence
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.log import show_failure
+from napari_sam2_adapters.widgets.docks.spread import spread_entry
 
 __all__ = ["RestoreBanner"]
 
@@ -119,7 +120,10 @@ class RestoreBanner(QWidget):
     def _add(self, read: list[tuple[SavedLabels, Any]]) -> None:
         for saved, labels in read:
             layer: Labels = self._viewer.add_labels(
-                labels, name=f"{saved.name} – restored", **saved.placement
+                with_axis(labels, saved.spread),
+                name=f"{saved.name} – restored",
+                metadata=spread_entry(saved.spread),
+                **saved.placement,
             )
             if saved.classes:
                 name_classes(layer, saved.classes)

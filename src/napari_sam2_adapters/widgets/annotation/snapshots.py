@@ -61,6 +61,8 @@ class LabelsToSave:
         Name of the image that the labels belong to.
     layer_id
         Tells layers of one name apart.
+    spread
+        Axis of length 1 that the layer, but not the array, has in place of the image's channels.
     """
 
     name: str
@@ -69,6 +71,7 @@ class LabelsToSave:
     placement: Mapping[str, Any]
     image: str
     layer_id: str
+    spread: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class SavedLabels:
     session: str
     pixels: int
     time: float
+    spread: int | None = None
     planes: tuple[Mapping[str, Any], ...] = field(repr=False, default=())
 
     @property
@@ -227,6 +231,7 @@ def _describe(layer: LabelsToSave, session: str) -> dict[str, Any]:
         "classes": [info.model_dump() for info in layer.classes],
         "placement": placement,
         "layer_id": layer.layer_id,
+        "spread": layer.spread,
         "session": session,
         "time": time.time(),
     }
@@ -292,6 +297,7 @@ def _saved(path: Path, about: Mapping[str, Any]) -> SavedLabels:
         session=str(about["session"]),
         pixels=int(about["pixels"]),
         time=float(about["time"]),
+        spread=about.get("spread"),  # not in files of earlier versions
         planes=tuple(about["planes"]),
     )
 

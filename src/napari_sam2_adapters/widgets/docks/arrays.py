@@ -20,6 +20,7 @@ __all__ = [
     "PerClass",
     "ResultArrays",
     "WithAxis",
+    "WithoutAxis",
     "new_array",
     "new_label_array",
     "with_axis",
@@ -138,6 +139,37 @@ class WithAxis:
         return tuple(parts), own
 
 
+class WithoutAxis:
+    """A lazy array seen without an axis of length 1, for numpy alone leaves one out without reading.
+
+    Parameters
+    ----------
+    array
+        The array.
+    axis
+        The axis to leave out.
+    """
+
+    def __init__(self, array: Any, axis: int) -> None:
+        self.array, self.axis = array, axis
+        self.shape = (*array.shape[:axis], *array.shape[axis + 1 :])
+        self.ndim, self.dtype = len(self.shape), array.dtype
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Read a region, given by numbers and slices."""
+        return np.asarray(self.array[self._with(key)])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Write a region, given by numbers and slices."""
+        self.array[self._with(key)] = value
+
+    def _with(self, key: Any) -> tuple[Any, ...]:
+        """Index of the array itself."""
+        parts = key if isinstance(key, tuple) else (key,)
+        parts += (slice(None),) * (self.ndim - len(parts))
+        return (*parts[: self.axis], 0, *parts[self.axis :])
+
+
 def with_axis(array: Any, axis: int | None) -> Any:
     """The same pixels with one more axis of length 1; the array itself when there is none to add."""
     if axis is None:
@@ -146,10 +178,14 @@ def with_axis(array: Any, axis: int | None) -> Any:
 
 
 def without_axis(array: Any, axis: int | None) -> Any:
-    """The opposite of `with_axis`."""
+    """The opposite of `with_axis`; nothing is read."""
     if axis is None:
         return array
-    return array.array if isinstance(array, WithAxis) else array[(slice(None),) * axis + (0,)]
+    if isinstance(array, WithAxis) and array.axis == axis:
+        return array.array
+    if isinstance(array, np.ndarray) or hasattr(array, "dask"):
+        return array[(slice(None),) * axis + (0,)]
+    return WithoutAxis(array, axis)
 
 
 def new_label_array(shape: tuple[int, ...], dtype: DTypeLike) -> Any:

@@ -86,15 +86,24 @@ class ImageForm(QWidget):
             )
         return take_picture(self.layer, channel_axis=self.channel_axis, level=self.level)
 
-    def fit_labels(self, shape: tuple[int, ...]) -> None:
-        """Choose level and channel axis so that labels of this shape fit, where that can be done."""
+    def fit_labels(self, shape: tuple[int, ...], spread: int | None = None) -> None:
+        """Choose level and channel axis so that labels of this shape fit, where that can be done.
+
+        Parameters
+        ----------
+        shape
+            Shape of the labels layer.
+        spread
+            Axis that it is known to have in place of the channels.
+        """
         if self.layer is None:
             return
-        axis = guess_channel_axis(self.layer, shape)
+        axis = guess_channel_axis(self.layer, shape) if spread is None else spread
         for level in range(level_count(self.layer)):
             array = self.layer.data[level] if self.layer.multiscale else self.layer.data
-            plain = tuple(n for i, n in enumerate(array.shape) if i != axis and i < self.layer.ndim)
-            if plain == tuple(shape):
+            own = array.shape[: self.layer.ndim]  # without the colours of RGB
+            plain = tuple(n for i, n in enumerate(own) if i != axis)
+            if tuple(shape) in (plain, tuple(1 if i == axis else n for i, n in enumerate(own))):
                 self.channels.setCurrentIndex(max(0, self.channels.findData(axis)))
                 self.levels.setCurrentIndex(level)
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,11 @@ class Picture:
     name
         The layer's name.
     placement
-        Keywords for ``viewer.add_labels``: scale, translate, rotate, shear, affine, units and axis_labels.
+        Where its pixels lie, without the axis of the channels: scale, translate, rotate, shear, affine, units and axis_labels.
+    spread
+        Axis of length 1 that a layer on it has in place of the channels; None where napari lines it up without.
+    place
+        Keywords for ``viewer.add_labels``: as ``placement``, of a layer with this axis.
     """
 
     array: ArrayLike
@@ -59,6 +63,8 @@ class Picture:
     rgb: bool
     name: str
     placement: Mapping[str, Any]
+    spread: int | None = None
+    place: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def channels(self) -> int:
@@ -72,6 +78,12 @@ class Picture:
         return tuple(
             int(n) for n, axis in zip(self.array.shape, self.axes, strict=True) if axis != "C"
         )
+
+    @property
+    def layer_shape(self) -> tuple[int, ...]:
+        """Shape of a layer of labels on this image: `label_shape`, with the axis ``spread``."""
+        shape = self.label_shape
+        return shape if self.spread is None else (*shape[: self.spread], 1, *shape[self.spread :])
 
 
 def take_picture(layer: Image, *, channel_axis: int | None = None, level: int = 0) -> Picture:
@@ -92,12 +104,16 @@ def take_picture(layer: Image, *, channel_axis: int | None = None, level: int = 
         When the axes cannot be those of images, volumes or time series.
     """
     array: ArrayLike = layer.data[level] if layer.multiscale else layer.data
+    plain = placement(layer, channel_axis=channel_axis, level=level)
+    spread = channel_axis or None  # a first axis is none of the last ones that napari lines up
     return Picture(
         array=array,
         axes=_axes(layer, tuple(array.shape), channel_axis),
         rgb=bool(layer.rgb),
         name=str(layer.name),
-        placement=placement(layer, channel_axis=channel_axis, level=level),
+        placement=plain,
+        spread=spread,
+        place=spread_placement(layer, channel_axis=spread, level=level) if spread else plain,
     )
 
 
@@ -119,12 +135,13 @@ def guess_channel_axis(layer: Image, label_shape: Sequence[int] | None = None) -
     shape = tuple(layer.data[0].shape if layer.multiscale else layer.data.shape)
     if layer.rgb or len(shape) < 3:
         return None
-    if label_shape is not None:
-        wanted = tuple(label_shape)
-        fitting = [axis for axis in range(len(shape)) if shape[:axis] + shape[axis + 1 :] == wanted]
-        return min(fitting, key=lambda axis: shape[axis]) if shape != wanted and fitting else None
     names = [str(name).lower() for name in layer.axis_labels]
     named = next((i for i, name in enumerate(names) if name in {"c", "channel", "channels"}), None)
+    if label_shape is not None:
+        wanted = tuple(label_shape)
+        fitting = [axis for axis in range(len(shape)) if wanted in _label_shapes(shape, axis)]
+        best = min(fitting, key=lambda axis: (axis != named, shape[axis]), default=None)
+        return None if shape == wanted else best
     return 1 if named is None and len(shape) == 5 else named  # five axes are TCZYX, as in data.axes
 
 
@@ -152,6 +169,12 @@ def spread_placement(layer: Image, *, channel_axis: int, level: int = 0) -> dict
     factors = _factors(layer, level)
     factors[channel_axis] *= (layer.data[0] if layer.multiscale else layer.data).shape[channel_axis]
     return _placement(layer, list(range(layer.ndim)), factors)
+
+
+def _label_shapes(shape: tuple[int, ...], axis: int) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the labels of an image with channels on this axis: without it, and with a length of 1."""
+    before, after = shape[:axis], shape[axis + 1 :]
+    return before + after, (*before, 1, *after)
 
 
 def _factors(layer: Image, level: int) -> NDArray[np.float64]:

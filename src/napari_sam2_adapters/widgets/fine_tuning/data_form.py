@@ -25,6 +25,7 @@ from napari_sam2_adapters.widgets.docks.dock import button
 from napari_sam2_adapters.widgets.docks.drop_down import DropDown
 from napari_sam2_adapters.widgets.docks.layers import Picture, current_plane
 from napari_sam2_adapters.widgets.docks.results import is_own
+from napari_sam2_adapters.widgets.docks.spread import spread_of
 from napari_sam2_adapters.wording import counted
 
 __all__ = ["DataForm"]
@@ -230,9 +231,11 @@ class DataForm(QWidget):
 
     def describe(self, layer: Labels) -> LabelsToSave:
         """What is needed to save a labels layer and to restore it."""
-        images = [row.image.layer for row in self.rows if row.labels.layer is layer]
-        name = images[0].name if images and images[0] is not None else ""
-        return describe_labels(layer, self.book.classes, str(name))
+        row = next((row for row in self.rows if row.labels.layer is layer), None)
+        image = None if row is None else row.image.layer
+        spread = spread_of(layer) if row is None else row.spread
+        name = "" if image is None else str(image.name)
+        return describe_labels(layer, self.book.classes, name, spread)
 
     def _lay_out(self) -> None:
         self.buttons.addWidget(self.add_button)

@@ -8,7 +8,7 @@ from typing import Any
 from napari.layers import Image, Layer
 
 from napari_sam2_adapters.config import ClassInfo
-from napari_sam2_adapters.widgets.docks.arrays import new_label_array
+from napari_sam2_adapters.widgets.docks.arrays import new_label_array, with_axis
 from napari_sam2_adapters.widgets.docks.layers import (
     Picture,
     current_plane,
@@ -97,11 +97,12 @@ class PreviewLayer:
             self._layer = make_labels(
                 self._viewer,
                 self._image,
-                self._labels,
+                with_axis(self._labels, self._picture.spread),
                 self._classes,
                 role="preview",
                 name=f"{self._picture.name} – preview",
-                place=self._picture.placement,
+                place=self._picture.place,
+                provenance={"channel_axis": self._picture.spread},
             )
             self._layer.opacity = 0.4
         else:

@@ -17,7 +17,9 @@ from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_indices,
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.pairs import MOST_CLASSES
 from napari_sam2_adapters.data.units import unit_name
+from napari_sam2_adapters.widgets.docks.arrays import with_axis
 from napari_sam2_adapters.widgets.docks.results import class_colormap, class_features
+from napari_sam2_adapters.widgets.docks.spread import spread_entry
 
 __all__ = [
     "Channels",
@@ -29,6 +31,7 @@ __all__ = [
     "labels_layer",
     "nameless_values",
     "place_of",
+    "spread_over",
 ]
 
 Channels = Literal["rgb", "layers", "axis"]
@@ -129,6 +132,41 @@ def labels_layer(
         keywords["colormap"] = class_colormap(found, show_background=show_background)
         keywords["features"] = class_features(found)
     return FileLayer("labels", _pyramid(file), keywords, _unit_notice(file))
+
+
+def spread_over(labels: FileLayer, image: ImageFile) -> FileLayer:
+    """Labels as they lie on the layer of an image whose channels are an axis of it.
+
+    napari lines up the last axes of all layers, so where channels lie between others, the labels get an axis in their place: of length 1,
+    but as long as all channels.
+    """
+    axis = image.axes.index("C") if "C" in image.axes else 0
+    if not axis:
+        return labels
+    channels = image.array.shape[axis]
+    n_axes, place = len(image.axes) - 1, labels.keywords
+
+    def inserted(key: str, usual: Any, own: Any) -> tuple[Any, ...]:
+        known = tuple(place.get(key, (usual,) * n_axes))
+        return (*known[:axis], own, *known[axis:])
+
+    keywords = {
+        **place,
+        "scale": inserted("scale", 1.0, float(channels)),
+        "translate": inserted("translate", 0.0, (channels - 1) / 2),
+        "axis_labels": inserted("axis_labels", "", "c"),
+        "metadata": {**place["metadata"], **spread_entry(axis)},
+    }
+    if "units" in place:
+        keywords["units"] = inserted("units", "pixel", "pixel")
+    if "affine" in place:
+        keywords["affine"] = np.insert(np.insert(place["affine"], axis, 0, 0), axis, 0, 1)
+        keywords["affine"][axis, axis] = 1
+    levels = labels.data if isinstance(labels.data, list) else [labels.data]
+    data = [with_axis(level, axis) for level in levels]
+    return replace(
+        labels, data=data if isinstance(labels.data, list) else data[0], keywords=keywords
+    )
 
 
 def classes_beside(path: Path) -> tuple[ClassInfo, ...]:

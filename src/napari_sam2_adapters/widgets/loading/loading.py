@@ -25,6 +25,7 @@ from napari_sam2_adapters.widgets.loading.file_layers import (
     coarsest,
     image_layer,
     labels_layer,
+    spread_over,
 )
 
 __all__ = ["LoadRequest", "describe", "layers_of", "list_files", "load_layers"]
@@ -129,7 +130,8 @@ def layers_of(
     found = [replace(layer, keywords={**layer.keywords, **_contrast(image, channels)})]
     _read_a_corner(image)
     if labels is not None and label_path is not None:
-        found.append(_labels_on(image, labels, label_path))
+        laid = _labels_on(image, labels, label_path)
+        found.append(spread_over(laid, image) if channels == "axis" else laid)
     return found
 
 

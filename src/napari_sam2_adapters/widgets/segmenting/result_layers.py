@@ -82,7 +82,7 @@ class ResultLayers(QObject):
         if held is not None:
             return run.after(entry), held[1]
         planes = plane_indices(run.picture.label_shape, label_axes(run.picture.axes))
-        labels = without_axis(layer.data, run.spread)
+        labels = without_axis(layer.data, run.picture.spread)
         return run.after(entry), ResultArrays(labels, labels, frozenset(planes))
 
     def lock(self, image: Image) -> None:
@@ -176,8 +176,8 @@ class ResultLayers(QObject):
         if self.labels is None:
             return ()
         place = np.asarray(self.labels.world_to_data(self._viewer.dims.point), dtype=float)
-        if self.run is not None and self.run.spread is not None:
-            place = np.delete(place, self.run.spread)
+        if self.run is not None and self.run.picture.spread is not None:
+            place = np.delete(place, self.run.picture.spread)
         return tuple(int(i) for i in np.round(place[:-2]))
 
     def _show_next(self) -> None:
@@ -206,7 +206,7 @@ class ResultLayers(QObject):
         if self.labels is not None and known is not None and same and known[0] is run:
             self._held[str(self.labels.unique_id)] = run, arrays, known[2]
             return self.labels
-        face = known[2] if known and same else with_axis(arrays.shown, run.spread)
+        face = known[2] if known and same else with_axis(arrays.shown, run.picture.spread)
         self.labels = make_labels(
             self._viewer,
             run.image,
@@ -235,7 +235,7 @@ class ResultLayers(QObject):
         layer = make_objects(
             self._viewer,
             run.image,
-            with_axis(arrays.objects, run.spread),
+            with_axis(arrays.objects, run.picture.spread),
             {
                 "index": numbers,
                 "class": [names.get(arrays.object_classes[n], "") for n in numbers],
@@ -281,7 +281,7 @@ def _is_of_same_adapter(layer: Layer, run: Run) -> bool:
 def _is_of_same_pixels(layer: Layer, run: Run) -> bool:
     """Whether all runs in a layer were of the array that this one is of."""
     new, before = run.entry["runs"][-1], layer.metadata[OURS]["runs"]
-    return tuple(layer.data.shape) == run.layer_shape and all(
+    return tuple(layer.data.shape) == run.picture.layer_shape and all(
         same_pixels(new, old) for old in before
     )
 

@@ -11,7 +11,7 @@ from napari.layers import Image
 from napari.utils.colormaps import Colormap
 
 from napari_sam2_adapters.widgets.docks.arrays import ResultArrays, with_axis
-from napari_sam2_adapters.widgets.docks.layers import Picture, spread_placement
+from napari_sam2_adapters.widgets.docks.layers import Picture
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
@@ -27,10 +27,6 @@ class Run:
     ----------
     image, picture
         The layer and what was taken from it.
-    place
-        Transforms of the result's layers.
-    spread
-        Axis of length 1 that these have in place of the image's channels, or None.
     model, header
         The adapter.
     entry
@@ -39,8 +35,6 @@ class Run:
 
     image: Image
     picture: Picture
-    place: Mapping[str, Any]
-    spread: int | None
     model: Path
     header: AdapterHeader
     entry: Mapping[str, Any]
@@ -48,13 +42,8 @@ class Run:
     @property
     def common(self) -> dict[str, Any]:
         """Keywords that all layers of the run are made with."""
-        return {"place": self.place, "provenance": {**self.entry, "channel_axis": self.spread}}
-
-    @property
-    def layer_shape(self) -> tuple[int, ...]:
-        """Shape of the result's layers."""
-        shape, spread = self.picture.label_shape, self.spread
-        return shape if spread is None else (*shape[:spread], 1, *shape[spread:])
+        provenance = {**self.entry, "channel_axis": self.picture.spread}
+        return {"place": self.picture.place, "provenance": provenance}
 
     def after(self, entry: Mapping[str, Any]) -> Run:
         """The same as one more run after those of a layer with this metadata."""
@@ -76,17 +65,12 @@ def new_run(
     described
         What `describe_run` says, with ``level`` and ``channel_axis``.
     """
-    # a first axis is none of the last ones that napari lines up
-    spread = described["channel_axis"] or None
-    place = picture.placement
-    if spread:
-        place = spread_placement(layer, channel_axis=spread, level=described["level"])
     entry = {
         "model": model.name,
         "tensors_sha256": header.tensors_sha256,
         "runs": [described],
     }
-    return Run(layer, picture, place, spread, model, header, entry)
+    return Run(layer, picture, model, header, entry)
 
 
 def number_layers(run: Run, arrays: ResultArrays) -> list[dict[str, Any]]:
@@ -94,7 +78,7 @@ def number_layers(run: Run, arrays: ResultArrays) -> list[dict[str, Any]]:
     name, common = run.picture.name, {"image": run.image, **run.common}
     numbers = [
         {
-            "data": with_axis(array, run.spread),
+            "data": with_axis(array, run.picture.spread),
             "colormap": Colormap(["#000000", info.color], name=f"{info.color} of a class"),
             "visible": False,
             "role": f"probability {info.value}",
@@ -106,7 +90,7 @@ def number_layers(run: Run, arrays: ResultArrays) -> list[dict[str, Any]]:
     if arrays.uncertainty is not None:
         numbers.append(
             {
-                "data": with_axis(arrays.uncertainty, run.spread),
+                "data": with_axis(arrays.uncertainty, run.picture.spread),
                 "colormap": "inferno",
                 "visible": True,
                 "role": "uncertainty",

@@ -1,0 +1,35 @@
+"""An empty labels layer to paint in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels
+
+from napari_sam2_adapters.widgets.docks.layers import Picture
+from napari_sam2_adapters.widgets.docks.spread import spread_entry
+
+__all__ = ["add_strokes"]
+
+_BRUSH_PX = 6
+
+
+def add_strokes(viewer: Any, picture: Picture) -> Labels:
+    """Add an empty labels layer that lies on an image and follows its sliders, with the brush in hand.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    picture
+        What was taken from the image.
+    """
+    layer: Labels = viewer.add_labels(
+        np.zeros(picture.layer_shape, np.uint8),
+        name=f"{picture.name} – strokes",
+        metadata=spread_entry(picture.spread),
+        **picture.place,
+    )
+    layer.brush_size, layer.mode = _BRUSH_PX, "paint"
+    return layer

@@ -1,0 +1,36 @@
+"""Labels layers that have an axis of length 1 in place of their image's channels, so that napari's sliders agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from napari.layers import Labels
+
+from napari_sam2_adapters.widgets.docks.arrays import without_axis
+from napari_sam2_adapters.widgets.docks.results import OURS
+
+__all__ = ["plain_labels", "spread_entry", "spread_in", "spread_of"]
+
+_KEY = "channel_axis"
+
+
+def spread_entry(axis: int | None) -> dict[str, Any]:
+    """Metadata of a layer that has this axis; nothing for None."""
+    return {} if axis is None else {OURS: {_KEY: axis}}
+
+
+def spread_in(metadata: Mapping[str, Any], shape: Sequence[int]) -> int | None:
+    """The axis that a layer of this shape says it has in place of channels; None where it has none."""
+    axis = metadata.get(OURS, {}).get(_KEY)
+    return axis if axis is not None and axis < len(shape) and shape[axis] == 1 else None
+
+
+def spread_of(layer: Labels) -> int | None:
+    """The axis that a layer has in place of channels; None where it has none."""
+    return spread_in(layer.metadata, (layer.data[0] if layer.multiscale else layer.data).shape)
+
+
+def plain_labels(layer: Labels) -> Any:
+    """The array of a layer of one resolution without this axis, to read from and write into."""
+    return without_axis(layer.data, spread_of(layer))
