@@ -225,6 +225,15 @@ def test_labels_are_added_to_an_image_and_folders_are_not_replaced(tmp_path: Pat
     assert isinstance(read_image(image), ImageFile)
 
 
+@pytest.mark.parametrize("nameless", ["", " ", np.nan, None])
+def test_names_stay_beside_a_value_that_has_none(tmp_path: Path, nameless: object) -> None:
+    features = class_features(CLASSES)
+    features = {"index": [*features["index"], 2], "class": [*features["class"], nameless]}
+    layer = labels(colormap=class_colormap(CLASSES), features=features)
+    (path,) = layer.save(str(tmp_path / "a.ome.tif"), plugin=PLUGIN)
+    assert [info for info in read_labels(path).classes if info.value in (1, 3)] == list(CLASSES)
+
+
 @pytest.mark.parametrize("ending", [".ome.tif", ".ome.zarr", ".npz"])
 @pytest.mark.parametrize(
     ("shape", "names", "axis", "scale", "units", "axes"),

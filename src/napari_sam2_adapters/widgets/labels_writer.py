@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from napari.utils.notifications import show_warning
 from napari.utils.transforms import Affine, CompositeAffine
 from numpy.typing import NDArray
@@ -149,12 +150,17 @@ def _world_matrix(n_axes: int, attributes: Mapping[str, Any]) -> NDArray[np.floa
 
 
 def _classes(attributes: Mapping[str, Any]) -> tuple[ClassInfo, ...]:
-    """Names from the table of features (``index`` and ``class``), colours as the layer shows them."""
+    """Names from the table of features (``index`` and ``class``), colours as the layer shows them.
+
+    A value without a name is none of them: measuring adds a row for each value that it finds.
+    """
     features = attributes.get("features")
     if features is None or not {"index", "class"} <= set(features) or len(features) > _MOST_CLASSES:
         return ()
     found = []
     for value, name in zip(features["index"], features["class"], strict=True):
+        if pd.isna(name) or not str(name).strip():
+            continue
         look: dict[str, Any] = {"value": int(value), "name": str(name)[:80]}
         look |= _shown_color(attributes.get("colormap"), int(value))
         try:
