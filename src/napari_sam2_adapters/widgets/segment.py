@@ -151,7 +151,7 @@ class Segment(Dock):
             "tensors_sha256": header.tensors_sha256,
             "runs": [*before, described],
         }
-        self._run = Run(layer, picture, model, header, entry)
+        self._run, self._measured = Run(layer, picture, model, header, entry), None
         self._shown = threading.Event()
         request = SegmentRequest(
             model, header.tensors_sha256, picture.array, picture.axes, picture.rgb, region, config,
@@ -166,6 +166,8 @@ class Segment(Dock):
         if self.job.running or SEGMENTATIONS.in_the_way_of(self.job) or found is None:
             return
         self._run, arrays = found
+        self._measured = None
+        self.results.take_up(self._run)
         request = TidyRequest(
             arrays, self._run.picture.axes, self._run.header.classes, self.tidying.rules
         )
@@ -256,7 +258,8 @@ class Segment(Dock):
         self._fit_image()
 
     def _stop_without_layer(self) -> None:
-        if self.job.running:
+        """Segment and tidy no layer that is gone; a measurement is of a layer of its own."""
+        if self.job.running and self._measured is None:
             self.job.stop()
 
     def _take_update(self, update: Prepared | Tiled | Tidying | Measuring) -> None:
