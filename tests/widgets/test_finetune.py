@@ -269,6 +269,7 @@ def test_images_of_every_kind(dock, viewer, qtbot, two_halves, kind) -> None:
         viewer.add_image(np.stack([image[0]] * 3, axis=-1), rgb=True)
     elif kind == "channels":
         viewer.add_image(np.stack([image, 255 - image], axis=1))
+        labels = strokes[:, None]
     elif kind == "multiscale":
         fine = image.repeat(2, axis=1).repeat(2, axis=2)
         viewer.add_image([fine, fine[:, ::2, ::2]], multiscale=True)

@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import labels_inside, read_image, read_labels, write_array
-from napari_sam2_adapters.widgets.docks.layers import world_matrix
+from napari_sam2_adapters.widgets.docks.arrays import with_axis
+from napari_sam2_adapters.widgets.docks.layers import take_picture, world_matrix
 from napari_sam2_adapters.widgets.docks.results import class_colormap, class_features
+from napari_sam2_adapters.widgets.docks.spread import spread_entry
 from napari_sam2_adapters.widgets.labels_writer import write_labels_layer
 from napari_sam2_adapters.widgets.loading.file_layers import labels_layer
 
@@ -234,6 +236,53 @@ def test_labels_are_added_to_an_image_and_folders_are_not_replaced(tmp_path: Pat
     with pytest.raises(FileExistsError, match="exists already"):
         write_labels_layer(alone, layer.data, {})
     assert isinstance(read_image(image), ImageFile)
+
+
+@pytest.mark.parametrize("nameless", ["", " ", np.nan, None])
+def test_names_stay_beside_a_value_that_has_none(tmp_path: Path, nameless: object) -> None:
+    features = class_features(CLASSES)
+    features = {"index": [*features["index"], 2], "class": [*features["class"], nameless]}
+    layer = labels(colormap=class_colormap(CLASSES), features=features)
+    (path,) = layer.save(str(tmp_path / "a.ome.tif"), plugin=PLUGIN)
+    assert [info for info in read_labels(path).classes if info.value in (1, 3)] == list(CLASSES)
+
+
+@pytest.mark.parametrize("ending", [".ome.tif", ".ome.zarr", ".npz"])
+@pytest.mark.parametrize(
+    ("shape", "names", "axis", "scale", "units", "axes"),
+    [
+        ((4, 2, 16, 20), "zcyx", 1, (3, 1, 0.5, 0.25), ("um", "pixel", "um", "um"), "ZYX"),
+        (
+            (3, 2, 4, 16, 20), "tczyx", 1, (9, 1, 3, 0.5, 0.25),
+            ("s", "pixel", "um", "um", "um"), "TZYX",
+        ),
+        ((16, 20, 2), "yxc", 2, (0.5, 0.25, 1), ("um", "um", "pixel"), "YX"),
+    ],
+)  # fmt: skip
+def test_an_axis_in_place_of_channels_is_no_axis_of_the_file(
+    tmp_path: Path,
+    shape: tuple[int, ...],
+    names: str,
+    axis: int,
+    scale: tuple[float, ...],
+    units: tuple[str, ...],
+    axes: str,
+    ending: str,
+) -> None:
+    image = Image(np.zeros(shape, np.uint8), axis_labels=tuple(names), scale=scale, units=units)
+    picture = take_picture(image, channel_axis=axis)
+    plain = np.random.default_rng(0).integers(0, 4, picture.label_shape)
+    layer = Labels(with_axis(plain, axis), metadata=spread_entry(picture.spread), **picture.place)
+    (path,) = layer.save(str(tmp_path / f"a{ending}"), plugin=PLUGIN)
+    found = read_labels(path)
+    assert found.axes == axes
+    np.testing.assert_array_equal(np.asarray(found.array), plain)
+    assert found.unit == "micrometer"
+    assert found.geometry is not None
+    sizes = [n for n, name in zip(scale, names, strict=True) if name in "zyx"]
+    assert found.pixel_size == pytest.approx(sizes)
+    assert not np.any(found.geometry.origin or 0)
+    assert found.geometry.time_step == (9 if "T" in axes else None)
 
 
 def test_five_axes_are_refused(tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ from napari_sam2_adapters.widgets.batches.batch_work import (
     segment_batch,
     survey,
 )
-from napari_sam2_adapters.widgets.batches.opening import read_result
 from napari_sam2_adapters.widgets.docks.dock import Dock, button
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.log import open_path, show_failure
 from napari_sam2_adapters.widgets.docks.words import duration
+from napari_sam2_adapters.widgets.loading.batch_result import read_result
 from napari_sam2_adapters.widgets.loading.file_layers import FileLayer, find_loaded
 
 __all__ = ["BatchFolder"]

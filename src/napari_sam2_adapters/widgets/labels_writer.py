@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import ome_zarr_kind, write_labels
 from napari_sam2_adapters.data.losses import lost_place
 from napari_sam2_adapters.data.units import convert, time_unit_name, unit_name
+from napari_sam2_adapters.widgets.docks.arrays import without_axis
+from napari_sam2_adapters.widgets.docks.spread import plain_matrix, spread_in, without
 
 __all__ = ["write_labels_layer"]
 
@@ -53,8 +55,13 @@ def write_labels_layer(path: str, data: Any, attributes: Mapping[str, Any]) -> l
         When the layer has more than four axes, or values that no label file can hold.
     """
     array = data[0] if attributes.get("multiscale") else data
-    axes = _axes(array.ndim, attributes)
-    geometry, unheld = _geometry(axes, attributes)
+    spread = spread_in(attributes.get("metadata") or {}, array.shape)
+    matrix = plain_matrix(_world_matrix(array.ndim, attributes), spread)
+    units = without(spread, _of_axes(attributes, "units", "pixel", array.ndim))
+    names = without(spread, _of_axes(attributes, "axis_labels", "", array.ndim))
+    array = without_axis(array, spread)
+    axes = _axes(names, units)
+    geometry, unheld = _geometry(axes, units, matrix)
     target = Path(path)
     asked = not target.is_dir()
     if ome_zarr_kind(target) == "image":
@@ -74,27 +81,32 @@ def write_labels_layer(path: str, data: Any, attributes: Mapping[str, Any]) -> l
     return [str(written)]
 
 
-def _axes(n_axes: int, attributes: Mapping[str, Any]) -> str:
+def _of_axes(attributes: Mapping[str, Any], key: str, usual: str, n_axes: int) -> list[str]:
+    """Names or units of all axes, as the layer has them."""
+    return [str(value) for value in attributes.get(key) or [usual] * n_axes]
+
+
+def _axes(names: Sequence[str], units: Sequence[str]) -> str:
     """The first of three axes is time if it is called so, or counted in a unit of time."""
+    n_axes = len(names)
     if n_axes not in _AXES:
         raise ValueError(
             f"The layer has {n_axes} axes, but labels are saved with 2 to 4 (time, depth, rows, columns). Save a part of it."
         )
-    names, units = attributes.get("axis_labels") or ("",), attributes.get("units") or ("",)
-    timed = str(names[0]).lower() in ("t", "time") or time_unit_name(str(units[0])) is not None
+    timed = names[0].lower() in ("t", "time") or time_unit_name(units[0]) is not None
     return "TYX" if n_axes == 3 and timed else _AXES[n_axes]
 
 
-def _geometry(axes: str, attributes: Mapping[str, Any]) -> tuple[Geometry | None, list[str]]:
+def _geometry(
+    axes: str, units: Sequence[str], matrix: NDArray[np.float64]
+) -> tuple[Geometry | None, list[str]]:
     """Where the layer's pixels lie, in the unit of X; None when nothing is known.
 
     Also what else there is of its place, which no file can say: a layer may lean along time, and begin later.
     """
-    matrix = _world_matrix(len(axes), attributes)
-    given = attributes.get("units") or ["pixel"] * len(axes)
     spatial = [place for place, axis in enumerate(axes) if axis in "ZYX"]
-    unit = unit_name(str(given[-1]))
-    to_unit = [convert(1.0, unit_name(str(given[place])), unit) for place in spatial]
+    unit = unit_name(units[-1])
+    to_unit = [convert(1.0, unit_name(units[place]), unit) for place in spatial]
     linear = matrix[np.ix_(spatial, spatial)] * np.asarray(to_unit)[:, None]
     origin = matrix[spatial, -1] * to_unit
     sizes = np.linalg.norm(linear, axis=0)
@@ -102,7 +114,7 @@ def _geometry(axes: str, attributes: Mapping[str, Any]) -> tuple[Geometry | None
     straight = np.allclose(direction, np.eye(len(spatial)), atol=1e-6)
     step, time_unit = None, None
     if "T" in axes:
-        time_unit = time_unit_name(str(given[0]))
+        time_unit = time_unit_name(units[0])
         step = float(abs(matrix[0, 0])) if time_unit or abs(matrix[0, 0]) != 1 else None
     geometry = Geometry(
         tuple(float(size) for size in sizes),
@@ -146,7 +158,7 @@ def _classes(attributes: Mapping[str, Any]) -> tuple[ClassInfo, ...]:
     if features is None or not {"index", "class"} <= set(features):
         return ()
     pairs = zip(features["index"], features["class"], strict=True)
-    named = [(value, name) for value, name in pairs if pd.notna(name) and str(name)]
+    named = [(value, name) for value, name in pairs if pd.notna(name) and str(name).strip()]
     if len(named) > _MOST_CLASSES:
         return ()
     found = []

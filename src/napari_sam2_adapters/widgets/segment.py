@@ -146,6 +146,7 @@ class Segment(Dock):
         )
         new = new_run(layer, picture, model, header, described)
         self._run, earlier = self.results.go_on(new)
+        self._measured = None
         self._shown = threading.Event()
         request = SegmentRequest(
             model, header.tensors_sha256, picture.array, picture.axes, picture.rgb, region, config,
@@ -160,6 +161,8 @@ class Segment(Dock):
         if self.job.running or SEGMENTATIONS.in_the_way_of(self.job) or found is None:
             return
         self._run, arrays = found
+        self._measured = None
+        self.results.take_up(self._run)
         request = TidyRequest(
             arrays, self._run.picture.axes, self._run.header.classes, self.tidying.rules
         )
@@ -257,7 +260,8 @@ class Segment(Dock):
         self._fit_image()
 
     def _stop_without_layer(self) -> None:
-        if self.job.running:
+        """Segment and tidy no layer that is gone; a measurement is of a layer of its own."""
+        if self.job.running and self._measured is None:
             self.job.stop()
 
     def _take_update(self, update: Prepared | Tiled | Tidying | Measuring) -> None:

@@ -70,6 +70,7 @@ def test_an_axis_of_length_one_is_left_out_without_reading(monkeypatch) -> None:
     whole = np.arange(60).reshape(3, 4, 5)
     for key in (2, (2,), (0, slice(1, 3)), (slice(None), 1, 4)):
         np.testing.assert_array_equal(seen[key], whole[key])
+    np.testing.assert_array_equal(np.asarray(seen), whole)
     seen[1, 2] = -1
     assert (array[1, 0, 2] == -1).all()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import nibabel
 import numpy as np
 import pytest
@@ -18,7 +19,11 @@ from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import read_image, read_labels, write_array, write_labels
 from napari_sam2_adapters.data.samples import load_sample
 from napari_sam2_adapters.widgets.docks.layers import placement
-from napari_sam2_adapters.widgets.loading.file_layers import image_layer, labels_layer
+from napari_sam2_adapters.widgets.loading.file_layers import (
+    image_layer,
+    labels_layer,
+    spread_over,
+)
 from napari_sam2_adapters.widgets.loading.loading import layers_of
 
 # shear and oblique slices: napari says that it cuts them across its axes
@@ -198,3 +203,14 @@ def test_labels_lie_on_an_image_whose_channels_are_between_or_behind(
         assert np.delete(found, axes.index("C")).tolist() == list(own)
         assert found[axes.index("C")] == 0
         assert here.data[tuple(found)] == labels[own]
+
+
+def test_a_pyramid_of_labels_lies_beside_channels_too() -> None:
+    whole = np.ones((4, 2, 64, 64), np.uint8)
+    image = ImageFile(da.from_array(whole), "ZCYX", Path("i"))
+    levels = [da.from_array(whole[:, 0, ::step, ::step]) for step in (1, 2)]
+    labels = ImageFile(levels[0], "ZYX", Path("m"), levels=(levels[1],))
+    shown = spread_over(labels_layer(labels), image)
+    layer = Labels(shown.data, **shown.keywords)
+    assert [level.shape for level in layer.data] == [(4, 1, 64, 64), (4, 1, 32, 32)]
+    assert layer.get_value((0, 0, 9, 9))[1] == 1

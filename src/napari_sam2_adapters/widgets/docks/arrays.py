@@ -105,6 +105,7 @@ class WithAxis:
         self.array, self.axis = array, axis
         self.shape = (*array.shape[:axis], 1, *array.shape[axis:])
         self.ndim, self.dtype = len(self.shape), array.dtype
+        self.size = math.prod(self.shape)  # napari sorts the levels of a pyramid by it
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read a region; the axis goes where a number picks it."""
@@ -162,6 +163,10 @@ class WithoutAxis:
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write a region, given by numbers and slices."""
         self.array[self._with(key)] = value
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """All of it in memory."""
+        return np.asarray(self[()], dtype)
 
     def _with(self, key: Any) -> tuple[Any, ...]:
         """Index of the array itself."""

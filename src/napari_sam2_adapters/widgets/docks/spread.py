@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from napari.layers import Labels
+from numpy.typing import NDArray
 
 from napari_sam2_adapters.widgets.docks.arrays import without_axis
 from napari_sam2_adapters.widgets.docks.results import OURS
 
-__all__ = ["plain_labels", "spread_entry", "spread_in", "spread_of"]
+__all__ = ["plain_labels", "plain_matrix", "spread_entry", "spread_in", "spread_of", "without"]
 
 _KEY = "channel_axis"
+
+T = TypeVar("T")
 
 
 def spread_entry(axis: int | None) -> dict[str, Any]:
@@ -29,6 +33,17 @@ def spread_in(metadata: Mapping[str, Any], shape: Sequence[int]) -> int | None:
 def spread_of(layer: Labels) -> int | None:
     """The axis that a layer has in place of channels; None where it has none."""
     return spread_in(layer.metadata, (layer.data[0] if layer.multiscale else layer.data).shape)
+
+
+def without(axis: int | None, values: Sequence[T]) -> list[T]:
+    """Names, units or numbers of a layer's axes but this one."""
+    return [value for place, value in enumerate(values) if place != axis]
+
+
+def plain_matrix(matrix: NDArray[np.float64], axis: int | None) -> NDArray[np.float64]:
+    """Homogeneous matrix of a layer without this axis."""
+    kept = without(axis, range(len(matrix)))
+    return matrix[np.ix_(kept, kept)]
 
 
 def plain_labels(layer: Labels) -> Any:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QVBoxLayout, QWidget
 
+from napari_sam2_adapters.data.units import convert, length_in_metres, unit_name
 from napari_sam2_adapters.inference.measure import Ruler, Table
-from napari_sam2_adapters.widgets.docks.arrays import without_axis
 from napari_sam2_adapters.widgets.docks.dock import button, sentence
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.layer_choice import LayerChoice
@@ -25,6 +25,12 @@ from napari_sam2_adapters.widgets.docks.layers import (
     world_matrix,
 )
 from napari_sam2_adapters.widgets.docks.results import OURS, is_own
+from napari_sam2_adapters.widgets.docks.spread import (
+    plain_labels,
+    plain_matrix,
+    spread_of,
+    without,
+)
 from napari_sam2_adapters.widgets.segmenting.measuring import MeasureRequest
 
 __all__ = ["MeasureForm"]
@@ -51,6 +57,7 @@ class MeasureForm(QWidget):
         super().__init__(parent)
         self.viewer = viewer
         self.table: Table | None = None
+        self._measured = ""  # layer that the table is of
         self.labels = LayerChoice(
             viewer, lambda layer: isinstance(layer, Labels), "choose a labels layer"
         )
@@ -73,7 +80,7 @@ class MeasureForm(QWidget):
         self._writing.failed.connect(self.failed)
         self._lay_out()
         self.labels.layer_changed.connect(self._take_labels)
-        self.by.activated.connect(lambda _: self._forget_table())
+        self.by.activated.connect(lambda _: self._take_rows())
         self.image.layer_changed.connect(self.changed)
         self._take_labels()
 
@@ -85,10 +92,11 @@ class MeasureForm(QWidget):
         if layer.multiscale:
             return f"{layer.name} is multiscale; choose a labels layer of one resolution."
         try:
+            name_axes(_axis_names(layer))
             self._image_under(layer)
         except ValueError as error:
             return str(error)
-        return ""
+        return _mixed_units(layer, "YX" if self.by.currentData() == "slices" else "ZYX")
 
     def request(self) -> MeasureRequest:
         """What to measure.
@@ -103,12 +111,11 @@ class MeasureForm(QWidget):
         if layer is None or missing:
             raise ValueError(missing)
         image = self._image_under(layer)
-        units = [str(unit) for unit in layer.units[-2:]]
-        unit = units[0] if units[0] == units[1] and units[0] != "pixel" else None
+        matrix, unit = _in_one_unit(layer)
         return MeasureRequest(
-            labels=without_axis(layer.data, _spread(layer)),
+            labels=plain_labels(layer),
             axes=name_axes(_axis_names(layer)),
-            ruler=Ruler(_matrix(layer), unit),
+            ruler=Ruler(matrix, unit),
             by=self.by.currentData(),
             image=None if image is None else image.array,
             image_axes=None if image is None else image.axes,
@@ -117,22 +124,22 @@ class MeasureForm(QWidget):
 
     def show_table(self, layer: Labels, table: Table) -> None:
         """Keep a table for saving, and put it into the features of its layer where each label has one row."""
-        self.table = table
+        self.table, self._measured = table, str(layer.name)
         rows = len(table.get("index", ()))
         single = bool(rows) and len(np.unique(table["index"])) == rows
         if single and layer in self.viewer.layers:
             layer.features = _merged(layer.features, pd.DataFrame(table))
         several = "" if single or not rows else " Labels have several rows: save the table."
-        self.summary.setText(_summary(table) + several)
+        whose = "" if layer is self.labels.layer else f"{layer.name}: "
+        self.summary.setText(whose + _summary(table) + several)
         self.save_button.setEnabled(bool(rows))
 
     def save(self) -> None:
         """Ask for a path and write the last table to it."""
         if not self.table:
             return
-        layer = self.labels.layer
-        name = "measurements" if layer is None else layer.name
-        chosen, _ = QFileDialog.getSaveFileName(self, "Save table", f"{name}.csv", "Tables (*.csv)")
+        name = f"{self._measured}.csv"
+        chosen, _ = QFileDialog.getSaveFileName(self, "Save table", name, "Tables (*.csv)")
         if not chosen:
             return
         path = Path(chosen)
@@ -171,6 +178,10 @@ class MeasureForm(QWidget):
         self._forget_table()
         self.changed.emit()
 
+    def _take_rows(self) -> None:
+        self._forget_table()
+        self.changed.emit()
+
     def _forget_table(self) -> None:
         """A table of other labels or other rows is not saved as that of these."""
         self.table = None
@@ -182,8 +193,7 @@ class MeasureForm(QWidget):
         layer = self.image.layer
         if layer is None:
             return None
-        shape = tuple(without_axis(labels.data, _spread(labels)).shape)
-        spread = _spread(labels)
+        shape, spread = tuple(plain_labels(labels).shape), spread_of(labels)
         axis = guess_channel_axis(layer, shape) if spread is None else spread
         for level in range(level_count(layer)):
             array = layer.data[level] if layer.multiscale else layer.data
@@ -210,21 +220,35 @@ class MeasureForm(QWidget):
         layout.addWidget(self.summary)
 
 
-def _spread(layer: Layer) -> int | None:
-    """Axis of length 1 that labels of ours have in place of the image's channels."""
-    axis = layer.metadata.get(OURS, {}).get("channel_axis")
-    return axis if axis is not None and layer.data.shape[axis] == 1 else None
+def _axis_names(layer: Labels) -> list[str]:
+    return [str(name) for name in without(spread_of(layer), layer.axis_labels)]
 
 
-def _axis_names(layer: Layer) -> list[str]:
-    spread = _spread(layer)
-    return [str(name) for axis, name in enumerate(layer.axis_labels) if axis != spread]
+def _spatial_units(layer: Labels, axes: str) -> dict[int, str | None]:
+    """Unit of each of these axes that the layer has, by its place among all but that of the channels."""
+    units, names = without(spread_of(layer), layer.units), name_axes(_axis_names(layer))
+    return {at: unit_name(str(units[at])) for at, name in enumerate(names) if name in axes}
 
 
-def _matrix(layer: Layer) -> NDArray[np.float64]:
-    """From positions to world coordinates, without the axis of the channels."""
-    kept = [axis for axis in range(layer.ndim + 1) if axis != _spread(layer)]
-    return world_matrix(layer)[np.ix_(kept, kept)]
+def _mixed_units(layer: Labels, axes: str) -> str:
+    """Why there is no one unit for areas or volumes over these axes, and the mend; empty when there is."""
+    found = sorted({unit or "pixel" for unit in _spatial_units(layer, axes).values()})
+    if len(found) == 1 or all(length_in_metres(unit) is not None for unit in found):
+        return ""
+    return (
+        f"The pixels of {layer.name} are {' and '.join(found)} long along different axes, so there is no size in one unit. "
+        "Set the same for all in napari's console, for example layer.units = 'um'."
+    )
+
+
+def _in_one_unit(layer: Labels) -> tuple[NDArray[np.float64], str | None]:
+    """From positions to world coordinates in the unit of X, and this unit."""
+    matrix = plain_matrix(world_matrix(layer), spread_of(layer))
+    units = _spatial_units(layer, "ZYX")
+    wanted = units[max(units)]
+    for at, unit in units.items():
+        matrix[at] *= convert(1.0, unit, wanted)
+    return matrix, wanted
 
 
 def _usual(layer: Layer | None) -> str:

@@ -149,6 +149,10 @@ class ResultLayers(QObject):
             layer.refresh(highlight=False, extent=False)
         self._owed, self._next_drawing = False, 0.0
 
+    def take_up(self, run: Run) -> None:
+        """Know the layer of an earlier run as the one that is worked on."""
+        self.run, self.labels = run, find_own(self._viewer, ROLE, run.image)
+
     def held(self, layer: Layer) -> tuple[Run, ResultArrays] | None:
         """What is behind one of our layers of class labels, as long as nobody has changed it."""
         run, arrays, face = self._held.get(str(layer.unique_id), (None, None, None))

@@ -11,7 +11,7 @@ from napari_sam2_adapters.batch.plan import Item
 from napari_sam2_adapters.batch.records import ItemRecord
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import read_image, write_array, write_labels
-from napari_sam2_adapters.widgets.batches.opening import read_result
+from napari_sam2_adapters.widgets.loading.batch_result import read_result
 from napari_sam2_adapters.widgets.loading.file_layers import image_layer
 
 PLACE = Geometry((3, 0.5, 0.5), "micrometer", (7, 1, 2))

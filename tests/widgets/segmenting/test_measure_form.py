@@ -1,0 +1,94 @@
+"""What is measured in which unit, and whose table it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtWidgets import QFileDialog
+
+from napari_sam2_adapters.inference.measure import join_tables, measure
+from napari_sam2_adapters.widgets.segmenting.measure_form import MeasureForm
+
+
+@pytest.fixture
+def form(qtbot):
+    made = MeasureForm(ViewerModel())
+    qtbot.addWidget(made)
+    return made
+
+
+def measured(form: MeasureForm):
+    request = form.request()
+    together = "volumes" if request.by == "volumes" else "slices"
+    parts = measure(request.labels, request.axes, request.ruler, together=together)
+    return join_tables([part.table for part in parts])
+
+
+def choose_rows(form: MeasureForm, by: str) -> None:
+    form.by.setCurrentIndex(form.by.findData(by))
+
+
+@pytest.mark.parametrize(
+    ("scale", "units", "name", "volume"),
+    [
+        ((0.002, 1, 1), ("mm", "um", "um"), "volume_um3", 400),
+        ((2, 0.001, 1000), ("um", "mm", "nm"), "volume_nm3", 400e9),
+        ((2, 1, 1), ("um", "um", "um"), "volume_um3", 400),
+        ((2, 1, 1), ("pixel",) * 3, "volume_px3", 400),
+    ],
+)
+def test_a_volume_counts_each_axis_in_its_own_unit(form, scale, units, name, volume) -> None:
+    labels = np.ones((2, 10, 10), np.uint8)
+    form.labels.layer = form.viewer.add_labels(labels, scale=scale, units=units)
+    choose_rows(form, "volumes")
+    assert form.missing() == ""
+    assert measured(form)[name] == pytest.approx([volume])
+
+
+def test_lengths_and_pixels_make_no_volume_but_areas(form) -> None:
+    labels = np.ones((2, 10, 10), np.uint8)
+    layer = form.viewer.add_labels(
+        labels, name="mixed", scale=(3, 0.5, 0.5), units=("pixel", "um", "um")
+    )
+    form.labels.layer = layer
+    choose_rows(form, "volumes")
+    assert "pixels of mixed are micrometer and pixel long" in form.missing()
+    choose_rows(form, "slices")
+    assert form.missing() == ""
+    assert measured(form)["area_um2"] == pytest.approx([25, 25])
+    choose_rows(form, "volumes")
+    layer.units = "um"
+    assert form.missing() == ""
+
+
+def test_five_axes_are_refused_in_a_sentence(form) -> None:
+    form.labels.layer = form.viewer.add_labels(np.ones((1, 1, 1, 2, 2), np.uint8))
+    assert form.missing().startswith("The layer has 5 axes")
+
+
+def test_a_table_keeps_the_name_of_its_layer(form, monkeypatch, qtbot, tmp_path: Path) -> None:
+    first, second = (
+        form.viewer.add_labels(np.full((4, 4), value, np.uint8), name=name)
+        for value, name in ((1, "A"), (2, "B"))
+    )
+    form.labels.layer = first
+    table = measured(form)
+    form.labels.layer = second  # while A is measured
+    form.show_table(first, table)
+    assert form.summary.text().startswith("A: 1 row")
+    offered = []
+
+    def ask(_parent, _title, name, _kinds):
+        offered.append(name)
+        return str(tmp_path / name), ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", ask)
+    form.save_button.click()
+    assert offered == ["A.csv"]
+    qtbot.waitUntil(lambda: "Saved A.csv" in form.summary.text(), timeout=60_000)
+    assert list(first.features["index"]) == [1]
+    form.show_table(second, table)
+    assert form.summary.text().startswith("1 row")
