@@ -103,6 +103,21 @@ def test_nothing_that_happens_to_the_layers_stops_it(open_dock, viewer, qtbot, t
     assert dock.resume.isHidden()
 
 
+def test_strokes_are_saved_once_when_other_labels_are_chosen(open_dock, viewer, qtbot) -> None:
+    viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
+    first, second = (viewer.add_labels(np.zeros((20, 30), np.uint8), name=name) for name in "AB")
+    dock = open_dock()
+    labels = dock.data.rows[0].labels
+    labels.layer = first
+    first.data_setitem((np.arange(15), np.arange(15)), 1)
+    labels.layer = second
+    with qtbot.waitSignal(dock.autosave.done, timeout=WAIT_MS):
+        dock.autosave.save()
+    saved = {copy.name: copy.pixels for copy in list_snapshots(autosave_folder())}
+    assert saved["A"] == 15
+    assert [layer.name for layer in dock.data.to_save()] == ["B"]
+
+
 def test_it_goes_on_with_the_strokes_added_since(open_dock, viewer, qtbot, two_halves) -> None:
     image, strokes = two_halves
     viewer.add_image(image, name="cells")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -339,21 +340,59 @@ def test_labels_that_do_not_fit_are_refused(dock, viewer, qtbot, tmp_path) -> No
     assert dock.status.text() == ""  # what was said of the labels before
 
 
+def drop(dock: Load, *paths: Path) -> bool:
+    """Drop files on the dock; whether it took them."""
+    content = QMimeData()
+    content.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    event = QDropEvent(
+        QPoint(5, 5).toPointF(),
+        Qt.DropAction.CopyAction,
+        content,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    dock.dropEvent(event)
+    return event.isAccepted()
+
+
 def test_several_files_dropped_on_the_dock_are_ticked(dock, qtbot, tmp_path) -> None:
     folder = write_sections(tmp_path / "block", 4)
-    content = QMimeData()
-    content.setUrls([QUrl.fromLocalFile(str(folder / f"section_{i}.tif")) for i in (1, 3)])
-    dock.dropEvent(
-        QDropEvent(
-            QPoint(5, 5).toPointF(),
-            Qt.DropAction.CopyAction,
-            content,
-            Qt.MouseButton.LeftButton,
-            Qt.KeyboardModifier.NoModifier,
-        )
-    )
+    assert drop(dock, *(folder / f"section_{i}.tif" for i in (1, 3)))
     settled(dock, qtbot)
     assert [path.name for path in dock.form.paths] == ["section_1.tif", "section_3.tif"]
+
+
+def test_what_is_set_or_dropped_while_images_are_read_does_not_reach_them(
+    dock, viewer, qtbot, tmp_path, monkeypatch
+) -> None:
+    folder = write_sections(tmp_path / "images", 3)
+    read, go_on = threading.Event(), threading.Event()
+    real = loading.read_image
+
+    def slow(path: Path) -> ImageFile:
+        if path.name != "section_0.tif":
+            read.set()
+            assert go_on.wait(WAIT_MS / 1000)
+        return real(path)
+
+    dock.form.folder.path = folder
+    settled(dock, qtbot)
+    dock.form.kind.setCurrentIndex(1)
+    settled(dock, qtbot)
+    for size in dock.form.axes.sizes:
+        size.setValue(0.25)
+    monkeypatch.setattr(loading, "read_image", slow)
+    dock.start_button.click()
+    try:
+        qtbot.waitUntil(read.is_set, timeout=WAIT_MS)
+        assert not drop(dock, folder / "section_1.tif")
+        assert dock.form.folder.path == folder
+        for size in dock.form.axes.sizes:
+            size.setValue(7)
+    finally:
+        go_on.set()
+    qtbot.waitUntil(lambda: not dock.job.running, timeout=WAIT_MS)
+    assert [layer.scale.tolist() for layer in viewer.layers] == [[0.25, 0.25]] * 3
 
 
 def test_what_is_no_image_is_said(dock, qtbot, tmp_path) -> None:

@@ -254,6 +254,7 @@ class FineTune(Dock):
         self.data.changed.connect(self.refresh)
         self.data.changed.connect(self._look_at_image)
         self.data.edited.connect(self.autosave.touch)
+        self.autosave.done.connect(self.data.touched.take_saved)
         self.seen.judged.connect(self.data.judged)
         self.restore.restored.connect(self.data.take_restored)
         self.training.changed.connect(self.refresh)

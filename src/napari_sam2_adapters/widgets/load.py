@@ -79,14 +79,17 @@ class Load(Dock):
         self.form.setEnabled(not running)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 (Qt's name)
-        """Take files and folders of this machine."""
-        if dropped_paths(event.mimeData()):
+        """Take files and folders of this machine, unless others are being loaded."""
+        if dropped_paths(event.mimeData()) and not self.job.running:
             event.acceptProposedAction()
         else:
             event.ignore()
 
     def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 (Qt's name)
         """Choose what was dropped; it is loaded on a click, after a look at its axes."""
+        if self.job.running:  # the form shows what is being loaded
+            event.ignore()
+            return
         self.form.folder.take(dropped_paths(event.mimeData()))
         event.acceptProposedAction()
 

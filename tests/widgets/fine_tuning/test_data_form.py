@@ -237,6 +237,30 @@ def test_pixels_of_a_deleted_class_go_only_where_the_user_says(
     np.testing.assert_array_equal(layer.data, before)
 
 
+def test_strokes_are_saved_also_when_their_layer_is_chosen_no_more(form, qtbot) -> None:
+    form.viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
+    first, second, third = (form.viewer.add_labels(strokes(), name=name) for name in "ABC")
+    name_classes(first, (ClassInfo(value=1, name="nucleus"),))
+    row = form.rows[0]
+    for layer, others in ((first, second), (second, third)):
+        row.labels.layer = layer
+        layer.data_setitem((np.arange(15), np.arange(15)), 1)
+        row.labels.layer = others
+    form.viewer.layers.remove(second)
+    saved = {layer.name: layer for layer in form.to_save()}
+    assert sorted(saved) == ["A", "B", "C"]
+    assert (saved["A"].image, saved["A"].classes[0].name) == ("cells", "nucleus")
+    assert saved["B"].labels is second.data
+
+    row.labels.layer = first
+    first.data_setitem((np.array([16]), np.array([16])), 1)  # while that is being saved
+    row.labels.layer = third
+    form.touched.take_saved()
+    assert sorted(layer.name for layer in form.to_save()) == ["A", "C"]
+    form.touched.take_saved()
+    assert [layer.name for layer in form.to_save()] == ["C"]
+
+
 def test_large_labels_on_disk_are_saved_before_a_class_of_them_is_deleted(
     form, qtbot, monkeypatch, tmp_path
 ) -> None:

@@ -21,6 +21,7 @@ from napari_sam2_adapters.widgets.annotation.class_names import (
 from napari_sam2_adapters.widgets.annotation.pair_row import PairRow, describe_labels
 from napari_sam2_adapters.widgets.annotation.pairing import guess_pairs
 from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
+from napari_sam2_adapters.widgets.annotation.touched import TouchedLayers
 from napari_sam2_adapters.widgets.docks.dock import button
 from napari_sam2_adapters.widgets.docks.drop_down import DropDown
 from napari_sam2_adapters.widgets.docks.layers import Picture, current_plane
@@ -52,6 +53,7 @@ class DataForm(QWidget):
         super().__init__(parent)
         self.viewer = viewer
         self.rows: list[PairRow] = []
+        self.touched = TouchedLayers()
         self.zero = DropDown()
         self.zero.addItem("not labelled yet", "unlabelled")
         self.zero.addItem("background", "background")
@@ -155,7 +157,7 @@ class DataForm(QWidget):
         row.changed.connect(self._look_soon)
         row.changed.connect(self._guess_labels)
         row.counted.connect(self.show_classes)
-        row.edited.connect(self.edited)
+        row.edited.connect(lambda: self._take_edit(row))
         self.judged.connect(row.take_judgement)
         row.add_button.clicked.connect(lambda _: self._name_new_layer(row))
         row.removed.connect(lambda: self.remove_row(row))
@@ -216,8 +218,8 @@ class DataForm(QWidget):
             widget.setEnabled(not locked)
 
     def to_save(self) -> list[LabelsToSave]:
-        """The labels layers as autosave takes them."""
-        return [self.describe(layer) for layer in self.layers if not layer.multiscale]
+        """The labels layers as autosave takes them, also those that were painted in before others were chosen."""
+        return self.touched.to_save(self.layers, self.describe)
 
     def stop_following(self) -> None:
         """Listen to no layer any more."""
@@ -236,6 +238,12 @@ class DataForm(QWidget):
         spread = spread_of(layer) if row is None else row.spread
         name = "" if image is None else str(image.name)
         return describe_labels(layer, self.book.classes, name, spread)
+
+    def _take_edit(self, row: PairRow) -> None:
+        layer, image = row.labels.layer, row.image.layer
+        if layer is not None:
+            self.touched.touch(layer, "" if image is None else str(image.name))
+        self.edited.emit()
 
     def _lay_out(self) -> None:
         self.buttons.addWidget(self.add_button)

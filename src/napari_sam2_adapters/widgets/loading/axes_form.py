@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QWidget
@@ -16,7 +16,7 @@ from napari_sam2_adapters.widgets.docks.form import RealSpinBox
 from napari_sam2_adapters.widgets.docks.words import file_size
 from napari_sam2_adapters.widgets.loading.file_layers import Channels
 
-__all__ = ["AxesForm"]
+__all__ = ["AxesForm", "AxesSettings"]
 
 _NAMES = {"T": "T time", "Z": "Z depth", "C": "C channel", "Y": "Y row", "X": "X column"}
 _UNITS = ("pixel", "nanometer", "micrometer", "millimeter", "angstrom")
@@ -26,6 +26,40 @@ _CHANNELS: dict[Channels, str] = {
     "axis": "share one layer",
 }
 _MOST_LAYERS = 12
+
+
+@dataclass(frozen=True)
+class AxesSettings:
+    """What an image is said to be, for a worker: the form may be set otherwise while it reads.
+
+    Attributes
+    ----------
+    axes
+        The axes.
+    sizes
+        Pixel sizes along those in space.
+    unit
+        Their unit, None when nothing is known.
+    rgb
+        Whether the channels are colours.
+    """
+
+    axes: str
+    sizes: tuple[float, ...]
+    unit: str | None
+    rgb: bool
+
+    def apply(self, file: ImageFile) -> ImageFile:
+        """A file with these axes, pixel sizes and unit; one with another number of axes stays as it is."""
+        if len(file.axes) != len(self.axes):
+            return file
+        known = file.pixel_size is not None or self.unit is not None or set(self.sizes) != {1.0}
+        return replace(
+            file,
+            axes=self.axes,
+            geometry=_placed(file.geometry, self.sizes, self.unit) if known else None,
+            rgb=self.rgb,
+        )
 
 
 class AxesForm(QWidget):
@@ -106,6 +140,17 @@ class AxesForm(QWidget):
         """What the channels are."""
         return self.channels.currentData() or "axis"
 
+    @property
+    def settings(self) -> AxesSettings:
+        """What is set, as it is now."""
+        sizes = tuple(
+            size.value()
+            for letter, size in zip(self.axes, self.sizes, strict=True)
+            if letter in "ZYX"
+        )
+        unit = unit_name(self.unit.currentText())
+        return AxesSettings(self.axes, sizes, unit, self.channel_choice == "rgb")
+
     def problem(self) -> str:
         """Why the axes do not make sense, in a sentence; empty when they do."""
         if self.file is None:
@@ -117,22 +162,8 @@ class AxesForm(QWidget):
         return ""
 
     def apply(self, file: ImageFile) -> ImageFile:
-        """A file with the axes, pixel sizes and unit that are set; one with other axes stays as it is."""
-        if len(file.axes) != len(self.letters):
-            return file
-        sizes = tuple(
-            size.value()
-            for letter, size in zip(self.axes, self.sizes, strict=True)
-            if letter in "ZYX"
-        )
-        unit = unit_name(self.unit.currentText())
-        known = file.pixel_size is not None or unit is not None or set(sizes) != {1.0}
-        return replace(
-            file,
-            axes=self.axes,
-            geometry=_placed(file.geometry, sizes, unit) if known else None,
-            rgb=self.channel_choice == "rgb",
-        )
+        """A file with the axes, pixel sizes and unit that are set; one with another number of axes stays as it is."""
+        return self.settings.apply(file)
 
     def _alike(self, file: ImageFile) -> bool:
         before = self.file

@@ -131,7 +131,7 @@ class LoadForm(QWidget):
         stack = self.axes.file if self.as_stack else None
         # What is set for the first of several images goes for all only when it was changed.
         own = stack is None and len(self.paths) > 1 and not self.axes.edited
-        change = _unchanged if own else self.axes.apply
+        change = _unchanged if own else self.axes.settings.apply
         as_labels = self.as_labels.isVisibleTo(self) and self.as_labels.isChecked()
         return LoadRequest(
             self.paths, stack, change, self.axes.channel_choice, self.labels.path, as_labels
