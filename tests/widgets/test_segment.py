@@ -214,12 +214,16 @@ def test_new_files_are_listed_and_the_choice_stays(
 ) -> None:
     viewer.add_image(np.zeros((64, 64)))
     qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    dock.settings.settings = dock.settings.settings.model_copy(update={"tile_size_px": 448})
     saved_adapter("newer", seed=1)
     (adapters_home / "bad.adapter.safetensors").write_bytes(b"no")
     wanted = {"cells", "newer", "bad – cannot be used"}
     qtbot.waitUntil(lambda: texts(dock) == wanted, timeout=WAIT_MS)
     assert dock.adapter.models.currentText() == "cells"
     assert dock.start_button.isEnabled()
+    assert dock.settings.settings.tile_size_px == 448  # as somebody has set it
+    dock.adapter.models.setCurrentIndex(dock.adapter.models.findText("newer"))
+    qtbot.waitUntil(lambda: dock.settings.settings.tile_size_px == 64, timeout=WAIT_MS)
 
 
 def test_the_first_choice_is_one_that_can_be_used(

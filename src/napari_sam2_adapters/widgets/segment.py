@@ -226,6 +226,7 @@ class Segment(Dock):
 
     def _connect(self) -> None:
         self.adapter.known.connect(self._take_header)
+        self.adapter.another.connect(self._take_tile)
         self.adapter.changed.connect(self.refresh)
         self.image.changed.connect(self._fit_image)
         self.extent.changed.connect(self.refresh)
@@ -254,10 +255,13 @@ class Segment(Dock):
     def _take_header(self) -> None:
         if self.header is None:
             return
-        tiles = {"tile_size_px": self.header.tile_size_px}
-        self.settings.settings = self.settings.settings.model_copy(update=tiles)
         self.tidying.show_classes(self.header.classes)
         self._fit_image()
+
+    def _take_tile(self) -> None:
+        if self.header is not None:
+            tile = {"tile_size_px": self.header.tile_size_px}
+            self.settings.settings = self.settings.settings.model_copy(update=tile)
 
     def _stop_without_layer(self) -> None:
         """Segment and tidy no layer that is gone; a measurement is of a layer of its own."""

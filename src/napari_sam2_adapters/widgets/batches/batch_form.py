@@ -132,7 +132,7 @@ class BatchForm(QWidget):
         ):
             signal.connect(lambda *_: self.changed.emit())
         self.folder.changed.connect(self._suggest_results)
-        self.adapter.known.connect(self._take_tile)
+        self.adapter.another.connect(self._take_tile)
 
     def _suggest_results(self) -> None:
         folder = self.folder.path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +32,8 @@ __all__ = ["AdapterForm", "dropped_adapters"]
 class AdapterForm(QWidget):
     """Drop-down of adapters with what the chosen one says of itself.
 
-    It follows a training that has just ended, and otherwise stays with what the user has chosen. A file that cannot be used
-    is listed as such and chosen by nobody but the user.
+    It follows a training that has just ended and a file that is renamed, and otherwise stays with what the user has chosen, also
+    when that is no longer there. A file that cannot be used is listed as such and chosen by nobody but the user.
 
     Parameters
     ----------
@@ -43,6 +43,9 @@ class AdapterForm(QWidget):
 
     changed = Signal()
     known = Signal()
+    """The header of the chosen adapter is there, read for the first time or again."""
+    another = Signal()
+    """The same, when it is not the adapter of the last time."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -53,6 +56,7 @@ class AdapterForm(QWidget):
         self.card = sentence()
         self._opened: list[Path] = []
         self._on_purpose = False
+        self._last: tuple[Path | None, str] = None, ""
         self._watcher = QFileSystemWatcher([str(adapters_folder())], self)
         self._question = Question(self)
         self._lay_out()
@@ -68,11 +72,16 @@ class AdapterForm(QWidget):
         return self.models.currentData()  # type: ignore[no-any-return]
 
     def list_models(self) -> None:
-        """List the saved adapters anew; the choice stays, and the newest is the first choice."""
+        """List the saved adapters anew; the choice stays, even if its file does not, and the newest is the first choice."""
         chosen, found = self.model, list_adapters()
+        listed = [*found, *(path for path in self._opened if path not in found)]
+        relied_on = self._on_purpose or chosen == self._last[0]
+        if chosen is not None and chosen not in listed and relied_on:
+            listed.append(chosen)
+            self._on_purpose = True
         self.models.blockSignals(True)
         self.models.clear()
-        for path in [*found, *(path for path in self._opened if path not in found)]:
+        for path in listed:
             self.models.addItem(adapter_title(path), path)
         self.models.setCurrentIndex(max(0, self._row(chosen)))
         self.models.blockSignals(False)
@@ -145,14 +154,28 @@ class AdapterForm(QWidget):
 
     def _take(self, found: tuple[SavedAdapter, ...]) -> None:
         known = {adapter.path: adapter for adapter in found}
+        if self.model is not None and self.model not in known:
+            self._follow(found)
         for row in range(self.models.count()):
-            adapter = known.get(self.models.itemData(row))
-            if adapter is not None:
-                self._say_usable(row, adapter)
+            path = self.models.itemData(row)
+            if path in known:
+                self._say_usable(row, known[path])
+            else:
+                self.models.setItemText(row, f"{adapter_title(path)} – no longer there")
         if not self._on_purpose:
             self._choose_usable(known)
         self._show_card(known.get(self.model) if self.model is not None else None)
         self.changed.emit()
+
+    def _follow(self, found: Sequence[SavedAdapter]) -> None:
+        """Choose the file that has the content of the chosen one, which was renamed, if there is one."""
+        path, tensors = self._last
+        same = [a.path for a in found if a.header and a.header.tensors_sha256 == tensors]
+        if path == self.model and same:
+            self.models.blockSignals(True)
+            self.models.removeItem(self.models.currentIndex())
+            self.models.setCurrentIndex(self._row(same[0]))
+            self.models.blockSignals(False)
 
     def _say_usable(self, row: int, adapter: SavedAdapter) -> None:
         broken = "" if adapter.header is not None else " – cannot be used"
@@ -176,7 +199,9 @@ class AdapterForm(QWidget):
         self.header = None
         self.card.setToolTip("")
         if found is None:
-            self.card.setText("This file is no longer there.")
+            self.card.setText(
+                "This file is no longer there: it was renamed, moved or deleted. Choose another adapter."
+            )
         elif found.header is None:
             self.card.setText(found.problem)
         elif not found.backbone_here:
@@ -188,7 +213,11 @@ class AdapterForm(QWidget):
             self.header = found.header
             self.card.setText(_card(self.header))
             self.card.setToolTip(adapter_card(found))
+            _, before = self._last
+            self._last = self.model, self.header.tensors_sha256
             self.known.emit()
+            if before != self.header.tensors_sha256:
+                self.another.emit()
 
 
 def dropped_adapters(content: QMimeData) -> list[Path]:
