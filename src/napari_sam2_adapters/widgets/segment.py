@@ -294,8 +294,9 @@ class Segment(Dock):
 
     def _take_result(self, result: Segmented | Tidied | MeasuredLayer) -> None:
         if isinstance(result, MeasuredLayer):
-            if self._measured is not None:
-                self.measuring.show_table(self._measured, result.table)
+            measured, self._measured = self._measured, None
+            if measured is not None:
+                self.measuring.show_table(measured, result.table)
             whole = result.done == result.total
             self.status.setText(
                 "Measured." if whole else "Cancelled; the table holds what is done."

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -54,3 +57,17 @@ def test_a_preview_that_is_painted_in_is_written_into_no_more(preview, viewer) -
     assert (layer.data == 2).sum() == 20
     preview.remove()
     assert layer in viewer.layers
+
+
+def test_a_preview_does_not_keep_its_image(viewer) -> None:
+    image = viewer.add_image(np.zeros((64, 64)), name="cells")
+    held = weakref.ref(image.data)
+    preview = PreviewLayer(viewer, 0, image, take_picture(image), None, default_classes([1, 2]))
+    shown(preview, viewer, 1)
+    viewer.layers.remove(image)
+    viewer.layers.selection._current = None  # napari's own hold on what was selected last
+    assert not preview.possible
+    assert not preview.show(Previewed(ALL, np.full((64, 64), 2, np.uint8)))
+    del image
+    gc.collect()
+    assert held() is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,10 @@ class Picture:
         return tuple(
             int(n) for n, axis in zip(self.array.shape, self.axes, strict=True) if axis != "C"
         )
+
+    def without_pixels(self) -> Picture:
+        """The same with zeros that take no memory, for what outlives the layer."""
+        return replace(self, array=np.broadcast_to(np.uint8(0), tuple(self.array.shape)))
 
 
 def take_picture(layer: Image, *, channel_axis: int | None = None, level: int = 0) -> Picture:

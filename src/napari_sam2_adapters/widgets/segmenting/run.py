@@ -12,6 +12,7 @@ from napari.utils.colormaps import Colormap
 
 from napari_sam2_adapters.widgets.docks.arrays import ResultArrays, with_axis
 from napari_sam2_adapters.widgets.docks.layers import Picture, spread_placement
+from napari_sam2_adapters.widgets.docks.results import LayerId
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
@@ -26,7 +27,7 @@ class Run:
     Attributes
     ----------
     image, picture
-        The layer and what was taken from it.
+        Who the layer is, and what was taken from it, without its pixels: a run is remembered as long as its result.
     place
         Transforms of the result's layers.
     spread
@@ -37,7 +38,7 @@ class Run:
         For the layers' metadata.
     """
 
-    image: Image
+    image: LayerId
     picture: Picture
     place: Mapping[str, Any]
     spread: int | None
@@ -86,7 +87,9 @@ def new_run(
         "tensors_sha256": header.tensors_sha256,
         "runs": [described],
     }
-    return Run(layer, picture, place, spread, model, header, entry)
+    return Run(
+        LayerId(layer.unique_id), picture.without_pixels(), place, spread, model, header, entry
+    )
 
 
 def number_layers(run: Run, arrays: ResultArrays) -> list[dict[str, Any]]:
