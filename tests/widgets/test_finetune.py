@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
+import weakref
 
 import dask.array as da
 import numpy as np
@@ -85,6 +87,26 @@ def test_strokes_become_an_adapter(dock, viewer, qtbot, two_halves) -> None:
     assert "held-out pixels" in dock.status.text()
     assert len(dock.course.plot.loss_plot.listDataItems()[0].yData) == SMALL.steps
     assert result.path == (list_adapters()[0] if result.verdict.keep else None)
+
+
+def test_images_and_labels_that_are_removed_leave_the_memory(
+    dock, viewer, qtbot, two_halves
+) -> None:
+    copies = [array.copy() for array in two_halves]
+    held = [weakref.ref(array) for array in copies]
+    viewer.add_image(copies[0], name="cells")
+    viewer.add_labels(copies[1], name="strokes")
+    copies.clear()
+    run(dock, qtbot)
+    assert dock.fine_tuned is not None
+    viewer.layers.clear()
+
+    def gone() -> bool:
+        gc.collect()
+        return all(array() is None for array in held)
+
+    qtbot.waitUntil(gone, timeout=WAIT_MS)
+    assert dock.save_button.isVisibleTo(dock)
 
 
 def test_a_kept_adapter_says_where_it_comes_from(dock, viewer, qtbot, two_halves) -> None:

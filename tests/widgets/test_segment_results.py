@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 
 import dask.array as da
 import napari
@@ -409,6 +411,37 @@ def test_a_dock_that_is_closed_stops_and_keeps_what_is_done(
     layer = named(viewer, "SAM2 adapters")
     assert layer.data.any()
     assert not layer.data[-1].any()
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_an_image_that_is_removed_leaves_the_memory(
+    segment_dock, press, qtbot, two_halves, lazy: bool
+) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    pixels = da.from_array(two_halves[0]) if lazy else two_halves[0].copy()
+    held = weakref.ref(pixels)
+    viewer.add_image(pixels, name="cells")
+    del pixels
+    set_rule_when_known(dock, qtbot)
+    press(dock, dock.start_button)
+    press(dock, dock.tidying.apply_button)
+    press(dock, dock.measuring.measure_button)
+    viewer.layers.remove("cells")
+
+    def gone() -> bool:
+        gc.collect()
+        return held() is None
+
+    qtbot.waitUntil(gone, timeout=WAIT_MS)
+    assert named(viewer, "SAM2 adapters").data.any()  # its result stays
+    result = weakref.ref(named(viewer, "SAM2 adapters").data)
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: gc.collect() >= 0 and result() is None, timeout=WAIT_MS)
+
+
+def set_rule_when_known(dock, qtbot) -> None:
+    qtbot.waitUntil(lambda: dock.header is not None, timeout=WAIT_MS)
+    set_rule(dock, 0, smallest=3, objects=True)
 
 
 def test_an_adapter_dropped_on_the_dock_is_chosen(segment_dock, qtbot, saved_adapter, tmp_path):

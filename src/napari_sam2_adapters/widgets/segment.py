@@ -146,8 +146,7 @@ class Segment(Dock):
         )
         new = new_run(layer, picture, model, header, described)
         self._run, earlier = self.results.go_on(new)
-        self._measured = None
-        self._shown = threading.Event()
+        self._measured, self._shown = None, threading.Event()
         request = SegmentRequest(
             model, header.tensors_sha256, picture.array, picture.axes, picture.rgb, region, config,
             rules, earlier, self._kept, shown=self._shown,
@@ -160,12 +159,10 @@ class Segment(Dock):
         found = self.results.for_image(self.image.layer)
         if self.job.running or SEGMENTATIONS.in_the_way_of(self.job) or found is None:
             return
-        self._run, arrays = found
-        self._measured = None
+        (self._run, arrays), self._measured = found, None
         self.results.take_up(self._run)
-        request = TidyRequest(
-            arrays, self._run.picture.axes, self._run.header.classes, self.tidying.rules
-        )
+        axes, classes = self._run.picture.axes, self._run.header.classes
+        request = TidyRequest(arrays, axes, classes, self.tidying.rules)
         self.results.lock(self._run.image)
         self._begin("Tidying …")
         self.job.start(tidy, request)
@@ -200,9 +197,8 @@ class Segment(Dock):
         self.tidying.offer(result is not None)
         unmeasured = self.measuring.missing()
         self.measuring.measure_button.setEnabled(not running and not unmeasured)
-        self.measuring.measure_button.setToolTip(
-            unmeasured or "Measure; the numbers go into the layer's features."
-        )
+        tip = unmeasured or "Measure; the numbers go into the layer's features."
+        self.measuring.measure_button.setToolTip(tip)
 
     def _config(self) -> PredictConfig:
         wanted = self.wanted.settings.model_dump(include={"probabilities", "uncertainty"})
@@ -298,8 +294,9 @@ class Segment(Dock):
 
     def _take_result(self, result: Segmented | Tidied | MeasuredLayer) -> None:
         if isinstance(result, MeasuredLayer):
-            if self._measured is not None:
-                self.measuring.show_table(self._measured, result.table)
+            measured, self._measured = self._measured, None
+            if measured is not None:
+                self.measuring.show_table(measured, result.table)
             whole = result.done == result.total
             self.status.setText(
                 "Measured." if whole else "Cancelled; the table holds what is done."

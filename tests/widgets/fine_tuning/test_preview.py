@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -80,3 +83,17 @@ def test_a_preview_of_slices_with_channels_is_on_the_slice_that_it_is_of() -> No
     for plane, channel in ((4, 0), (4, 2), (1, 1)):
         assert value_on(layer, image, (plane, channel, 3, 4)) == plane
     assert not value_on(layer, image, (3, 0, 3, 4))
+
+
+def test_a_preview_does_not_keep_its_image(viewer) -> None:
+    image = viewer.add_image(np.zeros((64, 64)), name="cells")
+    held = weakref.ref(image.data)
+    preview = PreviewLayer(viewer, 0, image, take_picture(image), None, default_classes([1, 2]))
+    shown(preview, viewer, 1)
+    viewer.layers.remove(image)
+    viewer.layers.selection._current = None  # napari's own hold on what was selected last
+    assert not preview.possible
+    assert not preview.show(Previewed(ALL, np.full((64, 64), 2, np.uint8)))
+    del image
+    gc.collect()
+    assert held() is None

@@ -217,6 +217,7 @@ class PairRow(QWidget):
 
     def _take_image(self) -> None:
         self._watch(self.image.layer)
+        self._empty = None  # a judgement of another image
         self._fit()
         self.changed.emit()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,10 @@ class Picture:
         shape = self.label_shape
         return shape if self.spread is None else (*shape[: self.spread], 1, *shape[self.spread :])
 
+    def without_pixels(self) -> Picture:
+        """The same with zeros that take no memory, for what outlives the layer."""
+        return replace(self, array=np.broadcast_to(np.uint8(0), tuple(self.array.shape)))
+
 
 def take_picture(layer: Image, *, channel_axis: int | None = None, level: int = 0) -> Picture:
     """Take an image layer's array, without reading a pixel of it.
@@ -139,9 +143,9 @@ def guess_channel_axis(layer: Image, label_shape: Sequence[int] | None = None) -
     named = next((i for i, name in enumerate(names) if name in {"c", "channel", "channels"}), None)
     if label_shape is not None:
         wanted = tuple(label_shape)
-        fitting = [axis for axis in range(len(shape)) if wanted in _label_shapes(shape, axis)]
-        best = min(fitting, key=lambda axis: (axis != named, shape[axis]), default=None)
-        return None if shape == wanted else best
+        axes = range(len(shape)) if shape != wanted else ()
+        fitting = [axis for axis in axes if wanted in _label_shapes(shape, axis)]
+        return min(fitting, key=lambda axis: (axis != named, shape[axis]), default=None)
     return 1 if named is None and len(shape) == 5 else named  # five axes are TCZYX, as in data.axes
 
 
@@ -173,8 +177,7 @@ def spread_placement(layer: Image, *, channel_axis: int, level: int = 0) -> dict
 
 def _label_shapes(shape: tuple[int, ...], axis: int) -> tuple[tuple[int, ...], ...]:
     """Shapes of the labels of an image with channels on this axis: without it, and with a length of 1."""
-    before, after = shape[:axis], shape[axis + 1 :]
-    return before + after, (*before, 1, *after)
+    return shape[:axis] + shape[axis + 1 :], (*shape[:axis], 1, *shape[axis + 1 :])
 
 
 def _factors(layer: Image, level: int) -> NDArray[np.float64]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
@@ -18,6 +19,8 @@ from napari_sam2_adapters.config import ClassInfo
 __all__ = [
     "OURS",
     "TAKEN",
+    "Identified",
+    "LayerId",
     "Taken",
     "add_layer",
     "class_colormap",
@@ -32,6 +35,21 @@ __all__ = [
 
 OURS = "napari_sam2_adapters"
 """Key of our entry in the metadata of the layers that we made."""
+
+
+class Identified(Protocol):
+    """A layer, or who it is."""
+
+    @property
+    def unique_id(self) -> Hashable:
+        """Which one, among all layers."""
+
+
+@dataclass(frozen=True)
+class LayerId:
+    """Who a layer is, without the pixels that the layer itself would keep in memory."""
+
+    unique_id: Hashable
 
 
 class Taken(QObject):
@@ -71,7 +89,7 @@ def is_own(layer: Layer) -> bool:
     )
 
 
-def find_own(viewer: Any, role: str, image: Layer) -> Layer | None:
+def find_own(viewer: Any, role: str, image: Identified) -> Layer | None:
     """Our layer of this role for this image, if the viewer has one."""
     wanted = {"role": role, "image": str(image.unique_id)}
     for layer in viewer.layers:
@@ -81,7 +99,7 @@ def find_own(viewer: Any, role: str, image: Layer) -> Layer | None:
     return None
 
 
-def leave_own(viewer: Any, image: Layer, title: str) -> None:
+def leave_own(viewer: Any, image: Identified, title: str) -> None:
     """Leave our layers of the results on an image to the user, each with the title of its adapter in its name."""
     for layer in list(viewer.layers):
         entry = layer.metadata.get(OURS, {})
@@ -92,7 +110,7 @@ def leave_own(viewer: Any, image: Layer, title: str) -> None:
 
 def make_labels(
     viewer: Any,
-    image: Layer,
+    image: Identified,
     data: NDArray[np.integer] | Any,
     classes: Sequence[ClassInfo],
     *,
@@ -129,7 +147,7 @@ def make_labels(
 
 def make_objects(
     viewer: Any,
-    image: Layer,
+    image: Identified,
     data: NDArray[np.integer] | Any,
     features: Mapping[str, Any],
     *,
@@ -146,7 +164,7 @@ def make_objects(
 
 def make_image(
     viewer: Any,
-    image: Layer,
+    image: Identified,
     data: NDArray[np.floating] | Any,
     *,
     colormap: str | Colormap,
@@ -209,7 +227,7 @@ def _show_first(viewer: Any, layer: Layer, overlays: list[Any]) -> None:
 
 def _make(
     viewer: Any,
-    image: Layer,
+    image: Identified,
     data: Any,
     kind: type[Layer],
     role: str,

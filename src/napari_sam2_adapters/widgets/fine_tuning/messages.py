@@ -152,6 +152,8 @@ class FineTuned:
 
     Attributes
     ----------
+    request
+        What was asked for, without the arrays of images and labels.
     segmenter
         With the best weights.
     normalization

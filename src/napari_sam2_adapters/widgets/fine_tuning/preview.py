@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ MOST_PX = 512
 
 
 class PreviewLayer:
-    """Our layer for previews of one image; it is added with the first preview.
+    """Our layer for previews of one image; it is added with the first preview. It does not keep the image in memory.
 
     Parameters
     ----------
@@ -51,9 +52,10 @@ class PreviewLayer:
         channel_axis: int | None,
         classes: Sequence[ClassInfo],
     ) -> None:
-        self._viewer, self._pair, self._image, self._picture = viewer, pair, image, picture
+        self._viewer, self._pair, self._picture = viewer, pair, picture.without_pixels()
+        self._image = weakref.ref(image)
         self._channel_axis, self._classes = channel_axis, classes
-        self._shape = self._image_shape()
+        self._shape = _shape(image)
         self._labels: Any = None
         self._layer: Layer | None = None
         self._added = False
@@ -61,7 +63,7 @@ class PreviewLayer:
     @property
     def possible(self) -> bool:
         """Whether the image is still in the viewer and has the shape that it is learnt from."""
-        return self._image in self._viewer.layers and self._image_shape() == self._shape
+        return self._image_there() is not None
 
     @property
     def taken_away(self) -> bool:
@@ -73,21 +75,21 @@ class PreviewLayer:
 
     def shows(self, layer: Layer | None) -> bool:
         """Whether this is the layer whose image is previewed."""
-        return layer is self._image
+        return layer is not None and layer is self._image()
 
     def place_on_show(self) -> Place | None:
         """Plane and region that the canvas shows; None when there can be no preview."""
-        if not self.possible or self.taken_away:
+        image = self._image_there()
+        if image is None or self.taken_away:
             return None
-        plane = current_plane(
-            self._image, self._viewer.dims.point, self._picture, self._channel_axis
-        )
-        rows, columns = visible_region(self._image, self._picture, self._channel_axis, MOST_PX)
+        plane = current_plane(image, self._viewer.dims.point, self._picture, self._channel_axis)
+        rows, columns = visible_region(image, self._picture, self._channel_axis, MOST_PX)
         return Place(plane, rows, columns, self._pair)
 
     def show(self, previewed: Previewed) -> bool:
         """Put a preview on its place; gives whether the layer is new and is to be added, which takes napari a turn of its own."""
-        if not self.possible or self.taken_away:
+        image = self._image_there()
+        if image is None or self.taken_away:
             return False
         place = previewed.place
         if self._labels is None:
@@ -96,7 +98,7 @@ class PreviewLayer:
         if self._layer is None:
             self._layer = make_labels(
                 self._viewer,
-                self._image,
+                image,
                 with_axis(self._labels, self._picture.spread),
                 self._classes,
                 role="preview",
@@ -120,6 +122,13 @@ class PreviewLayer:
         if self._layer is not None and self._layer in self._viewer.layers and is_own(self._layer):
             self._viewer.layers.remove(self._layer)
 
-    def _image_shape(self) -> tuple[int, ...]:
-        data = self._image.data[0] if self._image.multiscale else self._image.data
-        return tuple(int(n) for n in data.shape)
+    def _image_there(self) -> Image | None:
+        """The image, as long as it is in the viewer with the shape that it is learnt from."""
+        image = self._image()
+        there = image is not None and image in self._viewer.layers and _shape(image) == self._shape
+        return image if there else None
+
+
+def _shape(image: Image) -> tuple[int, ...]:
+    data = image.data[0] if image.multiscale else image.data
+    return tuple(int(n) for n in data.shape)

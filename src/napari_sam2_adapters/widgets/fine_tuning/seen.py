@@ -78,6 +78,7 @@ class SeenPicture(QWidget):
         layout.addWidget(self.words, stretch=1)
         self._wanted: tuple[Any, ...] | None = None
         self._array: ArrayLike | None = None
+        self._asked: ArrayLike | None = None
         self._limits: Limits | None = None
         self._normalization: Normalization | None = None
         self._timer = QTimer(self)
@@ -102,7 +103,7 @@ class SeenPicture(QWidget):
             Settings, perhaps ``auto``.
         """
         if place is None:
-            self._wanted = None
+            self._wanted = self._array = self._limits = None
             self.hide()
             return
         picture, plane = place
@@ -122,13 +123,14 @@ class SeenPicture(QWidget):
         if self._question.waiting:
             self._timer.start()
             return
-        self._asked = self._wanted
+        self._asked = self._wanted[0]
         self._question.ask(see, *self._wanted, self._limits)
 
     def _take(self, seen: Seen) -> None:
+        array, self._asked = self._asked, None
         if self._wanted is None:
             return
-        if self._asked[0] is self._array:
+        if array is self._array:
             self._limits = seen.limits
         height, width = seen.colours.shape[:2]
         content = seen.colours.tobytes()  # by name: the image does not keep it
@@ -143,9 +145,10 @@ class SeenPicture(QWidget):
         )
         self.words.setText(seen.words)
         self.show()
-        self.judged.emit(self._asked[0], seen.empty)
+        self.judged.emit(array, seen.empty)
 
     def _fail(self, reason: str) -> None:
+        self._asked = None
         self.picture.clear()
         self.words.setText(reason)
         self.show()

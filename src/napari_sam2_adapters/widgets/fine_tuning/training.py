@@ -271,7 +271,7 @@ def _judge(
     if request.start is not None:
         training["went_on_from"] = request.start.name
     outcome = FineTuned(
-        request,
+        replace(request, pairs=(), labels=()),  # images and labels may go while it is kept
         segmenter,
         dataset.normalization,
         verdict,

@@ -18,6 +18,7 @@ from napari_sam2_adapters.widgets.docks.arrays import ResultArrays, with_axis, w
 from napari_sam2_adapters.widgets.docks.results import (
     OURS,
     TAKEN,
+    Identified,
     add_layer,
     find_own,
     leave_own,
@@ -85,7 +86,7 @@ class ResultLayers(QObject):
         labels = without_axis(layer.data, run.picture.spread)
         return run.after(entry), ResultArrays(labels, labels, frozenset(planes))
 
-    def lock(self, image: Image) -> None:
+    def lock(self, image: Identified) -> None:
         """Let nobody paint in our labels of an image while they are written into: strokes would be lost."""
         self.loss = ""
         for role in _WRITTEN:

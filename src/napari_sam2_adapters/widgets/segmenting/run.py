@@ -12,6 +12,7 @@ from napari.utils.colormaps import Colormap
 
 from napari_sam2_adapters.widgets.docks.arrays import ResultArrays, with_axis
 from napari_sam2_adapters.widgets.docks.layers import Picture
+from napari_sam2_adapters.widgets.docks.results import LayerId
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
@@ -26,14 +27,14 @@ class Run:
     Attributes
     ----------
     image, picture
-        The layer and what was taken from it.
+    return Run(LayerId(layer.unique_id), picture.without_pixels(), model, header, entry)
     model, header
         The adapter.
     entry
         For the layers' metadata.
     """
 
-    image: Image
+    image: LayerId
     picture: Picture
     model: Path
     header: AdapterHeader
@@ -70,7 +71,7 @@ def new_run(
         "tensors_sha256": header.tensors_sha256,
         "runs": [described],
     }
-    return Run(layer, picture, model, header, entry)
+    return Run(LayerId(layer.unique_id), picture.without_pixels(), model, header, entry)
 
 
 def number_layers(run: Run, arrays: ResultArrays) -> list[dict[str, Any]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+import weakref
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,11 +54,18 @@ _LONGEST_SHOWING_S = 2.0
 """A window that is busy for longer does not keep the network from its work."""
 
 
+def _nothing() -> None:
+    """What is left of an image that is not there any more."""
+
+
 @dataclass
 class LimitsKept:
-    """Grey-value limits of the lazy image that was segmented last: finding them reads a sample of all of it."""
+    """Grey-value limits of the lazy image that was segmented last: finding them reads a sample of all of it.
 
-    image: Any = None
+    The image itself is not held; ``image()`` gives it as long as somebody else does.
+    """
+
+    image: Callable[[], Any] = _nothing
     axes: str = ""
     normalization: Normalization | None = None
     limits: Limits | None = None
@@ -281,7 +289,7 @@ def _limits(request: SegmentRequest, segmenter: Segmenter, normalization: Normal
     if isinstance(request.image, np.ndarray):  # quickly read, and perhaps written into since
         return find_limits(segmenter, request.image, request.axes, normalization, request.rgb)
     same = (
-        kept.image is request.image
+        kept.image() is request.image
         and kept.axes == request.axes
         and kept.normalization == normalization
     )
@@ -289,5 +297,15 @@ def _limits(request: SegmentRequest, segmenter: Segmenter, normalization: Normal
         kept.limits = find_limits(
             segmenter, request.image, request.axes, normalization, request.rgb
         )
-        kept.image, kept.axes, kept.normalization = request.image, request.axes, normalization
+        kept.image = _weakly(request.image)
+        kept.axes, kept.normalization = request.axes, normalization
     return kept.limits
+
+
+def _weakly(image: ArrayLike) -> Callable[[], Any]:
+    try:
+        return weakref.ref(image)
+    except (
+        TypeError
+    ):  # not every kind of array can be referred to so; this one is looked at anew each time
+        return _nothing
