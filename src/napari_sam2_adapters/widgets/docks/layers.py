@@ -82,8 +82,8 @@ class Picture:
     @property
     def layer_shape(self) -> tuple[int, ...]:
         """Shape of a layer of labels on this image: `label_shape`, with the axis ``spread``."""
-        shape = self.label_shape
-        return shape if self.spread is None else (*shape[: self.spread], 1, *shape[self.spread :])
+        shape, at = self.label_shape, self.spread
+        return shape if at is None else (*shape[:at], 1, *shape[at:])
 
     def without_pixels(self) -> Picture:
         """The same with zeros that take no memory, for what outlives the layer."""
@@ -301,10 +301,9 @@ def world_matrix(layer: Layer) -> NDArray[np.float64]:
 
 
 def _axes(layer: Image, shape: tuple[int, ...], channel_axis: int | None) -> str:
-    names = [str(name) for i, name in enumerate(layer.axis_labels) if i != channel_axis]
+    axes = name_axes([str(name) for i, name in enumerate(layer.axis_labels) if i != channel_axis])
     if layer.rgb:
         channel_axis = len(shape) - 1
-    axes = name_axes(names)
     if channel_axis is not None:
         axes = axes[:channel_axis] + "C" + axes[channel_axis:]
     check_axes(shape, axes)
