@@ -117,20 +117,28 @@ class Gone:
         raise OSError("the network drive is gone")
 
 
-@pytest.mark.parametrize("lost", ["image", "labels"])
-def test_starts_that_fail_leave_runs_that_can_be_resumed(request_of, two_halves, lost) -> None:
+@pytest.mark.parametrize("lost", ["image", "labels", "image after the first check"])
+def test_starts_that_fail_leave_runs_that_can_be_resumed(
+    request_of, two_halves, lost, monkeypatch
+) -> None:
     run(request_of(), stop_after=3)
     before = find_runs()
     assert len(before) == 1
     image, strokes = two_halves
-    for _ in range(4):
-        request = request_of()
-        if lost == "image":
-            request = replace(request, pairs=(Pair(Gone(image), strokes, "ZYX", "cells"),))
-        else:
-            request = request_of(labels=Gone(strokes))
+
+    def failed(request: TrainingRequest) -> None:
         with pytest.raises(OSError, match="drive is gone"):
             run(request)
+
+    for _ in range(4):
+        if lost == "labels":
+            failed(request_of(labels=Gone(strokes)))
+        elif lost == "image":
+            failed(replace(request_of(), pairs=(Pair(Gone(image), strokes, "ZYX", "cells"),)))
+        else:
+            with monkeypatch.context() as patch:
+                patch.setattr(Trainer, "_take_step", lambda _: Gone(image)[0])
+                failed(request_of())
     assert find_runs() == before
     assert list(before[0].folder.parent.iterdir()) == [before[0].folder]
 
@@ -140,7 +148,8 @@ def test_runs_killed_before_their_first_checkpoint_make_no_other_one_be_deleted(
     [saved] = before = find_runs()
     content = saved.checkpoint.read_bytes()
     for _ in range(4):
-        leave_run(open_run(saved.card, ()))
+        killed = open_run(saved.card, ()).parent / "run.json"
+        killed.write_text(saved.card.model_dump_json())  # no process is at work on it
     assert find_runs() == before
     for _ in range(4):
         checkpoint = open_run(saved.card, ())

@@ -113,7 +113,7 @@ class SavedRun:
 def open_run(card: RunCard, labels: Sequence[LabelsToSave]) -> Path:
     """Make the folder of a run that starts, with a copy of its labels; give the path of its checkpoint.
 
-    The oldest runs that can be resumed are deleted, and those that never came to a checkpoint, but none that is at work.
+    The oldest runs that can be resumed are deleted, and those that never took a step, but none that is at work.
     """
     stem = re.sub(r"[^\w-]+", "-", card.title).strip("-")[:60] or "run"
     folder = _folder() / f"{stem}-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
@@ -126,9 +126,9 @@ def open_run(card: RunCard, labels: Sequence[LabelsToSave]) -> Path:
         shutil.rmtree(folder)
         raise
     idle = [other for other in _folders() if other != folder and not _at_work(other)]
-    resumable = [other for other in idle if (other / _CHECKPOINT).is_file()]
+    kept = [other for other in idle if _has_learnt(other)][: KEPT - 1]
     for other in idle:
-        if other not in resumable[: KEPT - 1]:
+        if other not in kept:
             shutil.rmtree(other)
     return folder / _CHECKPOINT
 
@@ -139,7 +139,10 @@ def take_run(run: SavedRun) -> None:
 
 
 def leave_run(checkpoint: Path) -> None:
-    """Say that nobody is at work on a run any more; it can be resumed."""
+    """Say that nobody is at work on a run any more; it can be resumed, or is deleted when it has not taken a step."""
+    if not _has_learnt(checkpoint.parent):
+        forget_run(checkpoint)
+        return
     card = _read_card(checkpoint.parent)
     _write_card(checkpoint.parent, card.model_copy(update={"process": (0, 0.0)}))
 
@@ -154,19 +157,13 @@ def find_runs() -> list[SavedRun]:
     folders = [folder for folder in _folders() if not _at_work(folder)]
     found = []
     for folder in folders:
-        checkpoint = folder / _CHECKPOINT
-        if not checkpoint.is_file():
-            continue  # killed before its first check
-        load_torch()
-        from napari_sam2_adapters.training.checkpoint import read_progress
-
         try:
-            step, card = read_progress(checkpoint), _read_card(folder)
+            step, card = _step(folder), _read_card(folder)
         except (ValueError, OSError) as error:
             _log.warning("%s", error)
             continue
         if 0 < step < card.train.steps:
-            found.append(SavedRun(folder, card, step, checkpoint.stat().st_mtime))
+            found.append(SavedRun(folder, card, step, (folder / _CHECKPOINT).stat().st_mtime))
     return found
 
 
@@ -231,6 +228,26 @@ def _folders() -> list[Path]:
     """Folders of runs, the newest first."""
     found = [folder for folder in _folder().iterdir() if (folder / _CARD).is_file()]
     return sorted(found, key=lambda folder: (folder / _CARD).stat().st_mtime, reverse=True)
+
+
+def _step(folder: Path) -> int:
+    """Steps in the checkpoint of a run; 0 for one that was killed before its first check."""
+    checkpoint = folder / _CHECKPOINT
+    if not checkpoint.is_file():
+        return 0
+    load_torch()
+    from napari_sam2_adapters.training.checkpoint import read_progress
+
+    return read_progress(checkpoint)
+
+
+def _has_learnt(folder: Path) -> bool:
+    """Whether a run has taken a step that it can be resumed from; one that cannot be read may have."""
+    try:
+        return _step(folder) > 0
+    except (ValueError, OSError) as error:
+        _log.warning("%s", error)
+        return True
 
 
 def _this_process() -> tuple[int, float]:

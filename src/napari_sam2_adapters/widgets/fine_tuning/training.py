@@ -81,10 +81,8 @@ def fine_tune(stop: threading.Event, request: TrainingRequest, wish: Wish) -> Up
         request = replace(request, pairs=read_labels(run, request.pairs))
         result = yield from _train(stop, request, wish, segmenter, checkpoint, device)
     finally:
-        if checkpoint.is_file():
+        if checkpoint.parent.is_dir():
             leave_run(checkpoint)
-        else:  # it has failed before its first check: there is nothing to resume
-            forget_run(checkpoint)
     if not result.resumable:
         forget_run(checkpoint)
     return result
