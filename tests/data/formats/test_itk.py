@@ -212,10 +212,12 @@ def test_time_channels_and_colours(tmp_path):
         assert found.geometry == place
         back = found.array if axes == found.axes else np.moveaxis(found.array, -1, 0)
         np.testing.assert_array_equal(back, values)
-    place = Geometry((2.0, 1.0), "millimeter")
-    found = read_image(write_array(tmp_path / "t.mhd", values[0], axes="TYX", geometry=place))
-    assert (found.axes, found.pixel_size) == ("TZYX", (1.0, 2.0, 1.0))  # time is no depth
-    np.testing.assert_array_equal(found.array[:, 0], values[0])
+    for corner in (None, (3.0, -4.0)):
+        place, path = Geometry((2.0, 1.0), "millimeter", corner), tmp_path / f"{corner}.mhd"
+        found = read_image(write_array(path, values[0], axes="TYX", geometry=place))
+        assert (found.axes, found.pixel_size) == ("TZYX", (1.0, 2.0, 1.0))  # time is no depth
+        assert found.geometry.origin == (None if corner is None else (0.0, *corner))
+        np.testing.assert_array_equal(found.array[:, 0], values[0])
     with pytest.raises(ValueError, match="cannot hold channels with the axes CZYX"):
         write_array(tmp_path / "c.mha", values, axes="CZYX")
     rgb = load_sample("tissue").train_images[:2]

@@ -191,6 +191,7 @@ def _meta_place(geometry: Geometry | None, n: int, count: int) -> list[str]:
     if geometry is None:
         return []
     matrix = to_matrix(geometry, "millimeter")
+    n = min(n, len(matrix) - 1)  # a depth that was added has no place
     lengths = np.linalg.norm(matrix[:n, :n], axis=0)
     spacing = np.ones(count)
     spacing[:n] = lengths
