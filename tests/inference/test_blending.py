@@ -125,4 +125,4 @@ def test_what_is_held_is_where_the_next_row_overlaps():
     rows, columns = tile_starts(448 * 40, 448, 0.25), tile_starts(448 * 20, 448, 0.25)
     blending = Blending(3, gaussian_window(448, 448), rows, columns)
     assert longest_overlap(rows, 448) <= 120
-    assert blending.nbytes == 4 * longest_overlap(rows, 448) * 448 * 20 * 4
+    assert blending._above.nbytes == 4 * longest_overlap(rows, 448) * 448 * 20 * 4

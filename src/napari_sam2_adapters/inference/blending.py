@@ -78,11 +78,6 @@ class Blending:
         self._before = self._above[:, :, :0]  # likewise of the tile to the left
         self._first_row = rows[0]
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that are held between two tiles, but for the last tile itself."""
-        return self._above.nbytes
-
     def add(self, values: NDArray[np.float32], row: int, column: int) -> BlendedTile:
         """Add a tile (channels, h, w) whose first pixel lies at (row, column) of the image.
 
