@@ -1,5 +1,9 @@
 """Counts by plane, and that they follow what is painted."""
 
+import gc
+import time
+import weakref
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -74,3 +78,45 @@ def test_only_the_planes_that_were_painted_are_counted_again(painted, qtbot, mon
     layer.data_setitem((np.array([2, 2]), np.array([3, 4]), np.array([5, 5])), 3)
     qtbot.waitUntil(lambda: counter.totals.get(3) == 2, timeout=60_000)
     assert seen == [[(2,)]]
+
+
+class Slow:
+    """Labels that take minutes to count; ``reached`` says how many planes were read."""
+
+    shape, ndim, dtype = (10_000, 4, 4), 3, np.dtype(np.uint8)
+
+    def __init__(self) -> None:
+        self.reached = 0
+
+    def __getitem__(self, index):
+        self.reached += 1
+        time.sleep(0.02)
+        return np.zeros(self.shape, self.dtype)[index]
+
+
+def test_counting_that_is_no_longer_wanted_ends_and_lets_go(qtbot, monkeypatch) -> None:
+    from napari_sam2_adapters.widgets.annotation import counting
+
+    workers, make = [], counting.create_worker
+
+    def made(*arguments, **options):
+        workers.append(make(*arguments, **options))
+        return workers[-1]
+
+    monkeypatch.setattr(counting, "create_worker", made)
+    read = [Slow()]  # what the worker alone is given
+    monkeypatch.setattr(counting, "plain_labels", lambda layer: read.pop() if read else layer.data)
+    held, viewer = weakref.ref(read[0]), ViewerModel()
+    layer = viewer.add_labels(np.zeros(Slow.shape, np.uint8))
+    counter = LabelCounter(viewer)
+    monkeypatch.setattr(counting, "plane_on_show", lambda viewer, layer: (0,))
+    counter.follow(layer)
+    qtbot.waitUntil(lambda: held().reached > 1, timeout=60_000)
+    with qtbot.waitSignal(workers[0].finished, timeout=60_000):
+        counter.stop()
+
+    def gone() -> bool:
+        gc.collect()
+        return held() is None
+
+    qtbot.waitUntil(gone, timeout=60_000)

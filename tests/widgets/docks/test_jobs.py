@@ -3,7 +3,9 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
+import numpy as np
 import pytest
 
 from napari_sam2_adapters.widgets.docks import jobs
@@ -129,6 +131,25 @@ def test_only_the_last_question_is_answered(qtbot) -> None:
     qtbot.wait(400)
     assert answers == [1]
     assert not question.waiting
+
+
+def test_a_worker_that_stays_holds_nothing_of_its_question(qtbot, monkeypatch) -> None:
+    workers, make = [], jobs.create_plain_worker
+
+    def made(*arguments, **options):
+        workers.append(make(*arguments, **options))
+        return workers[-1]
+
+    monkeypatch.setattr(jobs, "create_plain_worker", made)
+    image = np.zeros(5)
+    held = weakref.ref(image)
+    question = Question()
+    with qtbot.waitSignal(question.answered, timeout=60_000) as answered:
+        question.ask(np.shape, image)
+    del image
+    assert answered.args == [(5,)]
+    assert workers
+    qtbot.waitUntil(lambda: held() is None, timeout=60_000)
 
 
 def test_a_question_that_fails_is_told_and_logged(qtbot) -> None:

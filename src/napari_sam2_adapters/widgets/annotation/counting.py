@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
@@ -104,6 +105,7 @@ class LabelCounter(QObject):
         self._due: set[Index] | None = set()  # None: all of them
         self._step: tuple[int, ...] = ()
         self._worker: Any = None
+        self._stop = threading.Event()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_QUIET_MS)
@@ -187,7 +189,8 @@ class LabelCounter(QObject):
             else sorted(self._due)
         )
         self._due = set()
-        worker = create_worker(count_planes, labels, indices, _start_thread=False)
+        self._stop = threading.Event()
+        worker = create_worker(_count_until, self._stop, labels, indices, _start_thread=False)
         worker.yielded.connect(self._take_counts)
         worker.finished.connect(self._finish)
         self._worker = worker
@@ -207,8 +210,18 @@ class LabelCounter(QObject):
         if self._worker is not None:
             self._worker.yielded.disconnect(self._take_counts)
             self._worker.finished.disconnect(self._finish)
-            self._worker.quit()
+            self._stop.set()
             self._worker = None
+
+
+def _count_until(
+    stop: threading.Event, labels: ArrayLike, indices: Sequence[Index]
+) -> Iterator[list[tuple[Index, Counts]]]:
+    """Counts until ``stop`` is set. It ends then, and so lets go of the labels, where superqt's ``quit`` would leave it half-way with them."""
+    for found in count_planes(labels, indices):
+        yield found
+        if stop.is_set():
+            return
 
 
 def _count_block(block: NDArray[Any]) -> Iterator[tuple[int, int]]:

@@ -167,7 +167,7 @@ class Question(QObject):
         self._waiting = True
         # napari's own workers are listed when the window is closed; this one is not worth a question
         worker = create_plain_worker(
-            _answer, self._number, function, *arguments, _start_thread=False
+            _answer, self._number, [function, *arguments], _start_thread=False
         )
         worker.returned.connect(self._take)
         _make_room()
@@ -246,8 +246,14 @@ def _paced(work: Generator[Any, None, Any], going: threading.Event) -> Generator
             going.wait()
 
 
-def _answer(number: int, function: Callable[..., Any], *arguments: Any) -> tuple[int, object]:
-    """The answer with the number of its question."""
+def _answer(number: int, asked: list[Any]) -> tuple[int, object]:
+    """The answer with the number of its question.
+
+    What was asked is taken out of its list: superqt's workers put themselves into `warnings`, where Python leaves one for good when two of
+    them overlap, and with it all that it holds.
+    """
+    function, *arguments = asked
+    asked.clear()
     try:
         return number, function(*arguments)
     except Exception as error:  # as above
