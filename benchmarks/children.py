@@ -1,6 +1,7 @@
 """What `processes.py` runs in processes of their own: one measurement, printed as a line of JSON.
 
-Peaks are of resident memory, over what is resident when the network is loaded.
+Peaks are of resident memory, over what is resident when the network is loaded; as in the command, all threads share one heap, also those of what
+is compared with.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from large_images import write_image, write_stack
 
 from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig
 from napari_sam2_adapters.data.normalize import normalize_plane
+from napari_sam2_adapters.heap import share_one_heap
 from napari_sam2_adapters.inference.predict import Outputs, find_limits, predict, predict_tiles
 from napari_sam2_adapters.inference.region import Region
 from napari_sam2_adapters.models.checkpoints import build_segmenter
@@ -215,6 +217,7 @@ def main() -> None:
     parser.add_argument("side", type=int)
     parser.add_argument("threads", type=int)
     options = parser.parse_args()
+    share_one_heap()
     torch.set_num_threads(options.threads)
     print(json.dumps(_CHILDREN[options.what](options.what, options.side)))
 

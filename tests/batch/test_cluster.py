@@ -347,7 +347,7 @@ def test_a_worker_of_this_machine_that_dask_gives_up_is_started_anew(
 PAGES = """
 import resource, sys
 import numpy as np
-from napari_sam2_adapters.models.memory import keep_freed_memory
+from napari_sam2_adapters.heap import keep_freed_memory
 if sys.argv[1] == "worker":
     keep_freed_memory()
 np.ones(2**22, np.uint8)

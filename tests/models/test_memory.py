@@ -1,10 +1,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import platform
-import subprocess
-import sys
 from functools import partial
 
 import psutil
@@ -195,29 +191,3 @@ def test_a_gpu_counts_for_itself() -> None:
     peak = peak_bytes(device, lambda: torch.zeros(MIB, device=device) + 1)
     assert 8 * MIB <= peak <= 16 * MIB
     assert attempt(device, lambda: torch.empty(2**50, dtype=torch.uint8, device=device)) is None
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries keep what they like")
-def test_freed_memory_is_there_for_the_next_pass() -> None:
-    script = """
-import resource, torch
-from napari_sam2_adapters.models.memory import keep_freed_memory
-keep_freed_memory()
-def fill():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    large = [torch.ones(4_000_000) for _ in range(3)]
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(*[fill() for _ in range(8)])
-"""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
-    first, *again = (int(number) for number in done.stdout.split())
-    assert first > 10_000  # 4 kB each
-    # After a warm-up; the system takes a page now and then when others need it.
-    assert min(again) < 100

@@ -21,6 +21,7 @@ from napari_sam2_adapters.cli.info import info
 from napari_sam2_adapters.cli.predict import predict
 from napari_sam2_adapters.cli.terminal import SentenceGroup, allow_many_files
 from napari_sam2_adapters.cli.train import train
+from napari_sam2_adapters.heap import share_one_heap
 
 __all__ = ["app", "main"]
 
@@ -58,6 +59,7 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    share_one_heap()
     allow_many_files()
     # What tifffile logs of a damaged file comes as a sentence when the file cannot be read.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)

@@ -5,9 +5,7 @@ On a GPU, PyTorch's allocator says how much a pass takes at most. On the CPU nob
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +24,6 @@ __all__ = [
     "MemoryPlan",
     "attempt",
     "is_out_of_memory",
-    "keep_freed_memory",
     "memory_share",
     "peak_bytes",
     "plan_memory",
@@ -39,10 +36,6 @@ _GPU_SHARE = 0.9
 """The rest of a GPU's free memory is lost between blocks, and in workspaces of its libraries."""
 _MARGIN = 1.5
 """What a pass really takes, relative to its tensors: by measurement 1.1 (training) to 1.5 (448² tiles, batch 1)."""
-_DASK_TRIM = "65536"
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGEST_KEPT = 2**25
-"""Bytes of an array whose memory is kept; glibc takes no larger number."""
 _LIMIT_OF_CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 _FULL_MEMORY = (
@@ -236,25 +229,6 @@ def attempt(device: torch.device, work: Callable[[], _Result]) -> _Result | None
     elif device.type == "mps":
         torch.mps.empty_cache()
     return None
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep what a pass lets go of for the next one, instead of giving it back and taking it over again.
-
-    glibc maps arrays anew that are larger than any freed before, and gives back more than twice that size; freeing one array of the
-    largest size that it adapts to (32 MiB) moves both limits to their ends. It is never written to, so it takes no memory. Elsewhere
-    nothing changes. On the CPU an image takes a fifth longer without it: 10,000 page faults.
-
-    In a worker of Dask glibc does not adapt: the nanny has it give back all above 64 kB at once (MALLOC_TRIM_THRESHOLD_), with which a
-    network takes nearly twice as long. Only that setting is undone; another one is somebody's wish.
-    """
-    torch.empty(_LARGEST_KEPT - 2**16, dtype=torch.uint8)
-    if sys.platform != "linux" or os.environ.get("MALLOC_TRIM_THRESHOLD_") != _DASK_TRIM:
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # only glibc has it
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
-        mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_KEPT)
 
 
 class _CountedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2_adapters.config import ClassInfo, ModelConfig
+from napari_sam2_adapters.heap import keep_freed_memory
 from napari_sam2_adapters.models.adapters import (
     PARALLEL_ADAPTERS,
     LightweightAdapter,
@@ -28,7 +29,6 @@ from napari_sam2_adapters.models.decoder import PromptFreeDecoder, SamHeads
 from napari_sam2_adapters.models.detail import DetailHead
 from napari_sam2_adapters.models.device import seeded
 from napari_sam2_adapters.models.in_place import add_scaled, use_in_place_gelu
-from napari_sam2_adapters.models.memory import keep_freed_memory
 from napari_sam2_adapters.models.onednn import use_onednn
 from napari_sam2_adapters.models.position import PositionEncodingGenerator
 from napari_sam2_adapters.models.unet import UNet
