@@ -252,6 +252,17 @@ def test_one_bad_file_never_stops_the_rest(
     assert "3 channels" in failed["colour"]
 
 
+def test_an_image_without_a_number_fails(job: BatchJob, images: Path) -> None:
+    tifffile.imwrite(images / "lost.tif", np.full((40, 40), np.nan, np.float32))
+    for label_format in ("tif", "ome.zarr"):
+        output = job.output / f"as_{label_format[:3]}"
+        records = run(job.model_copy(update={"label_format": label_format, "output": output}))
+        reasons = {name: record.reason for name, record in records.items()}
+        assert [name for name, reason in reasons.items() if reason] == ["lost"], reasons
+        assert "NaN or infinite" in records["lost"].reason
+        assert not (output / f"lost.{label_format}").exists()
+
+
 def test_what_failed_is_tried_again_on_request(
     job: BatchJob, images: Path, write_image: Callable[..., Path]
 ) -> None:

@@ -19,12 +19,19 @@ from napari_sam2_adapters.data.axes import (
 )
 
 __all__ = [
+    "NO_NUMBER",
     "Limits",
     "has_no_number",
     "intensity_limits",
     "normalize_plane",
     "resolve_normalization",
 ]
+
+NO_NUMBER = (
+    "All pixels of this image are NaN or infinite where they were looked at, so there is nothing to see in it. "
+    "Choose another image, or compute this one again."
+)
+"""What is said of an image without a number."""
 
 _SAMPLED_PIXELS = 1_000_000
 _SAMPLED_PLANES = 16
