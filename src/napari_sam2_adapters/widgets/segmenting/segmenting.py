@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_sam2_adapters.config import Normalization, PredictConfig, advise_on_views
 from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_shape
-from napari_sam2_adapters.data.normalize import Limits
+from napari_sam2_adapters.data.normalize import Limits, advise_on_values
 from napari_sam2_adapters.inference.region import Region, settle_region
 from napari_sam2_adapters.inference.rules import PostprocessConfig
 from napari_sam2_adapters.widgets.docks.arrays import (
@@ -223,7 +223,9 @@ def _tiles(
     done, total = 0, 1
     reached: set[tuple[int, ...]] = set()
     news: set[tuple[int, ...]] = set()
-    advice = advise_on_views(header.training, request.config.test_time_augmentation)
+    views = advise_on_views(header.training, request.config.test_time_augmentation)
+    values = advise_on_values(request.image, request.axes, header.normalization)
+    advice = " ".join(filter(None, (views, values)))
     for tile in predict_tiles(
         segmenter,
         request.image,
