@@ -17,11 +17,12 @@ from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, read_job_file
 from napari_sam2_adapters.batch.lock import LOCK_FILE, locked_folder
 from napari_sam2_adapters.batch.run import ItemRecord, run_batch
 from napari_sam2_adapters.batch.scheme import survey_batch
+from napari_sam2_adapters.batch.segment_file import notes_of
 from napari_sam2_adapters.batch.stamps import file_sha256
-from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.config import Normalization, PredictConfig
 from napari_sam2_adapters.data.io import read_image, read_labels, write_array
 from napari_sam2_adapters.inference.predict import predict
-from napari_sam2_adapters.models.model_file import load_adapter
+from napari_sam2_adapters.models.model_file import load_adapter, read_header
 
 
 def run(job: BatchJob, **options: bool) -> dict[str, ItemRecord]:
@@ -252,6 +253,17 @@ def test_one_bad_file_never_stops_the_rest(
     assert "3 channels" in failed["colour"]
 
 
+def test_an_image_without_a_number_fails(job: BatchJob, images: Path) -> None:
+    tifffile.imwrite(images / "lost.tif", np.full((40, 40), np.nan, np.float32))
+    for label_format in ("tif", "ome.zarr"):
+        output = job.output / f"as_{label_format[:3]}"
+        records = run(job.model_copy(update={"label_format": label_format, "output": output}))
+        reasons = {name: record.reason for name, record in records.items()}
+        assert [name for name, reason in reasons.items() if reason] == ["lost"], reasons
+        assert "NaN or infinite" in records["lost"].reason
+        assert not (output / f"lost.{label_format}").exists()
+
+
 def test_what_failed_is_tried_again_on_request(
     job: BatchJob, images: Path, write_image: Callable[..., Path]
 ) -> None:
@@ -413,6 +425,15 @@ def test_another_pixel_size_is_told(job: BatchJob, images: Path) -> None:
     tifffile.imwrite(images / "coarse.tif", np.eye(40, dtype=np.uint8), **coarse)
     (note,) = run(job)["coarse"].notices
     assert "pixels are 2 micrometer wide" in note
+
+
+def test_grey_values_that_the_adapter_does_not_take_are_told(tmp_path: Path, saved_model) -> None:
+    fixed = Normalization(mode="range", low=0, high=255)
+    header = read_header(saved_model()).model_copy(update={"normalization": fixed})
+    path = tmp_path / "a.tif"
+    for dtype, factor, count in ((np.uint8, 1, 0), (np.float32, 1 / 255, 1)):
+        tifffile.imwrite(path, (np.arange(1600).reshape(40, 40) % 256 * factor).astype(dtype))
+        assert len(notes_of(read_image(path), header)) == count
 
 
 @pytest.mark.parametrize("label_format", ["ome.zarr", "npz"])

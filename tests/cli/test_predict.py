@@ -70,6 +70,22 @@ def test_a_bad_file_does_not_stop_the_others(blobs: Path, trained: Path, tmp_pat
     assert "Traceback" not in result.output
 
 
+def test_masks_below_the_images_are_no_images(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    (images / "day 1").mkdir(parents=True)
+    (images / "day 1" / "a.tif").write_bytes((blobs / "images" / "cell0.tif").read_bytes())
+    everywhere = ("--pattern", "**/*.tif")
+    first = predict(trained, images, images / "masks", *everywhere)
+    assert first.exit_code == 0, first.output
+    again = predict(trained, images, images / "masks", *everywhere)
+    assert again.exit_code == 0, again.output
+    assert "0 of 1 image segmented" in again.stdout
+    assert "because their masks are there: 1;" in again.stdout
+    only = predict(trained, images, images / "masks", "--pattern", "masks/*.tif")
+    assert only.exit_code == 2
+    assert "Only masks lie in" in only.stderr
+
+
 def test_masks_that_are_there_are_left_alone(blobs: Path, trained: Path, tmp_path: Path) -> None:
     masks = tmp_path / "masks"
     masks.mkdir()

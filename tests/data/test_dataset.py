@@ -160,3 +160,13 @@ def test_what_cannot_be_learnt_from_is_refused_in_a_sentence():
     refused("not 'unlabeled'", [pair], zero_is="unlabeled")
     refused("held-out share lies from 0 to below 1", [pair], held_out_fraction=1.0)
     refused("the shape", [Pair(pair.image, pair.labels[:-1], "YX", "short")])
+
+
+def test_an_image_without_a_number_is_not_learnt_from():
+    labels = np.ones((64, 64), np.uint8)
+    labels[:, 32:] = 2
+    pairs = [Pair(np.full((64, 64), value, np.float32), labels, "YX", f"{value}") for value in (1, np.nan)]  # fmt: skip
+    dataset = build_dataset(pairs, crop_size_px=32)
+    assert dataset.limits(0).low == (1.0,)
+    with pytest.raises(ValueError, match=r"nan cannot be learnt from\. All pixels .* NaN"):
+        dataset.limits(1)

@@ -9,6 +9,7 @@ from napari_sam2_adapters.config import Normalization
 from napari_sam2_adapters.data.axes import read_plane
 from napari_sam2_adapters.data.normalize import (
     Limits,
+    advise_on_values,
     has_no_number,
     intensity_limits,
     normalize_plane,
@@ -195,3 +196,25 @@ def test_an_image_without_a_number_is_known(pixels, wanted):
     image = np.array([pixels] * 4)
     limits = intensity_limits(image, "YX", Normalization(mode="percentile", low=0, high=100))
     assert has_no_number(image, "YX", limits) is wanted
+
+
+@pytest.mark.parametrize(
+    ("factor", "dtype", "limits", "told"),
+    [
+        (1, np.uint8, (0, 255), False),
+        (1, np.float32, (0, 255), False),
+        (257, np.uint16, (0, 255), True),
+        (1 / 255, np.float32, (0, 255), True),
+        (257, np.uint16, (0, 65535), False),
+        (257, np.uint16, (30000, 60000), False),  # a window chosen by hand
+        (0, np.float32, (0, 255), False),  # an empty image looks alike in each kind
+        (np.nan, np.float32, (0, 255), False),
+    ],
+)
+def test_grey_values_beside_a_fixed_range_are_told(factor, dtype, limits, told):
+    """Other programs save colours in 16 bits, or as numbers from 0 to 1."""
+    image = (load_sample("tissue").train_images[0] * np.float64(factor)).astype(dtype)
+    fixed = Normalization(mode="range", low=limits[0], high=limits[1])
+    found = advise_on_values(image, "YXC", fixed)
+    assert ("nearly all black or white" in found) is told
+    assert not advise_on_values(image, "YXC", Normalization(mode="percentile"))

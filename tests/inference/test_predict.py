@@ -438,3 +438,9 @@ def test_only_colours_have_a_transparency_to_leave_out(tiny_segmenter):
     for array, axes, rgb in ((four, "YXC", False), (four.transpose(2, 0, 1), "CYX", None)):
         with pytest.raises(ValueError, match="4 channels but the adapter was trained on 3"):
             predict(segmenter, array, axes=axes, rgb=rgb)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_image_without_a_number_is_refused(value):
+    with pytest.raises(ValueError, match=r"NaN or infinite .* nothing to see in it"):
+        predict(Threshold(), np.full((2, 64, 64), value, np.float32), axes="ZYX", config=SMALL)

@@ -21,6 +21,7 @@ from napari_sam2_adapters.data.io import (
     write_labels,
 )
 from napari_sam2_adapters.data.losses import lost_in_file
+from napari_sam2_adapters.data.normalize import advise_on_values
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.inference.outputs import Prediction
@@ -193,7 +194,8 @@ def _write(
 
 def notes_of(image: ImageFile, header: AdapterHeader) -> list[str]:
     """What is remarkable about an image before it is segmented."""
-    return [note for note in (*image.notices, _scale_note(image, header)) if note]
+    values = advise_on_values(image.array, image.axes, header.normalization)
+    return [note for note in (*image.notices, values, _scale_note(image, header)) if note]
 
 
 def _scale_note(image: ImageFile, header: AdapterHeader) -> str:

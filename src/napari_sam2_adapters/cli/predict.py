@@ -132,7 +132,8 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     Files that are there already are left alone. An image that fails does not stop the others.
     """
     sections = read_sections(settings, flags)
-    paths, extent = list_images(images, pattern), read_extent(region, planes)
+    paths = _outside(list_images(images, pattern), images, output)
+    extent = read_extent(region, planes)
     asked = build_settings(PredictConfig, sections, "predict")
 
     from napari_sam2_adapters.atomic import remove_orphans
@@ -207,6 +208,17 @@ def prediction_settings(sections: dict[str, Any], header: AdapterHeader) -> Pred
     if advice:
         errors().print(advice)
     return config
+
+
+def _outside(paths: list[Path], images: Path, results: Path) -> list[Path]:
+    """The images without the masks of an earlier start, where their folder lies below that of the images."""
+    folder = results.resolve()
+    if images.resolve() not in folder.parents:
+        return paths
+    found = [path for path in paths if folder not in path.resolve().parents]
+    if not found:
+        raise ValueError(f"Only masks lie in {images}, no images. Choose the images' folder.")
+    return found
 
 
 def _plan_outputs(

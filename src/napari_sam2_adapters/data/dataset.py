@@ -12,7 +12,9 @@ from napari_sam2_adapters.config import ClassInfo, Normalization
 from napari_sam2_adapters.data.axes import read_plane
 from napari_sam2_adapters.data.kept_split import keep_split
 from napari_sam2_adapters.data.normalize import (
+    NO_NUMBER,
     Limits,
+    has_no_number,
     intensity_limits,
     normalize_plane,
     resolve_normalization,
@@ -81,10 +83,19 @@ class Dataset:
         return self._planes[region.pair, region.plane][region.rows, region.columns]
 
     def limits(self, pair: int) -> Limits:
-        """Grey values of one image that become 0 and 1, found on first use."""
+        """Grey values of one image that become 0 and 1, found on first use.
+
+        Raises
+        ------
+        ValueError
+            When the image has no number anywhere.
+        """
         if pair not in self._limits:
             image, axes = self.pairs[pair].image, self.pairs[pair].axes
-            self._limits[pair] = intensity_limits(image, axes, self.normalization)
+            limits = intensity_limits(image, axes, self.normalization)
+            if has_no_number(image, axes, limits):
+                raise ValueError(f"{self.pairs[pair].name} cannot be learnt from. {NO_NUMBER}")
+            self._limits[pair] = limits
         return self._limits[pair]
 
     def labelled_pixels(self, regions: Sequence[Region]) -> NDArray[np.int64]:

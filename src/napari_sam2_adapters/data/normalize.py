@@ -19,18 +19,29 @@ from napari_sam2_adapters.data.axes import (
 )
 
 __all__ = [
+    "NO_NUMBER",
     "Limits",
+    "advise_on_values",
     "has_no_number",
     "intensity_limits",
     "normalize_plane",
     "resolve_normalization",
 ]
 
+NO_NUMBER = (
+    "All pixels of this image are NaN or infinite where they were looked at, so there is nothing to see in it. "
+    "Choose another image, or compute this one again."
+)
+"""What is said of an image without a number."""
+
 _SAMPLED_PIXELS = 1_000_000
 _SAMPLED_PLANES = 16
 _WHOLE_SIDE_PX = 4096
 _WINDOW_PX = 1024
 _LIMITS_OF_NOTHING = 0.0, 1.0
+_EIGHT_BITS = 0, 255
+_LEAST_SEEN = 0.02
+"""Of a fixed range that an image has to fill, for a network to see something of it."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,37 @@ def has_no_number(array: ArrayLike, axes: str, limits: Limits) -> bool:
     if not suspicious or np.dtype(array.dtype).kind != "f":
         return False
     return not np.isfinite(_sample(array, axes)).any()
+
+
+def advise_on_values(array: ArrayLike, axes: str, normalization: Normalization) -> str:
+    """Say that an image is nearly all black or white between fixed grey values; empty when it is not.
+
+    Adapters of colours learn from 8 bits, 0 to 255: the same picture in 16 bits is white to them, and one of numbers from 0 to 1 is black.
+
+    Parameters
+    ----------
+    array, axes
+        Image and the names of its axes.
+    normalization
+        That of the adapter.
+    """
+    low, high = normalization.low, normalization.high
+    plain = array.dtype == np.uint8 and (low, high) == _EIGHT_BITS
+    if normalization.mode != "range" or plain:
+        return ""
+    pixels = _sample(array, axes)
+    finite = pixels[np.isfinite(pixels)]
+    if not finite.size:
+        return ""
+    darkest, brightest = np.percentile(finite, [1, 99])
+    seen = np.ptp(np.clip([darkest, brightest], low, high)) / (high - low)
+    white = np.mean(finite > high)
+    if darkest == brightest or (seen >= _LEAST_SEEN and white <= 0.5):
+        return ""
+    return (
+        f"Its grey values lie between {darkest:.4g} and {brightest:.4g}, but the adapter takes those from {low:g} to {high:g}: to it the image is "
+        "nearly all black or white. Convert the image to the kind that it was trained on, such as 8 bits per colour."
+    )
 
 
 def normalize_plane(plane: NDArray[Any], limits: Limits) -> NDArray[np.float32]:

@@ -163,9 +163,9 @@ def _kind(path: Path) -> str:
         if (found := format_of(path)) is not None and found.module != "picture":
             array = read_image(path).array
             return f"{' × '.join(map(str, array.shape))} px, {array.dtype}"
-        from PIL import Image
+        from napari_sam2_adapters.data.formats.picture import open_picture
 
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             width, height = picture.size
             return f"{height} × {width} px, {picture.mode}"
     except (OSError, ValueError, tifffile.TiffFileError) as error:

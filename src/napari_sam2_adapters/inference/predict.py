@@ -18,7 +18,9 @@ from napari_sam2_adapters.data.axes import (
     without_alpha,
 )
 from napari_sam2_adapters.data.normalize import (
+    NO_NUMBER,
     Limits,
+    has_no_number,
     intensity_limits,
     resolve_normalization,
 )
@@ -163,12 +165,15 @@ def find_limits(
     Raises
     ------
     ValueError
-        When the image does not fit its axes, or is of a type that has no order.
+        When the image does not fit its axes, is of a type that has no order, or has no number anywhere.
     """
     image = _opaque(segmenter, image, axes, rgb)
     colours = _has_colours(axes, rgb)
     settled = resolve_normalization(normalization or Normalization(), image.dtype, axes, colours)
-    return intensity_limits(image, axes, settled)
+    limits = intensity_limits(image, axes, settled)
+    if has_no_number(image, axes, limits):
+        raise ValueError(NO_NUMBER)
+    return limits
 
 
 def _has_colours(axes: str, rgb: bool | None) -> bool:

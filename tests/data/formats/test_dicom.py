@@ -159,6 +159,10 @@ def test_folders_of_slices_are_found_and_their_slices_are_not(tmp_path, slices):
     assert len(names("*.dcm", tmp_path / "b10")) == len(names("**/*.dcm")) == 5
     assert format_of(tmp_path / "notes") is None
     assert format_of(tmp_path) is None
+    # on a disc, the list of all files in folders below
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    assert names("**/*") == ["a.png", "b2", "b10"]
+    assert format_of(tmp_path) is None
 
 
 def test_several_series_are_named(tmp_path, slices):

@@ -339,6 +339,25 @@ def test_time_steps_are_converted_to_what_nifti_has(tmp_path, step, unit, wanted
     assert header.get_xyzt_units() == ("micron", code)
 
 
+@pytest.mark.parametrize(
+    ("code", "unit", "time"),
+    [(7, "millimeter", None), (255, "millimeter", None), (64 + 8 + 3, "micrometer", "second")],
+)
+def test_codes_that_are_no_units_are_left_out(tmp_path, code, unit, time):
+    series = np.arange(48, dtype=np.uint8).reshape(2, 2, 3, 4)
+    path = save(tmp_path / "a.nii", series, np.diag([2, 3, 4, 1]))
+    content = bytearray(path.read_bytes())
+    content[123] = code
+    path.write_bytes(content)
+    found = read_image(path)
+    np.testing.assert_array_equal(found.array, series)
+    assert (found.pixel_size, found.unit, found.geometry.time_unit) == ((4.0, 3.0, 2.0), unit, time)
+    labels = write_labels(
+        tmp_path / "b.nii", series, axes="TZYX", geometry=found.geometry, source=path
+    )
+    assert read_labels(labels).geometry == found.geometry
+
+
 def test_odd_files_are_a_sentence_each(tmp_path):
     image, _ = volume()
     whole = save(tmp_path / "a.nii.gz", image, np.eye(4)).read_bytes()

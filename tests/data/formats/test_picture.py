@@ -13,6 +13,7 @@ from PIL import Image
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.io import read_image, read_labels, write_labels
 from napari_sam2_adapters.data.samples import load_sample
+from napari_sam2_adapters.data.stacks import check_alike
 
 CLASSES = (
     ClassInfo(value=0, name="nothing", color="#000000"),
@@ -104,3 +105,27 @@ def test_a_jpeg_that_was_cut_short_is_a_sentence(tmp_path: Path, progressive: bo
             ValueError, match=rf"p\.jpg.*has {left} bytes.*cut short.*Copy it again"
         ):
             read_image(path)
+
+
+def test_pictures_larger_than_photographs_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PIL refuses what has twice as many pixels as it takes for sound: 13,400 px square."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    labels = load_sample("fluorescence").train_labels[0]
+    for classes in (CLASSES, ()):
+        path = write_labels(tmp_path / "m.png", labels, axes="YX", classes=classes, overwrite=True)
+        found = read_labels(path)
+        np.testing.assert_array_equal(found.array, labels)
+        assert found.classes == classes
+        assert read_image(path).array.shape[:2] == labels.shape
+    (tmp_path / "n.jpg").write_bytes(imagecodecs.jpeg_encode(labels))
+    for name in ("m.png", "n.jpg"):
+        check_alike([tmp_path / name] * 2)
+
+
+def test_what_is_no_picture_is_named_in_a_stack(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
+        with pytest.raises(ValueError, match=rf"{name} cannot be read \(.+\)\. Leave it out"):
+            check_alike([tmp_path / name] * 2)

@@ -103,6 +103,25 @@ def test_one_plane_under_the_description_of_a_stack_is_read_with_a_notice(
     )
 
 
+def test_some_planes_under_the_description_of_a_stack_are_read_with_a_notice(
+    tmp_path: Path, stack: np.ndarray
+) -> None:
+    """As programs leave them that copy some pages of a file with all their tags."""
+    path = tmp_path / "a.tif"
+    lines = f"ImageJ=1.54f\nimages={len(stack)}\nslices={len(stack)}\nloop=false\n"
+    with tifffile.TiffWriter(path) as writer:
+        for plane in stack[:5]:
+            writer.write(plane, description=lines, metadata=None, contiguous=False)
+    found = read_image(path)
+    np.testing.assert_array_equal(found.array, stack[:5])
+    assert found.notices == (
+        "ImageJ's description tells of 20 planes, but there are 5 in the file.",
+    )
+    _cut(path, path.stat().st_size - stack[0].nbytes - 300)
+    with pytest.raises(ValueError, match="cut short"):
+        read_image(path)
+
+
 def test_planes_that_a_microscope_did_not_write_are_said(tmp_path: Path, stack: np.ndarray) -> None:
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import nibabel
 import numpy as np
+from nibabel.nifti1 import unit_codes
 from numpy.typing import NDArray
 
 from napari_sam2_adapters.data.formats.patient_space import (
@@ -25,6 +26,7 @@ __all__ = ["geometry_of", "header_for"]
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNITS = {"meter": "meter", "mm": "millimeter", "micron": "micrometer"}
 _TIMES = {"sec": "second", "msec": "millisecond", "usec": "microsecond"}
+_SPACE_BITS, _TIME_BITS = 0b111, 0b111000
 _SCANNER = 1
 _LONGEST_AXIS = 2**15 - 1
 
@@ -44,7 +46,7 @@ def geometry_of(header: Any, axes: str) -> Geometry | None:
     ValueError
         When the affine gives voxels no size.
     """
-    space, time = header.get_xyzt_units()
+    space, time = _unit_words(header)
     unit = _UNITS.get(space)
     found: Geometry | None
     if header["sform_code"] > 0 or header["qform_code"] > 0:
@@ -59,6 +61,13 @@ def geometry_of(header: Any, axes: str) -> Geometry | None:
     if found is not None and "T" in axes and step > 0 and time in _TIMES:
         found = replace(found, time_step=step, time_unit=_TIMES[time])
     return found
+
+
+def _unit_words(header: Any) -> tuple[str, str]:
+    """Units of space and time as nibabel calls them; unknown where programs wrote a code that is none, at which nibabel itself stops."""
+    code, words = int(header["xyzt_units"]), unit_codes.label
+    space, time = (str(words.get(code & bits, "unknown")) for bits in (_SPACE_BITS, _TIME_BITS))
+    return space, time
 
 
 def header_for(content: Content) -> Any:

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import imagecodecs
 import numpy as np
@@ -22,7 +22,10 @@ from napari_sam2_adapters.data.axes import read_plane
 from napari_sam2_adapters.data.formats.registry import Content
 from napari_sam2_adapters.data.image_file import ImageFile
 
-__all__ = ["check", "read", "write"]
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile as Picture
+
+__all__ = ["check", "open_picture", "read", "write"]
 
 _CLASSES = "Classes"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -76,6 +79,25 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
     return ImageFile(array[..., :3], "YXC", path, rgb=True)
 
 
+def open_picture(path: Path) -> Picture:
+    """The head of a PNG or JPEG of any size, by PIL; its own `open` refuses what is larger than photographs are.
+
+    Raises
+    ------
+    ValueError
+        When it is no such picture.
+    OSError
+        When it cannot be read.
+    """
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+
+    try:
+        return (PngImageFile if path.suffix.lower() == ".png" else JpegImageFile)(path)
+    except SyntaxError as error:  # PIL's word for that
+        raise ValueError(str(error)) from error
+
+
 def _jpeg_ends(encoded: bytes) -> bool:
     """Whether a JPEG has its end; what programs append behind that, and the thumbnails in its header, do not count."""
     if encoded[:2] != _JPEG_START or encoded.endswith(_JPEG_END):
@@ -91,9 +113,7 @@ def _jpeg_ends(encoded: bytes) -> bool:
 
 def _has_grey_palette(path: Path) -> bool:
     """Whether red, green and blue are the same in each entry of a PNG's palette."""
-    from PIL import Image
-
-    with Image.open(path) as picture:
+    with open_picture(path) as picture:
         table = np.reshape(picture.getpalette("RGB") or [], (-1, 3))
     return bool((table == table[:, :1]).all())
 
@@ -138,9 +158,7 @@ def _encode_classes(plane: NDArray[Any], classes: Sequence[ClassInfo]) -> bytes:
 
 def _read_classes(path: Path) -> tuple[ClassInfo, ...]:
     """The classes that `_encode_classes` wrote; nothing for other files."""
-    from PIL import Image
-
-    with Image.open(path) as picture:
+    with open_picture(path) as picture:
         written = getattr(picture, "text", {}).get(_CLASSES)
     try:
         return tuple(ClassInfo(**entry) for entry in json.loads(written or "[]"))
@@ -154,7 +172,5 @@ def _palette_indices(path: Path) -> NDArray[Any] | None:
         head = file.read(_PNG_COLOUR_TYPE_BYTE + 1)
     if len(head) <= _PNG_COLOUR_TYPE_BYTE or head[_PNG_COLOUR_TYPE_BYTE] != _PNG_PALETTE:
         return None
-    from PIL import Image
-
-    with Image.open(path) as picture:
+    with open_picture(path) as picture:
         return np.asarray(picture)

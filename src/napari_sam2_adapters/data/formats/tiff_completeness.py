@@ -78,7 +78,8 @@ def check_pixels(file: tifffile.TiffFile, path: Path, *, all_pages: bool) -> Non
         raise ValueError(
             f"{path} cannot be read (it says that it holds {wanted} planes, but has {len(series)} pages). {_MEND}"
         )
-    if file.is_imagej and series.kind != "imagej" and _room(file, file.filehandle.size) > 1:
+    alone = file.is_imagej and series.kind != "imagej" and len(series) == 1
+    if alone and _room(file, file.filehandle.size) > 1:
         # one page before all the pixels, as ImageJ writes more than 4 GB
         size = file.filehandle.size
         raise ValueError(

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.axes import ArrayLike
 from napari_sam2_adapters.data.dataset import Pair
+from napari_sam2_adapters.data.normalize import NO_NUMBER
 from napari_sam2_adapters.widgets.annotation.counting import LabelCounter
 from napari_sam2_adapters.widgets.annotation.pairing import best_labels
 from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
@@ -20,7 +21,7 @@ from napari_sam2_adapters.widgets.docks.arrays import without_axis
 from napari_sam2_adapters.widgets.docks.dock import button, sentence
 from napari_sam2_adapters.widgets.docks.image_form import ImageForm
 from napari_sam2_adapters.widgets.docks.layer_choice import LayerChoice
-from napari_sam2_adapters.widgets.docks.layers import NO_NUMBER, Picture, placement
+from napari_sam2_adapters.widgets.docks.layers import Picture, placement
 from napari_sam2_adapters.widgets.docks.marking import mark
 from napari_sam2_adapters.widgets.docks.results import is_own
 from napari_sam2_adapters.widgets.docks.spread import spread_of

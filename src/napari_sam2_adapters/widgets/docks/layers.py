@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from napari_sam2_adapters.data.axes import ArrayLike, channel_count, check_axes, plane_shape
 
 __all__ = [
-    "NO_NUMBER",
     "Picture",
     "current_plane",
     "guess_channel_axis",
@@ -27,11 +26,6 @@ __all__ = [
     "world_matrix",
 ]
 
-NO_NUMBER = (
-    "All pixels of this image are NaN or infinite where they were looked at, so there is nothing to see in it. "
-    "Choose another image, or compute this one again."
-)
-"""What is said of an image without a number."""
 _LEADING = {2: "", 3: "Z", 4: "TZ"}
 _KNOWN_NAMES = {"t": "T", "time": "T", "frame": "T", "z": "Z", "depth": "Z", "plane": "Z"}
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_sam2_adapters.config import Normalization, PredictConfig, advise_on_views
 from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_shape
-from napari_sam2_adapters.data.normalize import Limits, has_no_number
+from napari_sam2_adapters.data.normalize import Limits, advise_on_values
 from napari_sam2_adapters.inference.region import Region, settle_region
 from napari_sam2_adapters.inference.rules import PostprocessConfig
 from napari_sam2_adapters.widgets.docks.arrays import (
@@ -25,7 +25,6 @@ from napari_sam2_adapters.widgets.docks.arrays import (
     new_label_array,
 )
 from napari_sam2_adapters.widgets.docks.jobs import Pulse
-from napari_sam2_adapters.widgets.docks.layers import NO_NUMBER
 from napari_sam2_adapters.widgets.docks.load_torch import loading_modules
 from napari_sam2_adapters.widgets.docks.words import duration
 from napari_sam2_adapters.widgets.segmenting.tidying import (
@@ -187,8 +186,6 @@ def segment(
         )
     network = segmenter.folded()
     limits = _limits(request, network, header.normalization)
-    if has_no_number(request.image, request.axes, limits):
-        raise ValueError(NO_NUMBER)
     arrays = _arrays(request, header)
     longest = max(plane_shape(request.image.shape, request.axes))
     yield Prepared(arrays, plan_tiles(network, request.config, longest_px=longest).sentence)
@@ -226,7 +223,9 @@ def _tiles(
     done, total = 0, 1
     reached: set[tuple[int, ...]] = set()
     news: set[tuple[int, ...]] = set()
-    advice = advise_on_views(header.training, request.config.test_time_augmentation)
+    views = advise_on_views(header.training, request.config.test_time_augmentation)
+    values = advise_on_values(request.image, request.axes, header.normalization)
+    advice = " ".join(filter(None, (views, values)))
     for tile in predict_tiles(
         segmenter,
         request.image,
