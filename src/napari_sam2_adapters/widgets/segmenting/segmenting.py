@@ -22,6 +22,7 @@ from napari_sam2_adapters.widgets.docks.arrays import (
     PerClass,
     ResultArrays,
     new_array,
+    new_arrays,
     new_label_array,
 )
 from napari_sam2_adapters.widgets.docks.jobs import Pulse
@@ -267,11 +268,13 @@ def _arrays(request: SegmentRequest, header: AdapterHeader) -> ResultArrays:
         arrays = ResultArrays(labels, labels)
     if request.rules.cleans:
         arrays = with_own_shown(arrays)
-    if request.config.probabilities and arrays.probabilities is None:
-        probabilities = tuple(new_array(shape, np.float32) for _ in header.classes)
-        arrays = replace(arrays, probabilities=probabilities)
-    if request.config.uncertainty and arrays.uncertainty is None:
-        arrays = replace(arrays, uncertainty=new_array(shape, np.float32))
+    probabilities = request.config.probabilities and arrays.probabilities is None
+    uncertainty = request.config.uncertainty and arrays.uncertainty is None
+    maps = new_arrays(len(header.classes) * probabilities + uncertainty, shape, np.float32)
+    if uncertainty:
+        arrays = replace(arrays, uncertainty=maps.pop())
+    if probabilities:
+        arrays = replace(arrays, probabilities=tuple(maps))
     return arrays
 
 
