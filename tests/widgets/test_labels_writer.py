@@ -285,6 +285,16 @@ def test_an_axis_in_place_of_channels_is_no_axis_of_the_file(
     assert found.geometry.time_step == (9 if "T" in axes else None)
 
 
+@pytest.mark.parametrize("name", ["c", "Channel"])
+def test_an_axis_that_is_called_channels_is_no_axis_of_the_file(tmp_path: Path, name: str) -> None:
+    layer = labels((5, 1, 16, 20), scale=(2, 1, 0.5, 0.5), axis_labels=("z", name, "y", "x"))
+    (path,) = layer.save(str(tmp_path / "a.ome.tif"), plugin=PLUGIN)
+    found = read_labels(path)
+    assert found.axes == "ZYX"
+    np.testing.assert_array_equal(np.asarray(found.array), layer.data[:, 0])
+    assert found.pixel_size == pytest.approx((2, 0.5, 0.5))
+
+
 def test_five_axes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has 5 axes"):
         write_labels_layer(str(tmp_path / "a.tif"), np.zeros((1, 1, 1, 2, 2), int), {})

@@ -55,10 +55,11 @@ def write_labels_layer(path: str, data: Any, attributes: Mapping[str, Any]) -> l
         When the layer has more than four axes, or values that no label file can hold.
     """
     array = data[0] if attributes.get("multiscale") else data
-    spread = spread_in(attributes.get("metadata") or {}, array.shape)
+    units = _of_axes(attributes, "units", "pixel", array.ndim)
+    names = _of_axes(attributes, "axis_labels", "", array.ndim)
+    spread = spread_in(attributes.get("metadata") or {}, array.shape, names)
     matrix = plain_matrix(_world_matrix(array.ndim, attributes), spread)
-    units = without(spread, _of_axes(attributes, "units", "pixel", array.ndim))
-    names = without(spread, _of_axes(attributes, "axis_labels", "", array.ndim))
+    units, names = without(spread, units), without(spread, names)
     array = without_axis(array, spread)
     axes = _axes(names, units)
     geometry, unheld = _geometry(axes, units, matrix)
