@@ -156,6 +156,31 @@ def test_labels_of_a_script_say_for_good_which_axis_stands_for_the_channels(form
     assert row.counter.on_show[2] == 16
 
 
+@pytest.mark.parametrize(
+    ("shape", "axis", "up", "down"),
+    [
+        ((4, 2, 20, 30), 1, [2, 4], [4, 2]),
+        ((3, 4, 2, 20, 30), 2, [2, 4, 5], [5, 4, 2]),
+        ((3, 2, 4, 20, 30), 1, [2, 3, 5], [5, 3, 2]),
+        ((4, 20, 30), None, [2, 3], [3, 2]),
+    ],
+)
+def test_the_axis_in_place_of_channels_is_no_dimension_to_paint_in(
+    form, shape: tuple[int, ...], axis: int | None, up: list[int], down: list[int]
+) -> None:
+    form.viewer.add_image(np.zeros(shape, np.uint8))
+    row = form.rows[0]
+    row.image.channels.setCurrentIndex(row.image.channels.findData(axis))
+    row.add_button.click()
+    layer = row.labels.layer
+    for step, expected in ((1, up), (-1, down)):
+        found = [layer.n_edit_dimensions]
+        while found[-1] != expected[-1]:
+            layer.n_edit_dimensions += step
+            found.append(layer.n_edit_dimensions)
+        assert found == expected
+
+
 def test_labels_that_napari_shows_on_wrong_slices_are_refused(form, qtbot) -> None:
     _, layer = with_channels_inside(form)
     form.viewer.add_labels(strokes((12, 64, 64)), name="cells mine")

@@ -23,7 +23,7 @@ from napari_sam2_adapters.widgets.docks.layer_choice import LayerChoice
 from napari_sam2_adapters.widgets.docks.layers import NO_NUMBER, Picture, placement
 from napari_sam2_adapters.widgets.docks.marking import mark
 from napari_sam2_adapters.widgets.docks.results import is_own
-from napari_sam2_adapters.widgets.docks.spread import note_spread, spread_of
+from napari_sam2_adapters.widgets.docks.spread import edit_past_channels, note_spread, spread_of
 
 __all__ = ["PairRow", "describe_labels"]
 
@@ -246,6 +246,7 @@ class PairRow(QWidget):
         layer, spread = self.labels.layer, self.spread
         if layer is None or spread is None:
             return
+        edit_past_channels(layer)
         if spread_of(layer) is None:
             note_spread(layer, spread)
             self.counter.follow(None)  # it has counted by other axes

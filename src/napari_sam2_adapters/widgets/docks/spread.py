@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 from napari.layers import Labels
@@ -13,6 +14,7 @@ from napari_sam2_adapters.widgets.docks.arrays import without_axis
 from napari_sam2_adapters.widgets.docks.results import OURS
 
 __all__ = [
+    "edit_past_channels",
     "note_spread",
     "plain_labels",
     "plain_matrix",
@@ -25,6 +27,7 @@ __all__ = [
 _NAMES = frozenset({"c", "channel", "channels"})
 """What an axis of channels is called, in small letters."""
 _KEY = "channel_axis"
+_EDITED_PAST: WeakSet[Labels] = WeakSet()
 
 T = TypeVar("T")
 
@@ -55,6 +58,28 @@ def note_spread(layer: Labels, axis: int) -> None:
     """Let a layer say for good that this axis of it is in place of channels, so that it is saved and measured without."""
     entry = layer.metadata.get(OURS, {})
     layer.metadata = {**layer.metadata, OURS: {**entry, **spread_entry(axis)[OURS]}}
+
+
+def edit_past_channels(layer: Labels) -> None:
+    """Let napari's number of edit dimensions pass over the axis in place of channels.
+
+    It counts as one of them there, so that filling in three dimensions would fill a single slice.
+    """
+    if layer in _EDITED_PAST:
+        return
+    _EDITED_PAST.add(layer)
+    before = layer.n_edit_dimensions
+
+    def pass_over(event: Any) -> None:
+        nonlocal before
+        edited: Labels = event.source
+        number, axis = edited.n_edit_dimensions, spread_of(edited)
+        step = 1 if number > before else -1
+        before = number
+        if axis is not None and 2 < number == edited.ndim - axis < edited.ndim:
+            edited.n_edit_dimensions = number + step
+
+    layer.events.n_edit_dimensions.connect(pass_over)
 
 
 def without(axis: int | None, values: Sequence[T]) -> list[T]:
