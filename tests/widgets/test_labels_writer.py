@@ -110,6 +110,19 @@ def test_what_of_the_time_is_lost_is_said(tmp_path: Path, ending: str, words: li
     assert said.count("cannot") + said.count("does not hold") + said.count("keeps no") == len(words)
 
 
+@pytest.mark.parametrize("ending", [".ome.tif", ".nii.gz", ".npz"])
+@pytest.mark.parametrize("name", ["t", "frame", "-3"])
+def test_time_behind_depth_stays_time(tmp_path: Path, name: str, ending: str) -> None:
+    scale, units = (2, 9, 0.5, 0.25), ("um", "s", "um", "um")
+    layer = labels((3, 2, 16, 20), scale=scale, units=units, axis_labels=("z", name, "y", "x"))
+    (path,) = layer.save(str(tmp_path / f"a{ending}"), plugin=PLUGIN)
+    found = read_labels(path)
+    assert found.pixel_size == pytest.approx((2, 0.5, 0.25))
+    assert (found.geometry.time_step, found.geometry.time_unit) == (9, "second")
+    at = [found.axes.index(axis) for axis in "ZTYX"]
+    np.testing.assert_array_equal(np.asarray(found.array).transpose(at), layer.data)
+
+
 def test_colours_are_those_that_are_shown_after_a_shuffle(tmp_path: Path) -> None:
     layer = labels(colormap=class_colormap(CLASSES), features=class_features(CLASSES))
     layer.new_colormap()
@@ -283,6 +296,16 @@ def test_an_axis_in_place_of_channels_is_no_axis_of_the_file(
     assert found.pixel_size == pytest.approx(sizes)
     assert not np.any(found.geometry.origin or 0)
     assert found.geometry.time_step == (9 if "T" in axes else None)
+
+
+@pytest.mark.parametrize("name", ["c", "Channel"])
+def test_an_axis_that_is_called_channels_is_no_axis_of_the_file(tmp_path: Path, name: str) -> None:
+    layer = labels((5, 1, 16, 20), scale=(2, 1, 0.5, 0.5), axis_labels=("z", name, "y", "x"))
+    (path,) = layer.save(str(tmp_path / "a.ome.tif"), plugin=PLUGIN)
+    found = read_labels(path)
+    assert found.axes == "ZYX"
+    np.testing.assert_array_equal(np.asarray(found.array), layer.data[:, 0])
+    assert found.pixel_size == pytest.approx((2, 0.5, 0.5))
 
 
 def test_five_axes_are_refused(tmp_path: Path) -> None:

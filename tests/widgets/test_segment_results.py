@@ -116,8 +116,11 @@ def test_channels_between_the_slices_and_the_rows_line_up_with_the_sliders(
         assert tuple(other.contrast_limits) == (0, 1)
     dock.measuring.labels.layer = layer
     press(dock, dock.measuring.measure_button)
-    pixels = [(expected.labels == value).sum() for value in layer.features["index"]]
-    assert list(layer.features["pixels"].fillna(0)) == pixels
+    table = dock.measuring.table
+    places = zip(table["t"], table["index"], strict=True)
+    pixels = [(expected.labels[time] == value).sum() for time, value in places]
+    assert list(table["pixels"]) == pixels
+    assert sum(pixels) == expected.labels.size
 
 
 def test_cleaning_up_can_be_tried_and_taken_back(segment_dock, press, two_halves) -> None:

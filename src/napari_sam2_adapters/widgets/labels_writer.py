@@ -19,11 +19,11 @@ from napari_sam2_adapters.data.io import ome_zarr_kind, write_labels
 from napari_sam2_adapters.data.losses import lost_place
 from napari_sam2_adapters.data.units import convert, time_unit_name, unit_name
 from napari_sam2_adapters.widgets.docks.arrays import without_axis
+from napari_sam2_adapters.widgets.docks.layers import name_axes
 from napari_sam2_adapters.widgets.docks.spread import plain_matrix, spread_in, without
 
 __all__ = ["write_labels_layer"]
 
-_AXES = {2: "YX", 3: "ZYX", 4: "TZYX"}
 _MOST_CLASSES = 255
 _USUAL_ENDING = ".ome.tif"
 
@@ -55,10 +55,11 @@ def write_labels_layer(path: str, data: Any, attributes: Mapping[str, Any]) -> l
         When the layer has more than four axes, or values that no label file can hold.
     """
     array = data[0] if attributes.get("multiscale") else data
-    spread = spread_in(attributes.get("metadata") or {}, array.shape)
+    units = _of_axes(attributes, "units", "pixel", array.ndim)
+    names = _of_axes(attributes, "axis_labels", "", array.ndim)
+    spread = spread_in(attributes.get("metadata") or {}, array.shape, names)
     matrix = plain_matrix(_world_matrix(array.ndim, attributes), spread)
-    units = without(spread, _of_axes(attributes, "units", "pixel", array.ndim))
-    names = without(spread, _of_axes(attributes, "axis_labels", "", array.ndim))
+    units, names = without(spread, units), without(spread, names)
     array = without_axis(array, spread)
     axes = _axes(names, units)
     geometry, unheld = _geometry(axes, units, matrix)
@@ -87,14 +88,18 @@ def _of_axes(attributes: Mapping[str, Any], key: str, usual: str, n_axes: int) -
 
 
 def _axes(names: Sequence[str], units: Sequence[str]) -> str:
-    """The first of three axes is time if it is called so, or counted in a unit of time."""
+    """As the docks name them; what is counted in a unit of time is time, whatever it is called."""
     n_axes = len(names)
-    if n_axes not in _AXES:
+    if not 2 <= n_axes <= 4:
         raise ValueError(
             f"The layer has {n_axes} axes, but labels are saved with 2 to 4 (time, depth, rows, columns). Save a part of it."
         )
-    timed = names[0].lower() in ("t", "time") or time_unit_name(units[0]) is not None
-    return "TYX" if n_axes == 3 and timed else _AXES[n_axes]
+    return name_axes(
+        [
+            name if time_unit_name(unit) is None else "t"
+            for name, unit in zip(names, units, strict=True)
+        ]
+    )
 
 
 def _geometry(
@@ -114,8 +119,9 @@ def _geometry(
     straight = np.allclose(direction, np.eye(len(spatial)), atol=1e-6)
     step, time_unit = None, None
     if "T" in axes:
-        time_unit = time_unit_name(units[0])
-        step = float(abs(matrix[0, 0])) if time_unit or abs(matrix[0, 0]) != 1 else None
+        at = axes.index("T")
+        time_unit, length = time_unit_name(units[at]), float(abs(matrix[at, at]))
+        step = length if time_unit or length != 1 else None
     geometry = Geometry(
         tuple(float(size) for size in sizes),
         unit,

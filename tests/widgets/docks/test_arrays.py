@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
+import psutil
 import pytest
 
 from napari_sam2_adapters.widgets.docks import arrays
@@ -10,6 +13,7 @@ from napari_sam2_adapters.widgets.docks.arrays import (
     WithAxis,
     WithoutAxis,
     new_array,
+    new_arrays,
     with_axis,
     without_axis,
 )
@@ -94,3 +98,13 @@ def test_two_arrays_or_one_per_class_are_written_together() -> None:
     classes[(slice(None), 1, slice(0, 2))] = np.array([[1, 2], [3, 4]])
     assert (first[1] == [1, 2, 0]).all()
     assert (second[1] == [3, 4, 1]).all()
+
+
+def test_arrays_that_are_made_together_share_the_free_memory(monkeypatch) -> None:
+    free = SimpleNamespace(available=4 * 600)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    assert isinstance(new_array((10, 20), np.uint16), np.ndarray)
+    assert all(isinstance(made, np.ndarray) for made in new_arrays(3, (10, 20), np.uint8))
+    together = new_arrays(4, (10, 20), np.uint8)  # more than a quarter of what is free
+    assert [tuple(made.shape) for made in together] == [(10, 20)] * 4
+    assert not any(isinstance(made, np.ndarray) for made in together)

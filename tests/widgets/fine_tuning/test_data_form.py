@@ -19,6 +19,7 @@ from napari_sam2_adapters.widgets.annotation.snapshots import (
     list_snapshots,
     read_snapshot,
 )
+from napari_sam2_adapters.widgets.docks.spread import spread_of
 from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
 
 WAIT_MS = 120_000
@@ -139,6 +140,45 @@ def test_strokes_on_slices_with_channels_go_to_the_slice_on_show(form, qtbot) ->
     assert pair.labels[10, 10, 10] == 1
     [saved] = form.to_save()
     assert (saved.labels.shape, saved.spread) == ((12, 64, 64), 1)
+
+
+def test_labels_of_a_script_say_for_good_which_axis_stands_for_the_channels(form, qtbot) -> None:
+    labels = form.viewer.add_labels(strokes((4, 1, 20, 30)), metadata={"mine": 1})
+    assert spread_of(labels) is None  # four axes may well be a time series
+    form.viewer.add_image(np.zeros((4, 2, 20, 30), np.uint8))
+    row = form.rows[0]
+    row.image.channels.setCurrentIndex(row.image.channels.findData(1))
+    assert spread_of(labels) == 1
+    assert labels.metadata["mine"] == 1
+    assert settled(form, qtbot) == ""
+    assert form.totals[1] == 4 * 16  # each slice once
+    form.viewer.dims.set_point((0, 1), (2, 1))
+    assert row.counter.on_show[2] == 16
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "up", "down"),
+    [
+        ((4, 2, 20, 30), 1, [2, 4], [4, 2]),
+        ((3, 4, 2, 20, 30), 2, [2, 4, 5], [5, 4, 2]),
+        ((3, 2, 4, 20, 30), 1, [2, 3, 5], [5, 3, 2]),
+        ((4, 20, 30), None, [2, 3], [3, 2]),
+    ],
+)
+def test_the_axis_in_place_of_channels_is_no_dimension_to_paint_in(
+    form, shape: tuple[int, ...], axis: int | None, up: list[int], down: list[int]
+) -> None:
+    form.viewer.add_image(np.zeros(shape, np.uint8))
+    row = form.rows[0]
+    row.image.channels.setCurrentIndex(row.image.channels.findData(axis))
+    row.add_button.click()
+    layer = row.labels.layer
+    for step, expected in ((1, up), (-1, down)):
+        found = [layer.n_edit_dimensions]
+        while found[-1] != expected[-1]:
+            layer.n_edit_dimensions += step
+            found.append(layer.n_edit_dimensions)
+        assert found == expected
 
 
 def test_labels_that_napari_shows_on_wrong_slices_are_refused(form, qtbot) -> None:

@@ -1,5 +1,6 @@
 """An image of a batch and its labels, opened together or one after the other."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from napari_sam2_adapters.batch.records import ItemRecord
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import read_image, write_array, write_labels
 from napari_sam2_adapters.widgets.loading.batch_result import read_result
-from napari_sam2_adapters.widgets.loading.file_layers import image_layer
+from napari_sam2_adapters.widgets.loading.file_layers import find_loaded, image_layer
 
 PLACE = Geometry((3, 0.5, 0.5), "micrometer", (7, 1, 2))
 
@@ -53,3 +54,20 @@ def test_labels_fit_an_image_that_is_shown_as_a_layer_for_each_channel(record: I
     assert value_on(labels, image, (4, 3, 4)) == 4
     (beside,) = read_result(record, image.ndim + 1)
     assert beside.add_to(viewer)[0].data.shape == (5, 1, 20, 30)
+
+
+def test_a_result_that_was_written_again_is_opened_again(record: ItemRecord) -> None:
+    viewer = ViewerModel()
+    for layer in read_result(record, None):
+        layer.add_to(viewer)
+    image, labels = viewer.layers
+    result = record.item.outputs["labels"]
+    assert find_loaded(viewer, result) is labels
+    write_labels(result, np.full((5, 20, 30), 3), axes="ZYX", geometry=PLACE, overwrite=True)
+    os.utime(result, ns=(0, 1))  # on a disk whose clock is coarse
+    assert find_loaded(viewer, result) is None
+    assert find_loaded(viewer, record.item.source) is image
+    (again,) = read_result(record, image.ndim)
+    (fresh,) = again.add_to(viewer)
+    assert find_loaded(viewer, result) is fresh
+    assert (np.asarray(fresh.data) == 3).all()

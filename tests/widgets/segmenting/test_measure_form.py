@@ -64,6 +64,21 @@ def test_lengths_and_pixels_make_no_volume_but_areas(form) -> None:
     assert form.missing() == ""
 
 
+@pytest.mark.parametrize(
+    ("names", "offered"),
+    [
+        ("zyx", {"volumes": "in 3D", "slices": "in each slice", "totals": "over all slices"}),
+        ("tzyx", {"volumes": "in 3D", "slices": "in each slice", "totals": "at each time"}),
+        ("tyx", {"slices": "in each slice"}),
+    ],
+)
+def test_nothing_is_added_up_over_time(form, names: str, offered: dict[str, str]) -> None:
+    labels = np.ones((2,) * len(names), np.uint8)
+    form.labels.layer = form.viewer.add_labels(labels, axis_labels=tuple(names))
+    found = {form.by.itemData(row): form.by.itemText(row) for row in range(form.by.count())}
+    assert found == {by: f"each label {what}" for by, what in offered.items()}
+
+
 def test_five_axes_are_refused_in_a_sentence(form) -> None:
     form.labels.layer = form.viewer.add_labels(np.ones((1, 1, 1, 2, 2), np.uint8))
     assert form.missing().startswith("The layer has 5 axes")

@@ -24,7 +24,7 @@ from napari_sam2_adapters.widgets.docks.layer_choice import LayerChoice
 from napari_sam2_adapters.widgets.docks.layers import Picture, placement
 from napari_sam2_adapters.widgets.docks.marking import mark
 from napari_sam2_adapters.widgets.docks.results import is_own
-from napari_sam2_adapters.widgets.docks.spread import spread_of
+from napari_sam2_adapters.widgets.docks.spread import edit_past_channels, note_spread, spread_of
 
 __all__ = ["PairRow", "describe_labels"]
 
@@ -74,6 +74,7 @@ class PairRow(QWidget):
         self.problem_line.hide()
         self._lay_out()
         self.image.choice.layer_changed.connect(self._take_image)
+        self.image.changed.connect(self._line_up)
         self.image.changed.connect(self.changed)
         self.labels.layer_changed.connect(self._take_labels)
         self.counter.counted.connect(self.counted)
@@ -225,6 +226,7 @@ class PairRow(QWidget):
     def _take_labels(self) -> None:
         self.counter.follow(self.labels.layer)
         self._fit()
+        self._line_up()
         self.changed.emit()
 
     def _take_edit(self) -> None:
@@ -239,6 +241,17 @@ class PairRow(QWidget):
         layer = self.labels.layer
         if layer is not None and not layer.multiscale:
             self.image.fit_labels(tuple(layer.data.shape), spread_of(layer))
+
+    def _line_up(self) -> None:
+        """Let labels that lie on channels by their shape alone say so, for whoever saves or measures them."""
+        layer, spread = self.labels.layer, self.spread
+        if layer is None or spread is None:
+            return
+        edit_past_channels(layer)
+        if spread_of(layer) is None:
+            note_spread(layer, spread)
+            self.counter.follow(None)  # it has counted by other axes
+            self.counter.follow(layer)
 
     def _watch(self, layer: Image | None) -> None:
         for watched, change in ((self._watched, "disconnect"), (layer, "connect")):

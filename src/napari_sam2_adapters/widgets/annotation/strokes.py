@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Labels
 
 from napari_sam2_adapters.widgets.docks.layers import Picture
-from napari_sam2_adapters.widgets.docks.spread import spread_entry
+from napari_sam2_adapters.widgets.docks.spread import edit_past_channels, spread_entry
 
 __all__ = ["add_strokes"]
 
@@ -32,4 +32,5 @@ def add_strokes(viewer: Any, picture: Picture) -> Labels:
         **picture.place,
     )
     layer.brush_size, layer.mode = _BRUSH_PX, "paint"
+    edit_past_channels(layer)
     return layer

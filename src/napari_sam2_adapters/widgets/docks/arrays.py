@@ -22,6 +22,7 @@ __all__ = [
     "WithAxis",
     "WithoutAxis",
     "new_array",
+    "new_arrays",
     "new_label_array",
     "with_axis",
     "without_axis",
@@ -208,11 +209,24 @@ def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> Any:
     dtype
         Element type.
     """
+    return new_arrays(1, shape, dtype)[0]
+
+
+def new_arrays(number: int, shape: tuple[int, ...], dtype: DTypeLike) -> list[Any]:
+    """As many as this of `new_array`, which together take no more than a quarter of the free memory.
+
+    One by one they would all find it free: zeros take none before they are written to.
+    """
     import psutil
 
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    if n_bytes <= min(IN_MEMORY_BYTES, psutil.virtual_memory().available // 4):
-        return np.zeros(shape, dtype)
+    free = psutil.virtual_memory().available
+    if n_bytes <= IN_MEMORY_BYTES and number * n_bytes <= free // 4:
+        return [np.zeros(shape, dtype) for _ in range(number)]
+    return [_on_disk(shape, dtype) for _ in range(number)]
+
+
+def _on_disk(shape: tuple[int, ...], dtype: DTypeLike) -> Any:
     import zarr
 
     chunks = (1,) * (len(shape) - 2) + tuple(min(n, 1024) for n in shape[-2:])

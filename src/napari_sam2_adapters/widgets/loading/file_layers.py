@@ -37,7 +37,7 @@ __all__ = [
 Channels = Literal["rgb", "layers", "axis"]
 """Channels are colours, get a layer each, or share one layer, of which they are an axis."""
 
-_FILE = "file"
+_FILE, _WRITTEN = "file", "file written at"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def image_layer(file: ImageFile, *, channels: Channels = "axis", name: str = "")
     axes = file.axes
     keywords: dict[str, Any] = {
         "name": name or file.path.name,
-        "metadata": {_FILE: str(file.path)},
+        "metadata": _known_by(file.path),
         "multiscale": bool(file.levels),
     }
     if "C" not in axes or channels == "axis":
@@ -117,7 +117,7 @@ def labels_layer(
     """
     keywords: dict[str, Any] = {
         "name": name or file.path.name,
-        "metadata": {_FILE: str(file.path)},
+        "metadata": _known_by(file.path),
         "multiscale": bool(file.levels),
         **place_of(file, file.axes),
     }
@@ -223,12 +223,19 @@ def _unit_notice(file: ImageFile) -> str:
 
 
 def find_loaded(viewer: Any, path: Path) -> Layer | None:
-    """The layer that shows a file, if there is one."""
+    """The layer that shows a file as it is now, if there is one: what a batch has written since is not in a layer of before."""
+    wanted = _known_by(path)
     for layer in viewer.layers:
-        if layer.metadata.get(_FILE) == str(path):
+        if {key: layer.metadata.get(key) for key in wanted} == wanted:
             found: Layer = layer
             return found
     return None
+
+
+def _known_by(path: Path) -> dict[str, Any]:
+    """Metadata of a layer that shows a file: its name, and when it was written; folders are read when they are looked at."""
+    written = path.stat().st_mtime_ns if path.is_file() else None
+    return {_FILE: str(path), _WRITTEN: written}
 
 
 def coarsest(file: ImageFile) -> ArrayLike:

@@ -173,7 +173,9 @@ class MeasureForm(QWidget):
             if "Z" in axes:
                 self.by.addItem("each label in 3D", "volumes")
             self.by.addItem("each label in each slice", "slices")
-            self.by.addItem("each label over all slices", "totals")
+            if "Z" in axes:
+                whole = "at each time" if "T" in axes else "over all slices"
+                self.by.addItem(f"each label {whole}", "totals")
             self.by.setCurrentIndex(max(0, self.by.findData(_usual(layer))))
         self._forget_table()
         self.changed.emit()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from napari_sam2_adapters.data.axes import ArrayLike
 from napari_sam2_adapters.inference.measure import (
@@ -21,7 +23,7 @@ from napari_sam2_adapters.widgets.segmenting.tidying import REPORT_INTERVAL_S
 __all__ = ["MeasureBy", "MeasureRequest", "MeasuredLayer", "Measuring", "measure_layer"]
 
 MeasureBy = Literal["volumes", "slices", "totals"]
-"""Each label in each volume, in each slice, or each label over all slices."""
+"""Each label in each volume, in each slice, or each label over all slices; each at its own time where there are several."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,27 @@ def measure_layer(
             yield Measuring(done, total)
         if stop.is_set():
             break
-    if request.by != "totals":
-        return MeasuredLayer(join_tables(tables), done, total)
+    parts = tables if request.by != "totals" else _totals(tables, request)
+    return MeasuredLayer(join_tables(parts), done, total)
+
+
+def _totals(tables: Sequence[Table], request: MeasureRequest) -> list[Table]:
+    """A row per label over all slices, at each time on its own: what is there twice is not twice as large."""
+    moments: dict[int, list[Table]] = {}
+    for table in tables:
+        if len(table.get("index", ())):
+            moments.setdefault(int(table["t"][0]) if "t" in table else 0, []).append(table)
+    return [_total(moments[moment], moment, request) for moment in sorted(moments)]
+
+
+def _total(tables: Sequence[Table], moment: int, request: MeasureRequest) -> Table:
     area = f"area_{request.ruler.symbol}2"
     table = total_by_label(tables, [area])
-    if table and "Z" in request.axes:  # what was an area in each slice is a volume in all of them
+    if "T" in request.axes:
+        named = {name: table.pop(name) for name in ("index", "class") if name in table}
+        table = {**named, "t": np.full(len(named["index"]), moment), **table}
+    if "Z" in request.axes:  # what was an area in each slice is a volume in all of them
         inner = [i for i, axis in enumerate(request.axes) if axis in "ZYX"]
         table[f"volume_{request.ruler.symbol}3"] = table["pixels"] * request.ruler.content(inner)
         table.pop(area)
-    return MeasuredLayer(table, done, total)
+    return table

@@ -22,6 +22,7 @@ from napari_sam2_adapters.widgets.docks.arrays import (
     PerClass,
     ResultArrays,
     new_array,
+    new_arrays,
     new_label_array,
 )
 from napari_sam2_adapters.widgets.docks.jobs import Pulse
@@ -33,6 +34,7 @@ from napari_sam2_adapters.widgets.segmenting.tidying import (
     Tidying,
     TidyRequest,
     tidy,
+    with_own_shown,
 )
 
 if TYPE_CHECKING:
@@ -263,22 +265,16 @@ def _arrays(request: SegmentRequest, header: AdapterHeader) -> ResultArrays:
         dtype = np.min_scalar_type(max(info.value for info in header.classes))
         labels = new_array(shape, dtype)
         arrays = ResultArrays(labels, labels)
-    if request.rules.cleans and arrays.shown is arrays.labels:
-        arrays = _part(arrays)
-    if request.config.probabilities and arrays.probabilities is None:
-        probabilities = tuple(new_array(shape, np.float32) for _ in header.classes)
-        arrays = replace(arrays, probabilities=probabilities)
-    if request.config.uncertainty and arrays.uncertainty is None:
-        arrays = replace(arrays, uncertainty=new_array(shape, np.float32))
+    if request.rules.cleans:
+        arrays = with_own_shown(arrays)
+    probabilities = request.config.probabilities and arrays.probabilities is None
+    uncertainty = request.config.uncertainty and arrays.uncertainty is None
+    maps = new_arrays(len(header.classes) * probabilities + uncertainty, shape, np.float32)
+    if uncertainty:
+        arrays = replace(arrays, uncertainty=maps.pop())
+    if probabilities:
+        arrays = replace(arrays, probabilities=tuple(maps))
     return arrays
-
-
-def _part(arrays: ResultArrays) -> ResultArrays:
-    """Results whose tidy class values are in an array of their own."""
-    shown = new_array(arrays.labels.shape, arrays.labels.dtype)
-    for plane in arrays.planes:
-        shown[plane] = arrays.labels[plane]
-    return replace(arrays, shown=shown)
 
 
 def _limits(request: SegmentRequest, segmenter: Segmenter, normalization: Normalization) -> Limits:

@@ -15,7 +15,7 @@ from napari_sam2_adapters.inference.rules import PostprocessConfig
 from napari_sam2_adapters.widgets.docks.arrays import ResultArrays, new_array
 from napari_sam2_adapters.widgets.docks.jobs import Pulse
 
-__all__ = ["REPORT_INTERVAL_S", "Tidied", "TidyRequest", "Tidying", "tidy"]
+__all__ = ["REPORT_INTERVAL_S", "Tidied", "TidyRequest", "Tidying", "tidy", "with_own_shown"]
 
 REPORT_INTERVAL_S = 0.1
 """Seconds between two reports of a worker to the dock."""
@@ -117,12 +117,21 @@ def tidy(stop: threading.Event, request: TidyRequest) -> Generator[Tidying, None
     return Tidied(replace(arrays, rules=rules, object_classes=known), done, total)
 
 
+def with_own_shown(arrays: ResultArrays) -> ResultArrays:
+    """Results whose tidy class values are in an array of their own, where they are those of the network until they are tidied."""
+    if arrays.shown is not arrays.labels:
+        return arrays
+    shown = new_array(arrays.labels.shape, arrays.labels.dtype)
+    for plane in arrays.planes:
+        shown[plane] = arrays.labels[plane]
+    return replace(arrays, shown=shown)
+
+
 def _prepare(arrays: ResultArrays, rules: PostprocessConfig) -> ResultArrays:
     """Results with arrays for what the rules ask for."""
     shown, objects = arrays.labels, None
     if rules.cleans:
-        separate = arrays.shown is not arrays.labels
-        shown = arrays.shown if separate else new_array(arrays.labels.shape, arrays.labels.dtype)
+        shown = with_own_shown(arrays).shown
     if rules.object_values:
         objects = arrays.objects
         if objects is None:
