@@ -4,13 +4,14 @@ import copy
 import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from napari_sam2_adapters.models import memory
+from napari_sam2_adapters.models import memory, recomputing
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training import optimization
 from napari_sam2_adapters.training.losses import build_loss
@@ -68,15 +69,29 @@ def test_a_step_moves_what_learns_and_nothing_else(tiny_segmenter, batch, adapte
     assert all(p.grad is None for p in frozen)
 
 
-@pytest.mark.parametrize("loss", ["paper", "ce_dice", "composite"])
-def test_a_batch_in_parts_learns_what_the_whole_batch_does(tiny_segmenter, batch, loss) -> None:
-    """Also where the loss counts over the batch, as Dice does, and where few pixels are labelled."""
+@torch.no_grad()
+def move_lora(segmenter: Segmenter) -> Segmenter:
+    """What starts at zero hides dropout."""
+    for name, parameter in segmenter.trained_parameters().items():
+        if name.endswith("lora_b"):
+            parameter.fill_(0.05)
+    return segmenter.train()
+
+
+@pytest.mark.parametrize(
+    ("adapter", "loss"),
+    [("lw", "paper"), ("lw", "ce_dice"), ("lw", "composite"), ("lora", "ce_dice")],
+)
+def test_a_batch_in_parts_learns_what_the_whole_batch_does(
+    tiny_segmenter, batch, adapter: str, loss: str
+) -> None:
+    """Also where the loss counts over the batch, as Dice does, where few pixels are labelled, and with dropout."""
     images, labels = batch
     labels = labels.clone()
     labels[0, 4:] = labels[1, :, :30] = -1
     results = []
     for part_size in (4, 3, 1):
-        segmenter = tiny_segmenter(n_classes=2)
+        segmenter = move_lora(tiny_segmenter(n_classes=2, adapter=adapter))
         one = stepper(segmenter, "paper", loss=loss)
         one.part_size = part_size
         value, _ = one.take(images, labels, progress=0.5, seed=0)
@@ -277,11 +292,7 @@ def test_a_bad_batch_leaves_the_shares_as_they_were(tiny_segmenter, batch) -> No
 
 def test_no_part_drops_what_another_one_does(tiny_segmenter, batch) -> None:
     images, labels = batch
-    segmenter = tiny_segmenter(n_classes=2, adapter="lora", lora_dropout=0.5).train()
-    with torch.no_grad():
-        for name, parameter in segmenter.trained_parameters().items():
-            if name.endswith("lora_b"):
-                parameter.fill_(0.05)
+    segmenter = move_lora(tiny_segmenter(n_classes=2, adapter="lora", lora_dropout=0.5))
     seen: list[Tensor] = []
     segmenter.register_forward_hook(lambda m, i, out: seen.append(out.detach().clone()))
     one = stepper(segmenter, batch_size=1)
@@ -322,16 +333,24 @@ def test_moving_to_the_cpu_moves_no_other_network(tiny_segmenter, batch) -> None
         twin(batch[0])
 
 
-def test_dropout_that_would_not_be_the_same_again_is_refused(tiny_segmenter, monkeypatch) -> None:
-    segmenter = tiny_segmenter(n_classes=2, adapter="lora")
-    monkeypatch.setattr(Segmenter, "device", torch.device("mps"))
-    with pytest.raises(ValueError, match="cannot be trained with recompute"):
-        Stepper(
-            *(segmenter, RECIPES["interactive"], build_loss("paper", [1, 1])),
+def test_dropout_is_the_same_again_where_no_random_state_is_kept(
+    tiny_segmenter, batch, monkeypatch
+) -> None:
+    """PyTorch's checkpoints keep none of Apple's GPU."""
+    forgetful = partial(recomputing.checkpoint, preserve_rng_state=False)
+    monkeypatch.setattr(recomputing, "checkpoint", forgetful)
+    slots = []
+    for recompute in (False, True):
+        segmenter = move_lora(tiny_segmenter(n_classes=2, adapter="lora", lora_dropout=0.5))
+        one = Stepper(
+            *(segmenter, RECIPES["paper"], build_loss("paper", [1, 1])),
             learning_rate=None,
-            batch_size=1,
-            recompute=True,
+            batch_size=4,
+            recompute=recompute,
         )
+        one.take(*batch, progress=0.05, seed=0)
+        slots.append(one.slots())
+    assert all(torch.equal(value, slots[1][name]) for name, value in slots[0].items())
 
 
 def test_the_gradient_is_clipped(tiny_segmenter, batch) -> None:
@@ -348,13 +367,9 @@ def test_dropout_hangs_on_the_seed_alone(tiny_segmenter, batch) -> None:
     losses = []
     for seed in (5, 5, 6):
         torch.manual_seed(len(losses))
-        segmenter = tiny_segmenter(n_classes=2, adapter="lora", lora_dropout=0.5)
-        with torch.no_grad():
-            for name, parameter in segmenter.trained_parameters().items():
-                if name.endswith("lora_b"):
-                    parameter.fill_(0.05)
+        segmenter = move_lora(tiny_segmenter(n_classes=2, adapter="lora", lora_dropout=0.5))
         state = torch.get_rng_state()
-        losses.append(stepper(segmenter.train()).take(*batch, progress=0.05, seed=seed)[0])
+        losses.append(stepper(segmenter).take(*batch, progress=0.05, seed=seed)[0])
         assert torch.equal(torch.get_rng_state(), state)
     assert losses[0] == losses[1]
     assert losses[0] != losses[2]

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from napari_sam2_adapters.metrics import UNLABELLED
-from napari_sam2_adapters.models.device import half_precision, move_apart, seeded
+from napari_sam2_adapters.models.adapters import seeded_dropout
+from napari_sam2_adapters.models.device import half_precision, move_apart
 from napari_sam2_adapters.models.memory import MemoryPlan, attempt, peak_bytes, plan_memory
 from napari_sam2_adapters.models.recomputing import recomputed
 from napari_sam2_adapters.models.segmenter import Segmenter
@@ -26,7 +27,6 @@ _SAMPLE_PX = 224
 """Side of the crop that is measured at most; memory grows with the area."""
 _COPIES = 4
 """Of what learns: gradient, two moments of Adam and the moving average."""
-_MOST_PARTS, _SEEDS = 4096, 1 << 63
 _UNLABELLED_FROM = 0.1
 """Share of training after which unlabelled pixels have a say: before, the network guesses."""
 
@@ -61,16 +61,11 @@ class Stepper:
     Attributes
     ----------
     part_size
-        Crops that now go through the network at once; it halves when memory runs out. Whatever it is, the gradient is that of the batch, but
-        for the dropout of LoRA, which each part draws for itself: of a batch in parts the logits are computed first, which the loss sees
-        together, and then the parts go through once more.
+        Crops that now go through the network at once; it halves when memory runs out. Whatever it is, the gradient is that of the batch: of one
+        in parts the logits are computed first, which the loss sees together, and then the parts go through once more. LoRA's dropout is drawn
+        crop by crop.
     shares
         How much of the images each class covers, as far as it is known.
-
-    Raises
-    ------
-    ValueError
-        When LoRA is to be computed again on Apple's GPU.
     """
 
     def __init__(
@@ -85,13 +80,6 @@ class Stepper:
         crf_weight: float = 0.0,
         recompute: bool = False,
     ) -> None:
-        config = segmenter.config
-        if recompute and segmenter.device.type == "mps" and config.adapter == "lora":
-            # PyTorch's checkpoints keep no random state there, so dropout would differ the second time
-            raise ValueError(
-                "On Apple's GPU a LoRA adapter cannot be trained with recompute: its dropout would not be the same again. "
-                "Leave recompute off, or choose HP or LW."
-            )
         self.optimizer = build_optimizer(segmenter, recipe, learning_rate)
         self.part_size = batch_size
         self._batch_size, self._learning_rate = batch_size, learning_rate
@@ -253,24 +241,28 @@ class Stepper:
     ) -> tuple[float, Tensor]:
         """Add the gradient of a batch; gives its loss and its logits."""
         labels = labels.to(self._segmenter.device)
+
+        def drawn(part: slice) -> AbstractContextManager[None]:
+            """Also for the backward pass, which may compute again."""
+            return seeded_dropout(self._segmenter, seed, range(*part.indices(len(images))))
+
         if len(images) <= self.part_size:
-            logits = self._pass(images, seed)
-            loss, whole = self._losses(logits, images, labels, progress)
-            whole.backward()  # type: ignore[no-untyped-call]
+            with drawn(slice(None)):
+                logits = self._pass(images)
+                loss, whole = self._losses(logits, images, labels, progress)
+                whole.backward()  # type: ignore[no-untyped-call]
         else:
             parts = [slice(i, i + self.part_size) for i in range(0, len(images), self.part_size)]
-
-            def own_seed(part: slice) -> int:
-                """No part draws what another one did in this step or in others."""
-                return int((seed * _MOST_PARTS + part.start) % _SEEDS)
-
-            with torch.no_grad():
-                logits = torch.cat([self._pass(images[part], own_seed(part)) for part in parts])
-            logits.requires_grad_()
+            outputs = []
+            for part in parts:
+                with drawn(part), torch.no_grad():
+                    outputs.append(self._pass(images[part]))
+            logits = torch.cat(outputs).requires_grad_()
             loss, whole = self._losses(logits, images, labels, progress)
             (gradient,) = torch.autograd.grad(whole, logits)
             for part in parts:
-                self._pass(images[part], own_seed(part)).backward(gradient[part])  # type: ignore[no-untyped-call]
+                with drawn(part):
+                    self._pass(images[part]).backward(gradient[part])  # type: ignore[no-untyped-call]
         return float(loss.detach()), logits.detach()
 
     def _losses(
@@ -287,11 +279,10 @@ class Stepper:
         unlabelled = gated_crf_loss(logits, images.to(logits.device), labels)
         return loss, loss + self._crf_weight * unlabelled
 
-    def _pass(self, images: Tensor, seed: int) -> Tensor:
-        """Logits of some crops, with dropout by the seed."""
+    def _pass(self, images: Tensor) -> Tensor:
+        """Logits of some crops."""
         device = self._segmenter.device
-        # Dropout draws from torch's global state: seeded per pass, and given back to others as it was.
         blocks = self._segmenter.backbone.blocks() if self._recompute else []  # type: ignore[operator]
-        with seeded(device, seed), reduced_precision(device, self._recipe), recomputed(blocks):
+        with reduced_precision(device, self._recipe), recomputed(blocks):
             logits: Tensor = self._segmenter(images.to(device))
         return logits

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
 
 from napari_sam2_adapters.config import ModelConfig, default_classes
-from napari_sam2_adapters.models.adapters import LoraLinear, add_lora, merge_lora
+from napari_sam2_adapters.models.adapters import (
+    LoraLinear,
+    add_lora,
+    merge_lora,
+    seeded_dropout,
+)
 from napari_sam2_adapters.models.backbone import HieraBackbone
 from napari_sam2_adapters.models.backbone_files import BACKBONES
 from napari_sam2_adapters.models.decoder import SamHeads
@@ -43,6 +50,34 @@ def test_dropout_works_in_training_alone() -> None:
     assert not torch.equal(lora(x), lora(x))
     lora.eval()
     assert torch.equal(lora(x), lora(x))
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+def test_what_a_sample_drops_hangs_on_no_other_sample(cut: int) -> None:
+    """Also where its tokens are cut into windows, which lie one after the other."""
+    root = nn.Module()
+    root.first, root.second = (LoraLinear(nn.Linear(40, 4), 4, 0.3) for _ in range(2))
+    x = torch.ones(4 * cut, 100, 40)
+    root.train()
+    with seeded_dropout(root, 5, range(4)):
+        whole, again, beside = (
+            root.first._dropped(x),
+            root.first._dropped(x),
+            root.second._dropped(x),
+        )
+    with seeded_dropout(root, 5, range(2, 4)):
+        part = root.first._dropped(x[2 * cut :])
+    with seeded_dropout(root, 6, range(4)):
+        another = root.first._dropped(x)
+    assert torch.equal(whole, again)
+    assert torch.equal(whole[2 * cut :], part)
+    kept = [*(whole > 0).chunk(4), *(beside > 0).chunk(4), *(another > 0).chunk(4)]
+    for one, other in itertools.combinations(kept, 2):
+        assert (one == other).float().mean() == pytest.approx(0.3**2 + 0.7**2, abs=0.03)
+    for one in kept:
+        assert one.float().mean() == pytest.approx(0.7, abs=0.03)
+    assert whole.unique().tolist() == pytest.approx([0, 1 / 0.7])
+    assert root.first.seeds == ()
 
 
 def test_only_the_named_layers_are_wrapped_and_merging_unwraps_all() -> None:

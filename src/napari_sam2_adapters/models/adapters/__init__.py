@@ -6,7 +6,12 @@ from torch import Tensor, nn
 
 from napari_sam2_adapters.models.adapters.high_performance import HighPerformanceAdapter
 from napari_sam2_adapters.models.adapters.lightweight import LightweightAdapter
-from napari_sam2_adapters.models.adapters.lora import LoraLinear, add_lora, merge_lora
+from napari_sam2_adapters.models.adapters.lora import (
+    LoraLinear,
+    add_lora,
+    merge_lora,
+    seeded_dropout,
+)
 from napari_sam2_adapters.models.in_place import add_scaled
 
 __all__ = [
@@ -17,6 +22,7 @@ __all__ = [
     "ParallelAdapter",
     "add_lora",
     "merge_lora",
+    "seeded_dropout",
 ]
 
 PARALLEL_ADAPTERS: dict[str, type[HighPerformanceAdapter] | type[LightweightAdapter]] = {
