@@ -172,11 +172,11 @@ def _column_of(path: Path, text: str) -> list[str]:
 def _item(
     job: BatchJob, predict: PredictConfig, index: int, source: Path, above: Path | None
 ) -> Item:
-    place = _plain(source.parent)
+    holder = _plain(source.parent)
     parents: tuple[str, ...] = ()
     # The folder itself is the image where it holds the slices of one.
-    if above is not None and place.is_relative_to(above):
-        parents = place.relative_to(above).parts
+    if above is not None and holder.is_relative_to(above):
+        parents = holder.relative_to(above).parts
     stem = image_stem(source)
     folder = job.output.joinpath(*parents)
     outputs = {
