@@ -33,7 +33,12 @@ __all__ = [
     "write_json",
 ]
 
-Images = Annotated[Path, typer.Option(help="Folder of images, or one image: TIFF, OME-Zarr, PNG and others (docs/formats.md).")]
+Images = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of images, or one image: TIFF, OME-Zarr, PNG and others (docs/formats.md)."
+    ),
+]
 Labels = Annotated[
     Path, typer.Option(help="Folder of label images of the same names, or that of the one image.")
 ]
