@@ -100,6 +100,23 @@ def test_files_of_several_folders_keep_their_folders(make: Make, tmp_path: Path)
     assert list(names(make(folder=None, files=paths[:1]))) == ["x"]
 
 
+def test_a_list_that_leads_out_of_its_folder_leads_no_result_out_of_that_of_the_results(
+    tmp_path: Path,
+) -> None:
+    for name in ("lists/raw/x.tif", "other/y.tif"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    written = tmp_path / "lists" / "list.txt"
+    written.write_text("raw/x.tif\n../other/y.tif\n")
+    output = tmp_path / "results"
+    job = BatchJob(model=tmp_path / "m", files=read_file_list(written), output=output)
+    x, y = plan_items(job, PredictConfig())
+    assert (x.name, y.name) == ("lists/raw/x", "other/y")
+    assert y.outputs["labels"] == output / "other" / "y.tif"
+    assert not y.refusal
+    assert y.source.samefile(tmp_path / "other" / "y.tif")
+
+
 def test_either_a_folder_or_files(make: Make, tmp_path: Path) -> None:
     for wrong in ({"folder": None}, {"files": [tmp_path / "a.tif"]}):
         with pytest.raises(ValidationError, match="either a folder or a list"):

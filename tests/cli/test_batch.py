@@ -151,6 +151,17 @@ def test_wrong_input_is_said_in_a_sentence(
     assert not (tmp_path / "results").exists()
 
 
+def test_a_file_in_the_place_of_the_results_is_refused(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "results"
+    file.write_bytes(b"precious")
+    result = batch(trained, folder, file)
+    assert result.exit_code == 2
+    assert result.stderr.strip() == f"Error: {file} is a file. Choose a folder for the results."
+    assert file.read_bytes() == b"precious"
+
+
 def test_nothing_there(trained: Path, tmp_path: Path) -> None:
     assert "There is no folder" in batch(trained, tmp_path / "x", tmp_path / "results").stderr
 

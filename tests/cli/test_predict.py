@@ -449,6 +449,18 @@ def test_masks_are_tidied_numbered_and_measured(blobs: Path, trained: Path, tmp_
     assert "because their masks are there: 1;" in again.stdout
 
 
+def test_a_table_of_nothing_has_its_columns(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    result = predict(
+        trained, blobs / "images" / "cell0.tif", tmp_path,
+        *("--min-size", "2=1000000", "--instances", "2", "--measure"),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "cell0_measured.csv").open(encoding="utf-8", newline="") as file:
+        table = csv.DictReader(file)
+        assert list(table) == []
+        assert {"index", "class", "area_um2", "intensity_mean"} <= set(table.fieldnames or ())
+
+
 def test_only_the_largest_object_is_kept(blobs: Path, trained: Path, tmp_path: Path) -> None:
     images = blobs / "images" / "cell0.tif"
     predict(trained, images, tmp_path / "plain")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import pytest
 import typer
@@ -49,6 +49,22 @@ def test_every_field_has_a_flag_unless_left_out() -> None:
     made = settings_flags(leave_out={"input_channels"}, model=ModelConfig)(run)
     names = set(inspect.signature(made).parameters)
     assert names == set(ModelConfig.model_fields) - {"input_channels"}
+
+
+def test_help_says_what_can_be_typed_and_what_holds_without() -> None:
+    def run(flags: Sections) -> None: ...
+
+    own = {"tile_size_px": "that of the adapter"}
+    made = settings_flags(predict=PredictConfig, model=ModelConfig, defaults=own)(run)
+    helps = {
+        name: get_args(parameter.annotation)[1].help
+        for name, parameter in inspect.signature(made).parameters.items()
+    }
+    for name in ("test_time_augmentation", "adapter", "detail"):
+        field = {**PredictConfig.model_fields, **ModelConfig.model_fields}[name]
+        assert all(choice in helps[name] for choice in get_args(field.annotation)), name
+    assert helps["tile_size_px"].endswith("Default: that of the adapter.")
+    assert helps["overlap"].endswith("Default: 0.25.")
 
 
 def test_flags_lie_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:

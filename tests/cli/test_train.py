@@ -124,6 +124,25 @@ def test_labels_that_do_not_belong_are_named(blobs: Path, tmp_path: Path) -> Non
     assert "cell0.tif and cell0_mask.tif" in stderr
 
 
+def test_a_mask_of_0_and_1_is_told_how_0_becomes_a_class(blobs: Path, tmp_path: Path) -> None:
+    shutil.copytree(blobs, tmp_path / "copy")
+    for path in (tmp_path / "copy" / "labels").iterdir():
+        tifffile.imwrite(path, (tifffile.imread(path) == 2).astype(np.uint8))
+    (tmp_path / "copy" / "settings.yaml").write_text("train: {steps: 1}")
+    output = tmp_path / "refused.adapter.safetensors"
+    stderr = refusal(arguments(tmp_path / "copy", output))
+    assert "or say that 0 is background (--zero-is background)" in stderr
+    assert not output.exists()
+
+
+def test_one_image_without_labels_is_named_as_one(blobs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "refused.adapter.safetensors"
+    (tmp_path / "others").mkdir()
+    shutil.copy(blobs / "images" / "cell0.tif", tmp_path / "others" / "another.tif")
+    stderr = refusal(arguments(blobs, output, "--images", str(tmp_path / "others")))
+    assert stderr.startswith("Error: No image in ")
+
+
 def test_images_given_as_labels_are_refused(blobs: Path, tmp_path: Path) -> None:
     shutil.copytree(blobs / "images", tmp_path / "cells_by_mistake")
     command = arguments(blobs, tmp_path / "a.adapter.safetensors")

@@ -86,9 +86,10 @@ def _write_measurements(
     path: Path,
     overwrite: bool,
 ) -> None:
-    from napari_sam2_adapters.inference.measure import join_tables, measure, write_csv
+    from napari_sam2_adapters.inference.measure import write_csv
+    from napari_sam2_adapters.inference.measured_table import measured_table
 
-    measured = measure(
+    table = measured_table(
         labels,
         label_axes(image.axes),
         ruler_of(image),
@@ -96,7 +97,7 @@ def _write_measurements(
         image_axes=image.axes,
         names={entry.value: entry.name for entry in classes},
     )
-    write_csv(path, join_tables([part.table for part in measured]), overwrite=overwrite)
+    write_csv(path, table, overwrite=overwrite)
 
 
 def _write_overlay(

@@ -25,9 +25,13 @@ def results_folder(folder: Path) -> Iterator[None]:
 
     Raises
     ------
+    FileExistsError
+        When there is a file in its place.
     OSError
         When the folder is in use by another run, or cannot be written for want of rights or room.
     """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file. Choose a folder for the results.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked_folder(folder):

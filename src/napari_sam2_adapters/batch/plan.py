@@ -115,7 +115,7 @@ def plan_items(job: BatchJob, predict: PredictConfig) -> list[Item]:
         As `find_inputs`.
     """
     sources = find_inputs(job)
-    above = job.folder or _common_folder(sources)
+    above = _common_folder(sources) if job.folder is None else _plain(job.folder)
     items = [_item(job, predict, index, source, above) for index, source in enumerate(sources)]
     files = (path for item in items for path in (*item.outputs.values(), *item.extras.values()))
     taken = Counter(map(_folded, files))
@@ -169,10 +169,14 @@ def _column_of(path: Path, text: str) -> list[str]:
     )
 
 
-def _item(job: BatchJob, predict: PredictConfig, index: int, source: Path, above: Path) -> Item:
+def _item(
+    job: BatchJob, predict: PredictConfig, index: int, source: Path, above: Path | None
+) -> Item:
+    holder = _plain(source.parent)
+    parents: tuple[str, ...] = ()
     # The folder itself is the image where it holds the slices of one.
-    below = source.parent.is_relative_to(above)
-    parents = source.parent.relative_to(above).parts if below else ()
+    if above is not None and holder.is_relative_to(above):
+        parents = holder.relative_to(above).parts
     stem = image_stem(source)
     folder = job.output.joinpath(*parents)
     outputs = {
@@ -212,12 +216,17 @@ def _checked(item: Item, taken: Counter[str], own: set[str], inputs: set[Path]) 
     return item if not refusal else replace(item, outputs={}, refusal=refusal, extras={})
 
 
-def _common_folder(paths: Iterable[Path]) -> Path:
-    """The deepest folder that all files lie in; without one (two drives), that of none."""
+def _common_folder(paths: Iterable[Path]) -> Path | None:
+    """The deepest folder that all files lie in; None without one (two drives)."""
     try:
-        return Path(os.path.commonpath([path.parent for path in paths]))
+        return Path(os.path.commonpath([_plain(path.parent) for path in paths]))
     except ValueError:
-        return Path()
+        return None
+
+
+def _plain(path: Path) -> Path:
+    """A path without ``..``, by which a list may lead out of its own folder, but no result out of that of the results."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 (which keeps links as they are)
 
 
 def _resolved(path: Path) -> Path:

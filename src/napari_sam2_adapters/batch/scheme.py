@@ -90,12 +90,12 @@ def conflict_of(scheme: Scheme, report: Report, options: BatchOptions) -> str:
         names = " and ".join(path.name for path in report.of_others)
         return (
             f"{scheme.job.output} holds {names} that no batch wrote, in the place of its report. "
-            "Choose another folder, or allow its files to be replaced."
+            "Choose another folder, or allow its files to be replaced (Replace files, --overwrite)."
         )
     former = read_job_file(scheme.job.output)
     if former is None or not report.has_other_results(scheme.settings_sha256):
         return ""
     return (
         f"{scheme.job.output} holds results of {former.job.model.name} with other settings. "
-        "Choose another folder, or allow its results to be replaced."
+        "Choose another folder, or allow its results to be replaced (Replace files, --overwrite)."
     )

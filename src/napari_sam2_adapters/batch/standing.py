@@ -132,7 +132,7 @@ def _of_another_image(item: Item, last: Entry) -> bool:
 
 
 def _foreign_sentence(name: str, item: Item, last: Entry | None) -> str:
-    mend = "Choose another folder, move it away, or allow results to be replaced."
+    mend = "Choose another folder, move it away, or allow results to be replaced (Replace files, --overwrite)."
     if last is not None and _of_another_image(item, last):
         return f"{name} is the result of {last.image}. {mend}"
     if last is not None and last.status == "done":

@@ -31,7 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 all done, 1 a job failed, 2 wrong usage or input, 130 stopped by Ctrl-C.",
+    epilog="Exit codes: 0 all done, 1 a job failed, 2 wrong usage or input, 130 stopped by Ctrl-C (train and demo keep what they have learnt, then: 0).",
 )
 for command in (train, predict, batch, evaluate, export, info, demo):
     app.command()(command)

@@ -18,7 +18,7 @@ from napari_sam2_adapters.batch.job import Extras
 from napari_sam2_adapters.batch.plan import REPORT_HTML
 from napari_sam2_adapters.cli.files import Device, MemoryShare, Model, Overwrite, SettingsFile
 from napari_sam2_adapters.cli.interrupts import stop_requests
-from napari_sam2_adapters.cli.predict import known_format, prediction_settings
+from napari_sam2_adapters.cli.predict import OWN_TILE, known_format, prediction_settings
 from napari_sam2_adapters.cli.settings import (
     Sections,
     build_settings,
@@ -41,7 +41,7 @@ _LOG_INTERVAL_S = 30.0
 """Between two lines about the progress where no bar can be drawn, such as in the log of a job."""
 
 
-@settings_flags(predict=PredictConfig, cluster=ClusterConfig, extras=Extras)
+@settings_flags(defaults=OWN_TILE, predict=PredictConfig, cluster=ClusterConfig, extras=Extras)
 def batch(  # noqa: PLR0913, PLR0917 (a flag each)
     flags: Sections,
     model: Model,

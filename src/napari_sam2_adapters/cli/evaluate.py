@@ -23,7 +23,7 @@ from napari_sam2_adapters.cli.files import (
     read_training_files,
     write_json,
 )
-from napari_sam2_adapters.cli.predict import prediction_settings
+from napari_sam2_adapters.cli.predict import OWN_TILE, prediction_settings
 from napari_sam2_adapters.cli.settings import Sections, read_sections, settings_flags
 from napari_sam2_adapters.cli.terminal import errors, progress_bar
 from napari_sam2_adapters.cli.terminal import output as console
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["evaluate", "score_table"]
 
 
-@settings_flags(leave_out={"probabilities", "uncertainty"}, predict=PredictConfig)
+@settings_flags(
+    defaults=OWN_TILE, leave_out={"probabilities", "uncertainty"}, predict=PredictConfig
+)
 def evaluate(
     flags: Sections,
     model: Model,

@@ -33,7 +33,12 @@ __all__ = [
     "write_json",
 ]
 
-Images = Annotated[Path, typer.Option(help="Folder of images (TIFF, PNG, JPEG), or one image.")]
+Images = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of images, or one image: TIFF, OME-Zarr, PNG and others (docs/formats.md)."
+    ),
+]
 Labels = Annotated[
     Path, typer.Option(help="Folder of label images of the same names, or that of the one image.")
 ]
@@ -156,8 +161,9 @@ def _labelled(chosen: list[Path], images: Path, labels: Path) -> list[Path]:
     stems = {common_name(path) for path in label_files}
     labelled = [path for path in chosen if common_name(path) in stems]
     if not labelled:
+        none = f"None of the {len(chosen):,} images in" if len(chosen) > 1 else "No image in"
         raise ValueError(
-            f"None of the {counted(len(chosen), 'image')} in {images} has a label image of its name in {labels}: there are "
+            f"{none} {images} has a label image of its name in {labels}: there are "
             f"{chosen[0].name} and {label_files[0].name}, for example. Give each label image the name of its image."
         )
     if images.is_dir():

@@ -102,11 +102,11 @@ class Finishing:
         self, labels: Any, axes: str, image: ImageFile, found: Sequence[int]
     ) -> dict[str, Any]:
         """A row for each object, or where none are numbered for each class, in each slice or volume."""
-        from napari_sam2_adapters.inference.measure import join_tables, measure
+        from napari_sam2_adapters.inference.measured_table import measured_table
 
         known = {info.value: info.name for info in self.classes}
         names = {n: known[value] for n, value in enumerate(found, 1)} if found else known
-        parts = measure(
+        return measured_table(
             labels,
             axes,
             ruler_of(image),
@@ -115,7 +115,6 @@ class Finishing:
             image_axes=image.axes,
             names=names,
         )
-        return join_tables([part.table for part in parts])
 
 
 def settle_finishing(

@@ -40,14 +40,16 @@ if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["known_format", "predict", "prediction_settings"]
+__all__ = ["OWN_TILE", "known_format", "predict", "prediction_settings"]
 
+OWN_TILE = {"tile_size_px": "that of the adapter"}
+"""What `prediction_settings` takes where no tile is given."""
 _FINISHING = "After the network"
 _EXTRAS = ("probabilities", "uncertainty")
 _Outcome = Literal["done", "there", "failed"]
 
 
-@settings_flags(predict=PredictConfig)
+@settings_flags(defaults=OWN_TILE, predict=PredictConfig)
 def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     flags: Sections,
     model: Model,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -42,7 +42,10 @@ _SettingsT = TypeVar("_SettingsT", bound=Settings)
 
 
 def settings_flags(
-    *, leave_out: Collection[str] = (), **sections: type[Settings]
+    *,
+    leave_out: Collection[str] = (),
+    defaults: Mapping[str, str] | None = None,
+    **sections: type[Settings],
 ) -> Callable[[_Command], _Command]:
     """Give a command a flag for every field of some settings classes.
 
@@ -53,6 +56,8 @@ def settings_flags(
     ----------
     leave_out
         Fields that get no flag.
+    defaults
+        What help says of a field whose default is that of the command rather than that of the settings class.
     **sections
         Section name and its class.
     """
@@ -77,14 +82,17 @@ def settings_flags(
             }
             command(flags=flags, **given)
 
-        _take_signature(with_flags, command, fields)
+        _take_signature(with_flags, command, fields, defaults or {})
         return with_flags
 
     return decorate
 
 
 def _take_signature(
-    target: _Command, command: _Command, fields: dict[str, list[tuple[str, FieldInfo]]]
+    target: _Command,
+    command: _Command,
+    fields: dict[str, list[tuple[str, FieldInfo]]],
+    defaults: Mapping[str, str],
 ) -> None:
     hints = get_type_hints(command, include_extras=True)
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -94,23 +102,25 @@ def _take_signature(
         if name != "flags"
     ]
     made = [
-        inspect.Parameter(name, keyword, default=None, annotation=_flag(name, places))
+        inspect.Parameter(
+            name, keyword, default=None, annotation=_flag(name, places, defaults.get(name))
+        )
         for name, places in fields.items()
     ]
     target.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
     target.__annotations__ = {p.name: p.annotation for p in (*own, *made)}
 
 
-def _flag(name: str, places: list[tuple[str, FieldInfo]]) -> Any:
+def _flag(name: str, places: list[tuple[str, FieldInfo]], said_default: str | None) -> Any:
     section, field = places[0]
     dashed = name.replace("_", "-")
     simple, metavar = _simple_type(field.annotation)
-    default = "" if field.default is None else f" Default: {_shown(field.default)}."
+    default = "" if field.default is None else f" Default: {said_default or _shown(field.default)}."
     return Annotated[
         simple | None,
         typer.Option(
             f"--{dashed}/--no-{dashed}" if simple is bool else f"--{dashed}",
-            help=" ".join(str(f.description) for _, f in places) + default,
+            help=" ".join(str(f.description) for _, f in places) + _choices(field) + default,
             show_default=False,
             rich_help_panel=f"Settings of the section '{section}'",
             metavar=metavar,
@@ -151,6 +161,14 @@ def _shown(default: object) -> str:
     if isinstance(default, bool):
         return "yes" if default else "no"
     return str(default)
+
+
+def _choices(field: FieldInfo) -> str:
+    """What may be chosen, where the description does not name all of it as it is typed."""
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    if all(str(choice) in str(field.description) for choice in choices):
+        return ""
+    return f" One of {', '.join(map(str, choices))}."
 
 
 def _simple_type(annotation: Any) -> tuple[Any, str | None]:

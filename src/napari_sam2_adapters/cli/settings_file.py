@@ -40,7 +40,11 @@ def load_settings(path: Path) -> dict[str, dict[str, Any]]:
     if content is None:
         return {}
     if not isinstance(content, dict) or not set(content) <= known:
-        got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        got = (
+            sorted(map(str, content))
+            if isinstance(content, dict)
+            else f"none ({type(content).__name__})"
+        )
         strange = [name for name in got if name not in known] if isinstance(got, list) else []
         hint = f" ({strange[0]}: {did_you_mean(strange[0], sorted(known))})" if strange else ""
         raise ValueError(

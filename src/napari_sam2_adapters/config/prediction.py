@@ -31,7 +31,7 @@ class PredictConfig(Settings):
             le=4096,
             multiple_of=32,
             title="Tile (px)",
-            description="Side of a tile; best 224 k.",
+            description="Side of a tile; multiples of 224 suit the network best.",
         ),
     ] = 448
     overlap: Annotated[

@@ -89,7 +89,7 @@ class TrainConfig(Settings):
             le=2048,
             multiple_of=32,
             title="Crop (px)",
-            description="Side of a training crop; best 224 k.",
+            description="Side of a training crop; multiples of 224 suit the network best.",
         ),
     ] = 224
     learning_rate: Annotated[

@@ -164,7 +164,7 @@ def build_dataset(
     check_classes(chosen, zero_is)
     planes = labelled_planes(checked, chosen, zero_is)
     present = set().union(*(np.unique(plane[plane >= 0]).tolist() for plane in planes.values()))
-    _check_presence(present, chosen)
+    _check_presence(present, chosen, zero_is)
     names = {key: plane_name(checked[key[0]], key[1]) for key in planes}
     rng = np.random.default_rng(seed)
     split = keep_split(planes, names, len(chosen), before) if before else None
@@ -193,14 +193,19 @@ def _settle(normalization: Normalization, pairs: Sequence[Pair]) -> Normalizatio
     return Normalization(mode="percentile", low=normalization.low, high=normalization.high)
 
 
-def _check_presence(present: set[int], classes: Sequence[ClassInfo]) -> None:
+def _check_presence(present: set[int], classes: Sequence[ClassInfo], zero_is: ZeroIs) -> None:
     if not present:
         raise ValueError(NOTHING_LABELLED)
     if len(present) == 1:
         only = classes[next(iter(present))]
+        or_zero = (
+            ", or say that 0 is background (--zero-is background)"
+            if zero_is == "unlabelled" and all(info.value for info in classes)
+            else ""
+        )
         raise ValueError(
             f"Only the class {only.name!r} (value {only.value}) is labelled, but it takes two to tell "
-            "apart. Label some pixels of another class, for example background."
+            f"apart. Label some pixels of another class, for example background{or_zero}."
         )
 
 

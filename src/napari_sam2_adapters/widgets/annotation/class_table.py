@@ -25,7 +25,7 @@ __all__ = ["ClassTable"]
 _MOST_SHOWN = 8
 _VALUE, _NAME, _COLOR, _ON_SLICE, _PIXELS = range(5)
 _HEADERS = (
-    ("Value", "In the label image; 1–9 are also the keys that pick the class while you paint."),
+    ("Value", "In the label image."),
     ("Name", "Double-click to change it."),
     ("", "Colour; double-click to choose another."),
     ("Slice", "Labelled pixels on the slice on show."),
@@ -62,7 +62,8 @@ class ClassTable(QTableWidget):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setToolTip(
-            "Click a class to paint with it, or press 1–9 while painting. Double-click a name or a colour to change it."
+            "Click a class to paint with it, or press 1 while painting for the first class above 0, 2 for the second and so on. "
+            "Double-click a name or a colour to change it."
         )
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)

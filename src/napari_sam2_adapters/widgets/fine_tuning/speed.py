@@ -149,7 +149,13 @@ def _memory_sentence(needed: int, free: int) -> str:
 
 def _kind(device: str, model: ModelConfig) -> str:
     """Device without its free memory, and what makes the network fast or slow."""
-    parts = (device.rsplit(",", 1)[0], model.backbone, model.adapter, model.decoder)
+    parts = (
+        device.rsplit(",", 1)[0],
+        model.backbone,
+        model.adapter,
+        model.decoder,
+        model.detail_kind,
+    )
     return " | ".join(map(str, parts))
 
 
@@ -158,6 +164,7 @@ def _key(device: str, model: ModelConfig, train: TrainConfig) -> str:
         train.batch_size,
         train.crop_size_px,
         model.input_scale,
+        train.recompute,
         min(check_interval(train), train.steps),
     )
     return " | ".join((_kind(device, model), *map(str, parts)))
