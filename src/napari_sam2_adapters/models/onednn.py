@@ -103,7 +103,7 @@ class _Product(torch.autograd.Function):
         if ctx.last:  # else what comes before would have to mix two orders in memory
             gradient = gradient.contiguous(memory_format=torch.channels_last)
         if ctx.needs_input_grad[0]:
-            of_x = _pointwise(gradient, weight.transpose(0, 1), None)
+            of_x = _pointwise(gradient, _turned(weight), None)
         if ctx.needs_input_grad[1]:
             of_weight = (_rows(gradient).t() @ _rows(x))[:, :, None, None]
         if ctx.needs_input_grad[2]:
@@ -116,6 +116,11 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return _pointwise(x, weight, bias)
     result: Tensor = _Product.apply(x, weight, bias)
     return result
+
+
+def _turned(weight: Tensor) -> Tensor:
+    """(O, K, 1, 1) to (K, O, 1, 1), copied in two dimensions, for which PyTorch goes block by block: a third of the time of four."""
+    return weight[:, :, 0, 0].t().contiguous()[:, :, None, None]
 
 
 def _rows(x: Tensor) -> Tensor:
