@@ -305,7 +305,8 @@ def test_an_interrupt_keeps_the_best_and_the_run_goes_on(blobs: Path, tmp_path: 
     assert stopped.scores["mean_dice"] > stopped.scores["mean_dice_before"]
 
     done = stopped.training["steps"]
-    go_on = ("--resume", str(state), "--overwrite", "--steps", str(done + 2))
+    spelt_otherwise = os.path.relpath(state)
+    go_on = ("--resume", spelt_otherwise, "--overwrite", "--steps", str(done + 2))
     result = CliRunner().invoke(app, arguments(blobs, output, *go_on))
     assert result.exit_code == 0, result.output
     assert read_header(output).training["steps"] == done + 2
