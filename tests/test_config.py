@@ -78,7 +78,9 @@ class TestEverySetting:
         (Normalization, {"low": 9, "high": 5, "mode": "range"}),
         (Normalization, {"low": -1}),
         (Normalization, {"high": 101, "mode": "percentile"}),
-        (Normalization, {"low": float("nan"), "mode": "range"}),
+        (Normalization, {"low": float("nan"), "high": 5, "mode": "range"}),
+        (Normalization, {"mode": "range"}),  # percentiles are no grey values
+        (Normalization, {"mode": "range", "high": 4095}),
         (ClassInfo, {"value": -1, "name": "a"}),
         (ClassInfo, {"value": 65536, "name": "a"}),
         (ClassInfo, {"value": 1, "name": ""}),

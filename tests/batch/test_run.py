@@ -20,6 +20,8 @@ from napari_sam2_adapters.batch.scheme import survey_batch
 from napari_sam2_adapters.batch.segment_file import notes_of
 from napari_sam2_adapters.batch.stamps import file_sha256
 from napari_sam2_adapters.config import Normalization, PredictConfig
+from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import read_image, read_labels, write_array
 from napari_sam2_adapters.inference.predict import predict
 from napari_sam2_adapters.models.model_file import load_adapter, read_header
@@ -425,6 +427,27 @@ def test_another_pixel_size_is_told(job: BatchJob, images: Path) -> None:
     tifffile.imwrite(images / "coarse.tif", np.eye(40, dtype=np.uint8), **coarse)
     (note,) = run(job)["coarse"].notices
     assert "pixels are 2 micrometer wide" in note
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "told"),
+    [
+        (500.0, "nanometer", ""),
+        (50.0, "nanometer", "pixels are 0.05 micrometer wide, but the adapter was trained on 0.5."),
+        (0.5, "millimeter", "pixels are 500 micrometer wide"),
+        (2.0, "micron", "pixels are 2 micrometer wide"),
+        (2.0, None, ""),
+        (2.0, "furlong", ""),
+    ],
+)
+def test_pixel_sizes_are_compared_in_one_unit(
+    saved_model, size: float, unit: str | None, told: str
+) -> None:
+    place = Geometry((size, size), unit)
+    image = ImageFile(np.eye(40, dtype=np.uint8), "YX", Path("a.tif"), geometry=place)
+    notes = notes_of(image, read_header(saved_model()))
+    assert told in "".join(notes)
+    assert bool(notes) is bool(told)
 
 
 def test_grey_values_that_the_adapter_does_not_take_are_told(tmp_path: Path, saved_model) -> None:

@@ -4,9 +4,11 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_sam2_adapters.batch.stamps import FileStamp
+from napari_sam2_adapters.data.io import write_labels
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every file name is Unicode")
@@ -17,3 +19,27 @@ def test_a_folder_may_hold_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert stamp.matches(tmp_path)
     odd.rename(tmp_path / os.fsdecode(b"slice \xe8.dcm"))
     assert not stamp.matches(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.mhd", "a.nhdr"])
+def test_the_pixels_beside_a_header_count(tmp_path: Path, name: str) -> None:
+    """Exported again, an image of the same size has the same header."""
+    path = tmp_path / name
+    labels = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    write_labels(path, labels, axes="YX")
+    stamp = FileStamp.of(path)
+    assert stamp.untouched(path)
+    assert stamp.matches(path)
+    data = next(other for other in tmp_path.iterdir() if other != path)
+    copy = data.read_bytes()
+    data.write_bytes(copy[:-9] + bytes(9))
+    os.utime(data, ns=(0, stamp.mtime_ns + 10**9))
+    assert not stamp.untouched(path)
+    assert not stamp.matches(path)
+    data.write_bytes(copy)
+    os.utime(data, ns=(0, stamp.mtime_ns + 2 * 10**9))
+    assert stamp.matches(path)  # copied
+    data.unlink()
+    assert not stamp.matches(path)
+    path.unlink()
+    assert not stamp.matches(path)

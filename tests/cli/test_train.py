@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from napari_sam2_adapters.cli import app
 from napari_sam2_adapters.cli.files import read_training_files
 from napari_sam2_adapters.cli.train import _check_line, run_training
+from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import write_array, write_labels
 from napari_sam2_adapters.models.model_file import read_header
 from napari_sam2_adapters.training.records import StepRecord, ValidationRecord
@@ -163,6 +164,37 @@ def test_images_without_labels_are_left_out(blobs: Path, tmp_path: Path) -> None
     assert output.is_file()
 
 
+PLACE = Geometry((3.0, 2.0, 2.0), "millimeter", (5.0, -7.0, 11.0))
+MIRRORED = replace(PLACE, direction=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0)))
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "told"),
+    [
+        ("a.nii.gz", PLACE, False),
+        ("a.nrrd", Geometry((3e3, 2e3, 2e3), "micrometer", (5e3, -7e3, 11e3)), False),
+        ("a.nii.gz", MIRRORED, True),
+        ("a.nrrd", replace(PLACE, origin=(5.0, -7.0, 14.0)), True),
+        ("a.nii.gz", replace(PLACE, origin=(5.0, -7.0, 12.0)), False),  # by half a pixel
+        ("a.nii.gz", replace(PLACE, pixel_size=(4.0, 2.0, 2.0)), True),
+        ("a.nii.gz", Geometry((3.0, 2.0, 2.0), "millimeter"), False),
+        ("a.tif", MIRRORED, False),  # whose place other programs do not keep
+    ],
+)
+def test_labels_that_lie_elsewhere_by_their_header_are_told(
+    tmp_path: Path, name: str, place: Geometry, told: bool
+) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    labels = np.ones((6, 24, 20), np.uint8)
+    labels[:, :, :8] = 2
+    write_array(tmp_path / "images" / "a.nii.gz", labels * 50.0, axes="ZYX", geometry=PLACE)
+    write_labels(tmp_path / "labels" / name, labels, axes="ZYX", geometry=place)
+    found = read_training_files(tmp_path / "images", tmp_path / "labels", "*")
+    assert ("mirrored, turned or shifted against their images: a." in found.notice) is told
+    assert bool(found.notice) is told
+
+
 def test_one_image_and_its_labels_may_be_folders(tmp_path: Path) -> None:
     image, labels = np.arange(1600, dtype=np.uint16).reshape(40, 40), np.ones((40, 40), np.uint8)
     zarr, dicom = tmp_path / "im.ome.zarr", tmp_path / "series"
@@ -292,7 +324,8 @@ def test_an_interrupt_keeps_the_best_and_the_run_goes_on(blobs: Path, tmp_path: 
     assert stopped.scores["mean_dice"] > stopped.scores["mean_dice_before"]
 
     done = stopped.training["steps"]
-    go_on = ("--resume", str(state), "--overwrite", "--steps", str(done + 2))
+    spelt_otherwise = os.path.relpath(state)
+    go_on = ("--resume", spelt_otherwise, "--overwrite", "--steps", str(done + 2))
     result = CliRunner().invoke(app, arguments(blobs, output, *go_on))
     assert result.exit_code == 0, result.output
     assert read_header(output).training["steps"] == done + 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -26,6 +27,14 @@ def test_a_run_is_told_from_another(coins, quick, tiny_segmenter) -> None:
         assert [key for key in run if run[key] != other[key]] == [part]
     cut_elsewhere = describe_run(segmenter, coins(0.4), quick(), [5, 6], windows)
     assert cut_elsewhere["data"]["regions"] != run["data"]["regions"]
+    others = {dtype: coins() for dtype in (">f8", "uint8")}
+    for dtype, other in others.items():
+        image = coins().pairs[0].image.astype(dtype)
+        image = image if dtype == ">f8" else image[::-1]
+        other.pairs = (replace(other.pairs[0], image=image),)
+    same, turned = (describe_run(segmenter, o, quick(), [5, 6], windows) for o in others.values())
+    assert same == run  # by another reader
+    assert [key for key in run["data"] if turned["data"][key] != run["data"][key]] == ["pixels of the images"]  # fmt: skip
     scored_elsewhere = describe_run(segmenter, dataset, quick(), [5, 6], windows[1:])
     assert scored_elsewhere["data"]["held-out windows"] != run["data"]["held-out windows"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,10 +154,13 @@ def test_the_checkpoint_of_another_run_is_refused(
 ) -> None:
     path = tmp_path / "run.safetensors"
     list(train(tiny_segmenter(n_classes=2), coins(), quick(steps=1), checkpoint=path))
+    alike = coins()  # another image of the same name and shape, with the same labels
+    alike.pairs = tuple(replace(pair, image=pair.image // 2) for pair in alike.pairs)
     others = {
         r"network \(adapter\)": (tiny_segmenter(n_classes=2, adapter="hp"), coins(), quick()),
         r"settings \(loss\)": (tiny_segmenter(n_classes=2), coins(), quick(loss="composite")),
         r"data \(split\)": (tiny_segmenter(n_classes=2), coins(0.4), quick()),
+        r"data \(pixels of the images\)": (tiny_segmenter(n_classes=2), alike, quick()),
     }
     with pytest.raises(ValueError, match=r"data \(held-out windows\) is \"1 windows"):
         Trainer(

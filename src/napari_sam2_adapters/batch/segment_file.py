@@ -22,6 +22,7 @@ from napari_sam2_adapters.data.io import (
 )
 from napari_sam2_adapters.data.losses import lost_in_file
 from napari_sam2_adapters.data.normalize import advise_on_values
+from napari_sam2_adapters.data.units import convert, length_in_metres, unit_name
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.inference.outputs import Prediction
@@ -200,12 +201,15 @@ def notes_of(image: ImageFile, header: AdapterHeader) -> list[str]:
 
 def _scale_note(image: ImageFile, header: AdapterHeader) -> str:
     """A sentence when the pixels are of another size than those the adapter knows, else nothing."""
-    if not (image.pixel_size and header.pixel_size) or image.unit != header.unit:
+    if not (image.pixel_size and header.pixel_size):
         return ""
-    here, there = image.pixel_size[-1], header.pixel_size[-1]
+    known, wanted = (unit_name(unit) for unit in (image.unit, header.unit))
+    if known != wanted and None in (length_in_metres(known), length_in_metres(wanted)):
+        return ""
+    here, there = convert(image.pixel_size[-1], known, wanted), header.pixel_size[-1]
     if 2 / 3 < here / there < 3 / 2:
         return ""
     return (
-        f"Its pixels are {here:g} {image.unit or 'pixel'} wide, but the adapter was trained on {there:g}. "
+        f"Its pixels are {here:g} {wanted or 'pixel'} wide, but the adapter was trained on {there:g}. "
         "Resize the image if the mask looks wrong."
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from napari_sam2_adapters.config import Settings
+from napari_sam2_adapters.data.formats.text_header import data_beside
 
 __all__ = ["ExtraStamp", "FileStamp", "file_sha256"]
 
@@ -15,7 +16,7 @@ _BLOCK_BYTES = 2**22
 
 
 class FileStamp(Settings):
-    """Size, time and checksum of a file's content; of a folder, of the names, sizes and times of all that is in it."""
+    """Size, time and checksum of a file's content, and of its pixels where these lie beside it; of a folder, of the names, sizes and times of all that is in it."""
 
     size: int
     mtime_ns: int
@@ -26,8 +27,10 @@ class FileStamp(Settings):
         """Stamp a file, all of which is read, or a folder."""
         if path.is_dir():
             return cls._of_folder(path)
-        state = path.stat()
-        return cls(size=state.st_size, mtime_ns=state.st_mtime_ns, sha256=file_sha256(path))
+        size, mtime_ns = _size_and_time(path)
+        sums = [file_sha256(part) for part in _parts(path)]
+        whole = sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+        return cls(size=size, mtime_ns=mtime_ns, sha256=whole)
 
     @classmethod
     def _of_folder(cls, folder: Path) -> Self:
@@ -49,18 +52,17 @@ class FileStamp(Settings):
         if path.is_dir():
             return self == FileStamp.of(path)
         try:
-            state = path.stat()
+            return _size_and_time(path) == (self.size, self.mtime_ns)
         except FileNotFoundError:
             return False
-        return (state.st_size, state.st_mtime_ns) == (self.size, self.mtime_ns)
 
     def matches(self, path: Path) -> bool:
         """Whether the file has this content; it is read only when its time is another one, as after copying."""
         if self.untouched(path):
             return True
-        if not path.is_file() or path.stat().st_size != self.size:
+        if not path.is_file() or _size_and_time(path)[0] != self.size:
             return False
-        return file_sha256(path) == self.sha256
+        return FileStamp.of(path).sha256 == self.sha256
 
 
 class ExtraStamp(FileStamp):
@@ -77,3 +79,13 @@ def file_sha256(path: Path) -> str:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _parts(path: Path) -> list[Path]:
+    data = data_beside(path)
+    return [path] if data is None else [path, data]
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    states = [part.stat() for part in _parts(path)]
+    return sum(state.st_size for state in states), max(state.st_mtime_ns for state in states)

@@ -15,6 +15,7 @@ from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.data.dataset import Pair
+    from napari_sam2_adapters.data.image_file import ImageFile
 
 __all__ = [
     "Device",
@@ -85,7 +86,7 @@ class TrainingFiles:
     pixel_size, unit
         (Y, X) size of a pixel, where all images agree on it; else None.
     notice
-        A sentence when images without labels were left out; else empty.
+        Sentences when images without labels were left out, or labels lie elsewhere than their images; else empty.
     """
 
     pairs: list[Pair]
@@ -140,17 +141,46 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
         )
     else:
         paths = [(images, labels)]
-    pairs, sizes = [], set()
+    pairs, sizes, elsewhere = [], set(), []
     for image_path, label_path in paths:
         image, label = read_image(image_path), read_labels(label_path)
         pairs.append(Pair(image.array, label.array, image.axes, image_path.name, rgb=image.rgb))
         sizes.add((_plane_size(image.pixel_size), image.unit))
+        if _lie_elsewhere(image, label):
+            elsewhere.append(label_path.name)
     pixel_size, unit = sizes.pop() if len(sizes) == 1 else (None, None)
-    notice = ""
+    notices = []
     if len(labelled) < len(chosen):
         have = "has" if len(labelled) == 1 else "have"
-        notice = f"{len(labelled):,} of {counted(len(chosen), 'image')} {have} labels; the others are left out."
-    return TrainingFiles(pairs, pixel_size, unit, notice)
+        notices.append(
+            f"{len(labelled):,} of {counted(len(chosen), 'image')} {have} labels; the others are left out."
+        )
+    if elsewhere:
+        more = f" and {len(elsewhere) - 5} more" if len(elsewhere) > 5 else ""
+        notices.append(
+            f"By their headers these labels are mirrored, turned or shifted against their images: {', '.join(elsewhere[:5])}{more}. They are laid on "
+            "them pixel by pixel, as they are stored; if that is wrong, resample the labels on the images."
+        )
+    return TrainingFiles(pairs, pixel_size, unit, "\n".join(notices))
+
+
+def _lie_elsewhere(image: ImageFile, labels: ImageFile) -> bool:
+    """Whether labels of the image's shape lie elsewhere in the patient, in formats that say where."""
+    from napari_sam2_adapters.data.formats.patient_space import apart_px
+    from napari_sam2_adapters.data.formats.registry import format_of
+
+    kinds = (format_of(image.path), format_of(labels.path))
+    one, other = image.geometry, labels.geometry
+    if (
+        one is None
+        or other is None
+        or not all(k is not None and k.extra == "medical" for k in kinds)
+    ):
+        return False
+    if one.origin is None or other.origin is None or len(one.origin) != len(other.origin):
+        return False
+    lengths = [int(labels.array.shape[labels.axes.index(a)]) for a in "ZYX" if a in labels.axes]
+    return apart_px(one, other, lengths) > 1
 
 
 def _labelled(chosen: list[Path], images: Path, labels: Path) -> list[Path]:

@@ -146,7 +146,7 @@ def train(  # noqa: PLR0913, PLR0917 (a flag each)
         )
         return
     console().print(f"{trainer.stop_reason} The adapter is in {output}.")
-    if state == _state_file(output):
+    if state.resolve() == _state_file(output).resolve():  # however it was spelt
         state.unlink(missing_ok=True)
 
 

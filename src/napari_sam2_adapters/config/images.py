@@ -31,6 +31,8 @@ class Normalization(Settings):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
+        if self.mode == "range" and not {"low", "high"} <= self.model_fields_set:
+            raise ValueError("range needs low and high, the grey values that become 0 and 1")
         if not self.low < self.high:
             raise ValueError(f"low must be below high, got low={self.low} and high={self.high}")
         if self.mode != "range" and not (self.low >= 0 and self.high <= 100):

@@ -26,6 +26,7 @@ __all__ = [
     "intensity_limits",
     "normalize_plane",
     "resolve_normalization",
+    "sample_pixels",
 ]
 
 NO_NUMBER = (
@@ -108,7 +109,7 @@ def intensity_limits(array: ArrayLike, axes: str, normalization: Normalization) 
         )
     if normalization.mode == "range":
         return Limits((normalization.low,) * n_channels, (normalization.high,) * n_channels)
-    pixels = _sample(array, axes)
+    pixels = sample_pixels(array, axes)
     pairs = [_channel_limits(channel, normalization) for channel in pixels]
     return Limits(tuple(low for low, _ in pairs), tuple(high for _, high in pairs))
 
@@ -126,7 +127,7 @@ def has_no_number(array: ArrayLike, axes: str, limits: Limits) -> bool:
     suspicious = {*zip(limits.low, limits.high, strict=True)} == {_LIMITS_OF_NOTHING}
     if not suspicious or np.dtype(array.dtype).kind != "f":
         return False
-    return not np.isfinite(_sample(array, axes)).any()
+    return not np.isfinite(sample_pixels(array, axes)).any()
 
 
 def advise_on_values(array: ArrayLike, axes: str, normalization: Normalization) -> str:
@@ -145,7 +146,7 @@ def advise_on_values(array: ArrayLike, axes: str, normalization: Normalization) 
     plain = array.dtype == np.uint8 and (low, high) == _EIGHT_BITS
     if normalization.mode != "range" or plain:
         return ""
-    pixels = _sample(array, axes)
+    pixels = sample_pixels(array, axes)
     finite = pixels[np.isfinite(pixels)]
     if not finite.size:
         return ""
@@ -207,15 +208,23 @@ def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     return kind
 
 
-def _sample(array: ArrayLike, axes: str) -> NDArray[np.float64]:
-    """Evenly spread pixels of all planes as (C, n)."""
+def sample_pixels(array: ArrayLike, axes: str, about: int = _SAMPLED_PIXELS) -> NDArray[np.float64]:
+    """Evenly spread pixels of at most 16 planes as (C, n), the same ones whatever holds the array.
+
+    Parameters
+    ----------
+    array, axes
+        Image and the names of its axes.
+    about
+        How many pixels.
+    """
     indices = plane_indices(array.shape, axes)
     n_planes = min(len(indices), _SAMPLED_PLANES)
     chosen = [indices[i] for i in np.linspace(0, len(indices) - 1, n_planes).round().astype(int)]
     height, width = plane_shape(array.shape, axes)
     windows = [(rows, columns) for rows in _windows(height) for columns in _windows(width)]
     n_pixels = sum((r.stop - r.start) * (c.stop - c.start) for r, c in windows) * n_planes
-    step = max(1, int(np.ceil(np.sqrt(n_pixels / _SAMPLED_PIXELS))))
+    step = max(1, int(np.ceil(np.sqrt(n_pixels / about))))
     parts = [
         read_plane(
             array, axes, index, slice(r.start, r.stop, step), slice(c.start, c.stop, step)

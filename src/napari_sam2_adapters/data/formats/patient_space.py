@@ -7,6 +7,8 @@ front, head), are turned when they are read and written; the pixels themselves a
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.units import convert, unit_name
 
-__all__ = ["from_matrix", "length_factor", "same_place", "to_matrix"]
+__all__ = ["apart_px", "from_matrix", "length_factor", "same_place", "to_matrix"]
 
 
 def from_matrix(matrix: NDArray[Any], unit: str | None) -> Geometry:
@@ -74,3 +76,20 @@ def same_place(one: Geometry | None, other: Geometry | None) -> bool:
         return False
     smallest = min(*one.pixel_size, *other.pixel_size)
     return np.allclose(one.affine(), other.affine(), rtol=1e-6, atol=1e-5 * smallest)
+
+
+def apart_px(one: Geometry, other: Geometry, lengths: Sequence[int]) -> float:
+    """How far apart two geometries put the same pixel of an array, at most, along an axis and in pixels of the first.
+
+    Parameters
+    ----------
+    one, other
+        The geometries.
+    lengths
+        Of the spatial axes of the array, in the order Z, Y, X.
+    """
+    corners = np.array([*itertools.product(*((0, n - 1) for n in lengths))], float)
+    places = np.hstack([corners, np.ones((len(corners), 1))]).T
+    world = other.affine() @ places
+    world[:-1] *= length_factor(other.unit, one.unit)
+    return float(np.abs(np.linalg.solve(one.affine(), world) - places).max())

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from napari_sam2_adapters.config import ClassInfo
 
-__all__ = ["TextHeader", "read_header", "segment_lines"]
+__all__ = ["TextHeader", "data_beside", "read_header", "segment_lines"]
 
 _LONGEST_BYTES = 2**20
 _LAST_KEYS = ("elementdatafile",)
+_HEADER_ENDINGS = (".mhd", ".nhdr")
 _LINE = re.compile(r"([^#:=][^:=]*)(:=|:|=)(.*)")
 _SEGMENT = re.compile(r"Segment(\d+)_(Name|LabelValue|Color)")
 _LAYER = re.compile(r"Segment\d+_Layer")
@@ -72,6 +73,17 @@ def read_header(path: Path) -> TextHeader:
             if name in _LAST_KEYS:
                 break
     return TextHeader(fields, pairs)
+
+
+def data_beside(path: Path) -> Path | None:
+    """The file with the pixels of a header that lies apart (``.mhd``, ``.nhdr``); None for other files, and where it names none or several."""
+    if path.suffix.lower() not in _HEADER_ENDINGS:
+        return None
+    fields = read_header(path).fields
+    names = (fields.get(key, "") for key in ("elementdatafile", "data file", "datafile"))
+    name = next(filter(None, names), "")
+    data = path.parent / name
+    return data if name and data.is_file() else None
 
 
 def segment_lines(classes: Iterable[ClassInfo], shape: tuple[int, ...]) -> list[str]:
