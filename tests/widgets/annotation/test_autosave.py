@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtWidgets import QMenu
 
 from napari_sam2_adapters.widgets.annotation.autosave import Autosave, find_lost, save_labels
 from napari_sam2_adapters.widgets.annotation.class_names import classes_of_layer
@@ -199,3 +200,14 @@ def test_all_copies_that_can_be_read_are_put_back(qtbot) -> None:
     }
     banner.restore(a)
     qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=60_000)
+
+
+def test_copies_are_listed_by_the_names_that_their_layers_have(qtbot) -> None:
+    banner = RestoreBanner(ViewerModel())
+    qtbot.addWidget(banner)
+    save_labels([LabelsToSave("H&E", np.ones((4, 4), np.uint8), (), {}, "", "1")], "", {})
+    banner.open_menu(banner)
+    qtbot.waitUntil(lambda: bool(banner.findChildren(QMenu)), timeout=60_000)
+    (menu,) = banner.findChildren(QMenu)
+    assert "H&&E" in menu.actions()[0].text()  # which Qt writes as H&E
+    menu.close()

@@ -104,6 +104,7 @@ class RestoreBanner(QWidget):
         menu = QMenu(self._at)
         for saved in found[:_MOST_LISTED]:
             text = f"{saved.when}  {saved.name}  ({saved.pixels:,} px)"
+            text = text.replace("&", "&&")  # in a menu a single one underlines
             menu.addAction(text, lambda saved=saved: self.restore(saved))
         if not found:
             menu.addAction("Nothing is saved yet: it happens every minute, and before a run.")
