@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtWidgets import QMenu
 
 from napari_sam2_adapters.widgets.annotation.autosave import Autosave, find_lost, save_labels
 from napari_sam2_adapters.widgets.annotation.class_names import classes_of_layer
@@ -173,3 +175,39 @@ def test_strokes_on_slices_with_channels_are_restored_as_they_lay(qtbot) -> None
     assert spread_of(layer) == 1
     assert form.pairs[0].labels.shape == (3, 20, 30)
     form.stop_following()
+
+
+def test_all_copies_that_can_be_read_are_put_back(qtbot) -> None:
+    viewer = ViewerModel()
+    banner = RestoreBanner(viewer)
+    qtbot.addWidget(banner)
+    layers = [
+        LabelsToSave(name, np.full((4, 4), value, np.uint8), (), {}, "cells", name)
+        for value, name in enumerate("abc", 1)
+    ]
+    save_labels(layers, "", {})
+    a, b, c = sorted(list_snapshots(autosave_folder()), key=lambda saved: saved.name)
+    with zipfile.ZipFile(b.path) as whole:
+        about = whole.read("about.json")
+    with zipfile.ZipFile(b.path, "w") as damaged:
+        damaged.writestr("about.json", about)
+    banner.restore(a, b)
+    banner.restore(c)  # while the others are read
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=60_000)
+    assert {layer.name: int(layer.data[0, 0]) for layer in viewer.layers} == {
+        "a – restored": 1,
+        "c – restored": 3,
+    }
+    banner.restore(a)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=60_000)
+
+
+def test_copies_are_listed_by_the_names_that_their_layers_have(qtbot) -> None:
+    banner = RestoreBanner(ViewerModel())
+    qtbot.addWidget(banner)
+    save_labels([LabelsToSave("H&E", np.ones((4, 4), np.uint8), (), {}, "", "1")], "", {})
+    banner.open_menu(banner)
+    qtbot.waitUntil(lambda: bool(banner.findChildren(QMenu)), timeout=60_000)
+    (menu,) = banner.findChildren(QMenu)
+    assert "H&&E" in menu.actions()[0].text()  # which Qt writes as H&E
+    menu.close()

@@ -127,6 +127,17 @@ def explained(widget: QWidget) -> bool:
     return bool(widget.toolTip() or (inside is not None and inside.toolTip()))
 
 
+def test_a_dock_that_is_put_back_is_a_tab_again(make_napari_viewer_proxy, qtbot) -> None:
+    viewer = make_napari_viewer_proxy(show=True)
+    load, models = (show_dock(viewer, name) for name in ("Load", "Models"))
+    window = frame_of(load).parent()
+    viewer.window.remove_dock_widget(models)
+    viewer.window.add_dock_widget(models, name="Models (SAM2 adapters)", area="right")
+    qtbot.waitUntil(
+        lambda: window.tabifiedDockWidgets(frame_of(load)) == [frame_of(models)], timeout=60_000
+    )
+
+
 def test_a_number_that_is_being_typed_holds_when_a_button_is_pressed_without_leaving_it(
     qtbot,
 ) -> None:

@@ -1,4 +1,7 @@
+import itertools
+
 import numpy as np
+from qtpy.QtGui import QPainter, QPicture
 
 from napari_sam2_adapters.config import default_classes
 from napari_sam2_adapters.widgets.fine_tuning.plot import LearningPlot
@@ -32,3 +35,23 @@ def test_the_plot_follows_the_theme(make_napari_viewer_proxy, qtbot) -> None:
     dark = plot.dice_plot.backgroundBrush().color()
     assert light.lightness() > 200
     assert dark.lightness() < 100
+
+
+def test_numbers_beside_the_loss_do_not_lie_over_each_other(
+    make_napari_viewer_proxy, qtbot
+) -> None:
+    plot = LearningPlot(make_napari_viewer_proxy())
+    qtbot.addWidget(plot)
+    plot.clear(CLASSES, steps=10)
+    plot.add_loss([1, 2], [10.0, 0.0005])
+    with qtbot.waitExposed(plot):
+        plot.show()
+    axis = plot.loss_plot.getAxis("left")
+    qtbot.waitUntil(lambda: axis.picture is not None, timeout=60_000)
+    paper = QPicture()
+    painter = QPainter(paper)
+    *_, texts = axis.generateDrawSpecs(painter)
+    painter.end()
+    places = sorted((rectangle.top(), rectangle.bottom()) for rectangle, *_ in texts)
+    assert len(places) >= 2
+    assert all(above[1] <= below[0] for above, below in itertools.pairwise(places))

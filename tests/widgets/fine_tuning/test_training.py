@@ -113,6 +113,14 @@ def test_a_stopped_run_is_resumed_with_its_labels_and_ends_as_if_it_had_not_been
     assert find_runs() == []
 
 
+@pytest.mark.parametrize("stop_after", [1, None])
+def test_the_last_check_is_told_also_when_the_run_is_stopped(request_of, stop_after) -> None:
+    result, updates = run(request_of(), stop_after=stop_after)
+    checks = [check for u in updates if isinstance(u, Learned) for check in u.checks]
+    assert [check.step for check in checks] == sorted({check.step for check in checks})
+    assert checks[-1].step == result.training["steps"]
+
+
 class Gone:
     """Pixels of a file that is not there any more."""
 

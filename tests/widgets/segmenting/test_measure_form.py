@@ -9,7 +9,10 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QFileDialog
 
+from napari_sam2_adapters.config import default_classes
 from napari_sam2_adapters.inference.measure import join_tables, measure
+from napari_sam2_adapters.widgets.docks.layers import placement
+from napari_sam2_adapters.widgets.docks.results import add_layer, make_labels
 from napari_sam2_adapters.widgets.segmenting.measure_form import MeasureForm
 
 
@@ -107,3 +110,25 @@ def test_a_table_keeps_the_name_of_its_layer(form, monkeypatch, qtbot, tmp_path:
     assert list(first.features["index"]) == [1]
     form.show_table(second, table)
     assert form.summary.text().startswith("1 row")
+
+
+def test_intensities_are_of_the_image_that_a_result_is_of(form) -> None:
+    def result(image, name: str):
+        layer = make_labels(
+            form.viewer, image, np.ones((4, 4), np.uint8), default_classes([1]), role="segmentation",
+            name=name, place=placement(image),
+        )  # fmt: skip
+        add_layer(form.viewer, layer)
+        return layer
+
+    first, second = (form.viewer.add_image(np.full((4, 4), n), name=f"{n}") for n in (5, 9))
+    assert form.image.layer is first  # it was the only one
+    form.prefer(result(second, "of the second"))
+    assert form.image.layer is second
+    assert form.request().image is second.data
+    form.prefer(result(first, "of the first"))
+    assert form.image.layer is first
+    form.image.setCurrentIndex(2)
+    form.image.activated.emit(2)  # chosen by the user
+    form.labels.layer = form.viewer.layers["of the first"]
+    assert form.image.layer is second

@@ -22,7 +22,7 @@ from napari_sam2_adapters.widgets.annotation.snapshots import (
 from napari_sam2_adapters.widgets.docks.arrays import new_label_array, with_axis
 from napari_sam2_adapters.widgets.docks.dock import button, sentence
 from napari_sam2_adapters.widgets.docks.jobs import Question
-from napari_sam2_adapters.widgets.docks.log import show_failure
+from napari_sam2_adapters.widgets.docks.log import log_error, show_failure, told
 from napari_sam2_adapters.widgets.docks.spread import spread_entry
 
 __all__ = ["RestoreBanner"]
@@ -47,6 +47,7 @@ class RestoreBanner(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._lost: list[SavedLabels] = []
+        self._chosen: list[SavedLabels] = []
         self._at: QWidget = self
         self._looking, self._listing = Question(self), Question(self)
         self._reading, self._forgetting = Question(self), Question(self)
@@ -55,6 +56,7 @@ class RestoreBanner(QWidget):
         self._reading.answered.connect(self._add)
         for question in (self._looking, self._listing, self._reading, self._forgetting):
             question.failed.connect(show_failure)
+        self._reading.failed.connect(lambda _: self._chosen.clear())
         self.text = sentence()
         self.restore_button = button(
             "Restore", "Add them as new labels layers, beside what is open.", self.restore_lost
@@ -89,8 +91,9 @@ class RestoreBanner(QWidget):
         self._forgetting.ask(forget_lost, sessions)
 
     def restore(self, *chosen: SavedLabels) -> None:
-        """Add snapshots as new labels layers."""
-        self._reading.ask(_read, chosen)
+        """Add snapshots as new labels layers, with those that are still being read."""
+        self._chosen += chosen
+        self._reading.ask(_read, tuple(self._chosen))
 
     def open_menu(self, at: QWidget) -> None:
         """Show the saved copies in a menu below a button, as soon as they are listed."""
@@ -101,6 +104,7 @@ class RestoreBanner(QWidget):
         menu = QMenu(self._at)
         for saved in found[:_MOST_LISTED]:
             text = f"{saved.when}  {saved.name}  ({saved.pixels:,} px)"
+            text = text.replace("&", "&&")  # in a menu a single one underlines
             menu.addAction(text, lambda saved=saved: self.restore(saved))
         if not found:
             menu.addAction("Nothing is saved yet: it happens every minute, and before a run.")
@@ -117,7 +121,11 @@ class RestoreBanner(QWidget):
         )
         self.show()
 
-    def _add(self, read: list[tuple[SavedLabels, Any]]) -> None:
+    def _add(self, found: tuple[list[tuple[SavedLabels, Any]], list[str]]) -> None:
+        self._chosen = []
+        read, problems = found
+        for problem in problems:
+            show_failure(problem)
         for saved, labels in read:
             layer: Labels = self._viewer.add_labels(
                 with_axis(labels, saved.spread),
@@ -137,8 +145,16 @@ def _list() -> list[SavedLabels]:
     return list_snapshots(autosave_folder())
 
 
-def _read(chosen: Sequence[SavedLabels]) -> list[tuple[SavedLabels, Any]]:
-    return [
-        read_snapshot(saved.path, into=new_label_array(saved.shape, np.dtype(saved.dtype)))
-        for saved in chosen
-    ]
+def _read(
+    chosen: Sequence[SavedLabels],
+) -> tuple[list[tuple[SavedLabels, Any]], list[str]]:
+    """What can be read, and what is wrong with the others: they keep nobody from the rest."""
+    found, problems = [], []
+    for saved in chosen:
+        try:
+            into = new_label_array(saved.shape, np.dtype(saved.dtype))
+            found.append(read_snapshot(saved.path, into=into))
+        except (ValueError, OSError) as error:
+            log_error(error, f"reading {saved.path.name}")
+            problems.append(told(error))
+    return found, problems

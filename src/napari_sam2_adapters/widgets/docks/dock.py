@@ -145,6 +145,7 @@ class Dock(QWidget):
     def event(self, event: QEvent) -> bool:
         """Stop the work when napari takes the dock out of its window."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._joined = False  # it may be put back, because its work is to go on
             self._soon.stop()
             self.taken_out()
         elif event.type() in (QEvent.Type.ParentChange, QEvent.Type.Show) and not self._joined:

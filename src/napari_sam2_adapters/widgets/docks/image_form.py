@@ -36,6 +36,7 @@ class ImageForm(QWidget):
 
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._fitted = 0
         self.choice = LayerChoice(
             viewer,
             lambda layer: isinstance(layer, Image) and not is_own(layer),
@@ -53,6 +54,7 @@ class ImageForm(QWidget):
         self.form.addRow("Channels", self.channels)
         self.form.addRow("Level", self.levels)
         self.choice.layer_changed.connect(self._take_layer)
+        self.channels.activated.connect(self._settle)
         self.channels.currentIndexChanged.connect(lambda _: self.changed.emit())
         self.levels.currentIndexChanged.connect(lambda _: self.changed.emit())
         self._take_layer()
@@ -109,16 +111,30 @@ class ImageForm(QWidget):
                 return
 
     def fit_channels(self, number: int) -> None:
-        """Choose the channel axis of this length, if the layer has just one and none is chosen."""
-        if self.layer is None or self.layer.rgb or number < 2 or self.channel_axis is not None:
+        """Choose the channel axis of this length, if the layer has just one and none is chosen.
+
+        What was chosen so for another number is taken back: the slices of a stack are no channels to an adapter of grey images.
+        """
+        if self.layer is None or self.layer.rgb or self._fitted == number:
+            return
+        if self._fitted:
+            self._fitted = 0
+            guess = guess_channel_axis(self.layer)
+            self.channels.setCurrentIndex(max(0, self.channels.findData(guess)))
+        if number < 2 or self.channel_axis is not None:
             return
         shape = self.layer.data[0].shape if self.layer.multiscale else self.layer.data.shape
         fitting = [axis for axis, length in enumerate(shape) if length == number]
         if len(fitting) == 1 and len(shape) >= 3:
+            self._fitted = number
             self.channels.setCurrentIndex(self.channels.findData(fitting[0]))
 
+    def _settle(self, index: int = 0) -> None:
+        """What the user has chosen is not taken back."""
+        self._fitted = 0
+
     def _take_layer(self) -> None:
-        layer = self.layer
+        layer, self._fitted = self.layer, 0
         for box in (self.channels, self.levels):
             box.blockSignals(True)
             box.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,7 @@ class Report:
     seconds: float = 0.0
     first_step: int = 0
     last_step: int = 0
+    last_check: int = -1
     of_steps: int = 0
     memory_before: int = field(default_factory=_memory_taken)
     memory: int = 0
@@ -70,9 +71,18 @@ class Report:
             self.last_step, self.of_steps = record.step, record.steps
         elif isinstance(record, ValidationRecord):
             self.checks.append(record)
+            self.last_check = record.step
         else:
             return Said(record.message)
         return None
+
+    def catch_up(self, history: Sequence[Record]) -> None:
+        """Take the check that a stopped run has made as it settled, when nobody listened any more."""
+        from napari_sam2_adapters.training.records import ValidationRecord
+
+        for record in history:
+            if isinstance(record, ValidationRecord) and record.step > self.last_check:
+                self.take(record)
 
     def send(self) -> Learned:
         """Give what was collected, and start anew."""

@@ -14,7 +14,8 @@ from napari_sam2_adapters.config import ClassInfo
 
 __all__ = ["LearningPlot"]
 
-_LOSS_TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
+_LOSS_TICKS = ((0.001, 0.1, 10), (0.01, 1, 100), (0.003, 0.03, 0.3, 3, 30))
+"""The most important ones first: the later ones are written only where there is room for them."""
 
 
 class LearningPlot(QWidget):
@@ -40,7 +41,9 @@ class LearningPlot(QWidget):
         self.dice_plot.setYRange(0, 1, padding=0.12)
         self.dice_plot.getAxis("left").setTicks([[(0, "0"), (0.5, "0.5"), (1, "1")]])
         self.loss_plot.setLogMode(y=True)  # the first steps can lie far above all others
-        self.loss_plot.getAxis("left").setTicks([[(math.log10(v), str(v)) for v in _LOSS_TICKS]])
+        self.loss_plot.getAxis("left").setTicks(
+            [[(math.log10(v), str(v)) for v in level] for level in _LOSS_TICKS]
+        )
         self.loss_plot.getAxis("bottom").setStyle(showValues=False)
         self.dice_plot.setXLink(self.loss_plot)
         self.dice_plot.setLabel("bottom", "step")

@@ -217,6 +217,7 @@ def _train(
     yield Said(f"{trainer.plan().sentence} Learning; {dataset.split_description}.")
     with closing(trainer.run()) as records:
         yield from follow(stop, trainer, records, dataset, wish, report)
+    report.catch_up(trainer.history)
     yield report.send()
     if wish.place is not None:
         yield Previewed(wish.place, preview(segmenter, dataset, wish.place))

@@ -177,8 +177,17 @@ class MeasureForm(QWidget):
                 whole = "at each time" if "T" in axes else "over all slices"
                 self.by.addItem(f"each label {whole}", "totals")
             self.by.setCurrentIndex(max(0, self.by.findData(_usual(layer))))
+        self._follow_image(layer)
         self._forget_table()
         self.changed.emit()
+
+    def _follow_image(self, labels: Layer | None) -> None:
+        """Take the image that a result of ours is of, unless the user has chosen one: others of its size give other intensities."""
+        wanted = None if labels is None else labels.metadata.get(OURS, {}).get("image")
+        own = next((one for one in self.image.layers if str(one.unique_id) == wanted), None)
+        if own is not None and self.image.guessed:
+            self.image.layer = own
+            self.image.guessed = True
 
     def _take_rows(self) -> None:
         self._forget_table()
