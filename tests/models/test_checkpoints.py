@@ -291,6 +291,17 @@ class TestInstalling:
         with pytest.raises(ValueError, match=r"is damaged: its sha256 .* Delete the file"):
             build_segmenter(ModelConfig(backbone="tiny"), CLASSES)
 
+    @pytest.mark.parametrize("name", ["sam2.1_hiera_tiny (1).pt", "sam2.1_hiera_small.pt"])
+    def test_other_files_in_the_cache_are_the_users_own(
+        self, hollow_tiny: State, store: Callable[..., Path], cache: Path, name: str
+    ) -> None:
+        """Nobody should delete a good file because a browser, or another backbone, gave it its name."""
+        cache.mkdir()
+        path = store({"model": hollow_tiny}).rename(cache / name)
+        assert load_backbone("tiny", path)[2] == file_sha256(path)
+        with pytest.raises(ValueError, match="does not hold the backbone 'large'"):
+            load_backbone("large", path)
+
 
 class TestMobile:
     """The backbone that is in the package."""

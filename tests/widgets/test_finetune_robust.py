@@ -141,6 +141,12 @@ def test_it_goes_on_with_the_strokes_added_since(open_dock, viewer, qtbot, two_h
     assert second.training["went_on_from"].startswith("cells-lora")
     assert "just trained" in dock.training.start.box.currentText()
 
+    start = dock.training.start
+    known = start.known.classes
+    clash = (known[0].model_copy(update={"name": known[1].name}),)
+    assert "would both be called" in start.problem(clash, None)
+    assert not start.problem(known, None)
+
     painted.data[0, 30:40, 30:40] = 7
     painted.refresh()
     qtbot.waitUntil(lambda: "does not know class 7 (7)" in dock.reason.text(), timeout=WAIT_MS)

@@ -24,6 +24,7 @@ from napari_sam2_adapters.models.backbone_files import (
     cached_path,
     file_sha256,
     find_weights,
+    own_files,
 )
 from napari_sam2_adapters.models.decoder import SamHeads
 from napari_sam2_adapters.models.mobile import MobileBackbone
@@ -124,14 +125,20 @@ def load_backbone(name: str, path: Path) -> tuple[HieraBackbone | MobileBackbone
 
 
 def _check_sha256(path: Path, sha256: str, name: str) -> None:
-    """A file that we stored has the checksum that it was stored under; of the user's own files none is known."""
+    """A file that we stored has the checksum that it was stored under; of the user's own files none is known, wherever they lie."""
     entry = backbone_file(name)
     built_in = entry.shape is None
     if built_in and sha256 != entry.sha256:
         raise ValueError(
             f"{path.name} is damaged: its sha256 is {sha256[:12]}…, not {entry.sha256[:12]}…. Install the package again."
         )
-    if not built_in and path.parent == cache_folder() and path != cached_path(name, sha256):
+    ours = path.name == entry.file_name or path in own_files(name)
+    if (
+        not built_in
+        and path.parent == cache_folder()
+        and ours
+        and path != cached_path(name, sha256)
+    ):
         raise ValueError(
             f"{path} is damaged: its sha256 is {sha256[:12]}…, which does not belong to this name. Delete the file and get "
             f"it again in the Models dock or with 'sam2-adapters backbones download {name}'."

@@ -236,6 +236,17 @@ def test_a_class_that_the_adapter_does_not_know_is_refused(request_of, saved_ada
         run(request_of(start=start, classes=default_classes([1, 7])))
 
 
+def test_no_two_classes_of_an_adapter_get_one_name(request_of, saved_adapter) -> None:
+    """Its file could not be opened again."""
+    start = Start("cells", path=saved_adapter())
+    named = (ClassInfo(value=1, name="class 2"),)
+    with pytest.raises(ValueError, match=r"1 and 2 would both be called 'class 2'"):
+        run(request_of(start=start, classes=named))
+    swapped = (*named, ClassInfo(value=2, name="class 1"))
+    segmenter, _ = _go_on_from(start, request_of(classes=swapped), torch.device("cpu"))
+    assert [info.name for info in segmenter.classes] == ["class 2", "class 1"]
+
+
 TRAINER = """
 import sys, threading
 import numpy as np

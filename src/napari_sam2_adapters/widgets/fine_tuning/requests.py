@@ -8,7 +8,7 @@ from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.dataset import Pair
 from napari_sam2_adapters.widgets.docks.layers import pixel_size
 from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
-from napari_sam2_adapters.widgets.fine_tuning.messages import TrainingRequest
+from napari_sam2_adapters.widgets.fine_tuning.messages import TrainingRequest, named_anew
 from napari_sam2_adapters.widgets.fine_tuning.resume import OpenImage
 from napari_sam2_adapters.widgets.fine_tuning.runs import SavedRun
 from napari_sam2_adapters.widgets.fine_tuning.start_choice import KnownStart
@@ -52,11 +52,15 @@ def classes_to_show(
         Classes that are labelled.
     known
         The adapter to go on from; None for a fresh one.
+
+    Raises
+    ------
+    ValueError
+        As `named_anew`.
     """
     if known is None:
         return painted
-    now = {info.value: info for info in painted}
-    return tuple(now.get(info.value, info) for info in known.classes)
+    return named_anew(known.classes, painted, known.start.name)
 
 
 def resumed_request(run: SavedRun, images: Sequence[OpenImage]) -> TrainingRequest:

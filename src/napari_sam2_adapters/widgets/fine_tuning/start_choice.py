@@ -15,7 +15,7 @@ from napari_sam2_adapters.widgets.docks.drop_down import DropDown
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch
 from napari_sam2_adapters.widgets.docks.store import SUFFIX, adapters_folder
-from napari_sam2_adapters.widgets.fine_tuning.messages import FineTuned, Start
+from napari_sam2_adapters.widgets.fine_tuning.messages import FineTuned, Start, named_anew
 from napari_sam2_adapters.wording import counted
 
 __all__ = ["KnownStart", "StartChoice"]
@@ -115,6 +115,10 @@ class StartChoice(QWidget):
                 f"{known.start.name} does not know {', '.join(strange)}; it has "
                 f"{', '.join(f'{info.name} ({info.value})' for info in known.classes)}. Start from a fresh adapter."
             )
+        try:
+            named_anew(known.classes, painted, known.start.name)
+        except ValueError as error:
+            return str(error)
         wanted = known.model.input_channels
         if channels is not None and channels != wanted:
             return (

@@ -28,6 +28,7 @@ from napari_sam2_adapters.widgets.fine_tuning.messages import (
     TrainingRequest,
     Update,
     Wish,
+    named_anew,
 )
 from napari_sam2_adapters.widgets.fine_tuning.runs import (
     ImageOfRun,
@@ -144,7 +145,6 @@ def _named_classes(
     known: tuple[ClassInfo, ...], painted: tuple[ClassInfo, ...], name: str
 ) -> tuple[ClassInfo, ...]:
     """The adapter's classes with the names and colours of now."""
-    now = {info.value: info for info in painted}
     values = [info.value for info in known]
     strange = [f"{info.value} ({info.name})" for info in painted if info.value not in values]
     if strange:
@@ -152,7 +152,7 @@ def _named_classes(
             f"The adapter {name} knows the classes {', '.join(f'{info.value} ({info.name})' for info in known)}, but "
             f"{', '.join(strange)} is labelled too. Start with a fresh adapter to learn new classes."
         )
-    return tuple(now.get(info.value, info) for info in known)
+    return named_anew(known, painted, name)
 
 
 def _open_or_take(request: TrainingRequest) -> SavedRun:
