@@ -292,6 +292,9 @@ def test_nothing_is_overwritten_unasked(blobs: Path, tmp_path: Path) -> None:
     state.write_bytes(b"precious")
     stderr = refusal(arguments(blobs, tmp_path / "new.adapter.safetensors"))
     assert f"--resume {state}" in stderr
+    (tmp_path / "new.adapter.safetensors").write_bytes(b"the best so far")
+    stderr = refusal(arguments(blobs, tmp_path / "new.adapter.safetensors"))
+    assert f"Go on with --resume {state} --overwrite" in stderr
     second = tmp_path / "new.2.checkpoint.safetensors"  # not the state of new.adapter.safetensors
     second.write_bytes(b"precious")
     stderr = refusal(arguments(blobs, tmp_path / "new.2.adapter.safetensors"))

@@ -171,6 +171,11 @@ def _check_paths(output: Path, state: Path, resume: Path | None, overwrite: bool
         )
     if overwrite:
         return
+    if output.exists() and resume is None and state.exists():
+        raise FileExistsError(
+            f"{output} is there already, with the state of its training, which was interrupted, in {state}. Go on with "
+            f"--resume {state} --overwrite, choose another name, or start anew with --overwrite, which loses both."
+        )
     if output.exists():
         raise FileExistsError(
             f"{output} is there already. Choose another name, or replace it with --overwrite."

@@ -214,7 +214,7 @@ def check_classes(classes: Sequence[ClassInfo], zero_is: ZeroIs) -> None:
     if zero_is == "unlabelled" and 0 in values:
         raise ValueError(
             "Label 0 means unlabelled here, but it is also in the list of classes. "
-            "Take it out of the list, or let 0 mean background."
+            "Take it out of the list, or let 0 mean background (--zero-is background)."
         )
 
 

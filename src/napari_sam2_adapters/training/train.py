@@ -28,15 +28,34 @@ def train(
     predict: PredictConfig | None = None,
     resume: bool = False,
 ) -> Generator[Record, None, None]:
-    """Train a segmenter in place, yielding its records; see :class:`Trainer`.
+    """Train a segmenter in place, yielding a record after each step and each check.
+
+    It may be left at any record: the best weights so far are in the segmenter then.
 
     Parameters
     ----------
+    segmenter
+        Fresh, or trained before; its classes and channels must be those of the data.
+    dataset
+        Regions to learn from and held-out ones, from `build_dataset`.
+    config
+        Recipe, loss, batch, crops and when to stop.
+    checkpoint
+        File to go on from later, written at every check and at the end; None: no file.
+    predict
+        Its tile size and batch size are those of the held-out checks.
     resume
         Go on from the checkpoint file rather than start anew.
 
+    Yields
+    ------
+    StepRecord, ValidationRecord or NoticeRecord
+        What was learnt in a step, how the held-out part is segmented, and what else is to be told.
+
     Raises
     ------
+    ValueError
+        When classes or channels of segmenter and dataset differ, nothing can learn, or the checkpoint is of another run.
     FileExistsError
         When the checkpoint file is there and is not to be resumed from: a new run never overwrites it.
     """
