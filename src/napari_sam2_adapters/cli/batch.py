@@ -18,7 +18,7 @@ from napari_sam2_adapters.batch.job import Extras
 from napari_sam2_adapters.batch.plan import REPORT_HTML
 from napari_sam2_adapters.cli.files import Device, MemoryShare, Model, Overwrite, SettingsFile
 from napari_sam2_adapters.cli.interrupts import stop_requests
-from napari_sam2_adapters.cli.predict import OWN_TILE, known_format, prediction_settings
+from napari_sam2_adapters.cli.prediction import OWN_TILE, known_format, prediction_settings
 from napari_sam2_adapters.cli.settings import (
     Sections,
     build_settings,

@@ -23,7 +23,7 @@ from napari_sam2_adapters.cli.files import (
     read_training_files,
     write_json,
 )
-from napari_sam2_adapters.cli.predict import OWN_TILE, prediction_settings
+from napari_sam2_adapters.cli.prediction import OWN_TILE, prediction_settings
 from napari_sam2_adapters.cli.settings import Sections, read_sections, settings_flags
 from napari_sam2_adapters.cli.terminal import errors, progress_bar
 from napari_sam2_adapters.cli.terminal import output as console

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,6 +24,7 @@ from napari_sam2_adapters.cli.files import (
     list_images,
 )
 from napari_sam2_adapters.cli.finishing import Finishing, settle_finishing
+from napari_sam2_adapters.cli.prediction import OWN_TILE, known_format, prediction_settings
 from napari_sam2_adapters.cli.settings import (
     Sections,
     build_settings,
@@ -32,7 +33,7 @@ from napari_sam2_adapters.cli.settings import (
 )
 from napari_sam2_adapters.cli.terminal import FAILED, errors, progress_bar, sentence
 from napari_sam2_adapters.cli.terminal import output as console
-from napari_sam2_adapters.config import PredictConfig, advise_on_views
+from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
@@ -40,10 +41,8 @@ if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["OWN_TILE", "known_format", "predict", "prediction_settings"]
+__all__ = ["predict"]
 
-OWN_TILE = {"tile_size_px": "that of the adapter"}
-"""What `prediction_settings` takes where no tile is given."""
 _FINISHING = "After the network"
 _EXTRAS = ("probabilities", "uncertainty")
 _Outcome = Literal["done", "there", "failed"]
@@ -180,36 +179,6 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     _report(job.counts, len(paths), output)
     if job.counts["failed"]:
         raise typer.Exit(FAILED)
-
-
-def known_format(masks_as: str) -> str:
-    """The ending of masks that was asked for.
-
-    Raises
-    ------
-    ValueError
-        When there is no such format.
-    """
-    from napari_sam2_adapters.batch.job import LabelFormat
-
-    formats = get_args(LabelFormat)
-    if masks_as not in formats:
-        raise ValueError(
-            f"--masks-as takes {', '.join(formats)}, got {masks_as!r}. Choose one of them."
-        )
-    return masks_as
-
-
-def prediction_settings(sections: dict[str, Any], header: AdapterHeader) -> PredictConfig:
-    """The settings for prediction; the tile is that of the model file unless another one was given. What speaks against them is said."""
-    given = sections.get("predict") or {}
-    config = build_settings(
-        PredictConfig, {"predict": {"tile_size_px": header.tile_size_px, **given}}, "predict"
-    )
-    advice = advise_on_views(header.training, config.test_time_augmentation)
-    if advice:
-        errors().print(advice)
-    return config
 
 
 def _outside(paths: list[Path], images: Path, results: Path) -> list[Path]:

@@ -1,0 +1,47 @@
+"""What the commands that segment with an adapter have in common: ``predict``, ``batch`` and ``evaluate``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+from napari_sam2_adapters.cli.settings import build_settings
+from napari_sam2_adapters.cli.terminal import errors
+from napari_sam2_adapters.config import PredictConfig, advise_on_views
+
+if TYPE_CHECKING:
+    from napari_sam2_adapters.models.model_file import AdapterHeader
+
+__all__ = ["OWN_TILE", "known_format", "prediction_settings"]
+
+OWN_TILE = {"tile_size_px": "that of the adapter"}
+"""What `prediction_settings` takes where no tile is given."""
+
+
+def known_format(masks_as: str) -> str:
+    """The ending of masks that was asked for.
+
+    Raises
+    ------
+    ValueError
+        When there is no such format.
+    """
+    from napari_sam2_adapters.batch.job import LabelFormat
+
+    formats = get_args(LabelFormat)
+    if masks_as not in formats:
+        raise ValueError(
+            f"--masks-as takes {', '.join(formats)}, got {masks_as!r}. Choose one of them."
+        )
+    return masks_as
+
+
+def prediction_settings(sections: dict[str, Any], header: AdapterHeader) -> PredictConfig:
+    """The settings for prediction; the tile is that of the model file unless another one was given. What speaks against them is said."""
+    given = sections.get("predict") or {}
+    config = build_settings(
+        PredictConfig, {"predict": {"tile_size_px": header.tile_size_px, **given}}, "predict"
+    )
+    advice = advise_on_views(header.training, config.test_time_augmentation)
+    if advice:
+        errors().print(advice)
+    return config
