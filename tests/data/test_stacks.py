@@ -99,6 +99,15 @@ def test_files_of_another_kind_are_named(tmp_path: Path) -> None:
         open_stack(paths)
 
 
+def test_a_volume_of_another_depth_is_named(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{n}.tif" for n in range(3)]
+    for path, depth in zip(paths, (3, 3, 4), strict=True):
+        tifffile.imwrite(path, np.zeros((depth, 8, 9), np.uint8), imagej=True)
+    with pytest.raises(ValueError, match=r"here 3 × 8 × 9 px, uint8.*2\.tif \(4 × 8 × 9 px"):
+        open_stack(paths)
+    assert open_stack(paths[:2]).array.shape == (2, 3, 8, 9)
+
+
 def test_a_file_that_changed_since_is_refused_when_it_is_read(tmp_path: Path) -> None:
     paths = sections(tmp_path / "s", 3)
     stack = open_stack(paths)

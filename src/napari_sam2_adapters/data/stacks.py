@@ -154,12 +154,13 @@ class _Files:
 
 
 def _kind(path: Path) -> str:
-    """Size and type of a file's first plane in words, from its head alone."""
+    """Size and type of a file in words, from its heads alone."""
     try:
         if path.suffix.lower() in _TIFF:
             with tifffile.TiffFile(path) as file:
-                page = file.pages.first
-                return f"{' × '.join(map(str, page.shape))} px, {page.dtype}"
+                page, n_pages = file.pages.first, len(file.pages)
+                lengths = (*((n_pages,) if n_pages > 1 else ()), *page.shape)
+                return f"{' × '.join(map(str, lengths))} px, {page.dtype}"
         if (found := format_of(path)) is not None and found.module != "picture":
             array = read_image(path).array
             return f"{' × '.join(map(str, array.shape))} px, {array.dtype}"

@@ -383,3 +383,17 @@ def test_axes_that_an_image_here_cannot_have_are_refused(tmp_path):
     tifffile.imwrite(path, array, photometric="rgb", metadata={"axes": "CYXS"})
     with pytest.raises(ValueError, match=r"CYXS.*Save the part that you need"):
         read_image(path)
+
+
+@pytest.mark.parametrize("eager_bytes", [2**20, 0])
+def test_the_transparency_of_grey_pictures_is_left_out(tmp_path, monkeypatch, eager_bytes):
+    """As programs that draw save them; two channels of a microscope are no transparency."""
+    monkeypatch.setattr(tiff, "_EAGER_BYTES", eager_bytes)
+    array = np.random.default_rng(0).integers(0, 255, (3, 30, 40, 2), dtype=np.uint8)
+    path = tmp_path / "a.tif"
+    for extra, axes in (("unassalpha", "ZYX"), ("unspecified", "ZYXC")):
+        options = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": [extra]}
+        tifffile.imwrite(path, array, metadata={"axes": "ZYXS"}, **options)
+        found = read_image(path)
+        assert (found.axes, found.rgb) == (axes, False)
+        np.testing.assert_array_equal(found.array, array if "C" in axes else array[..., 0])

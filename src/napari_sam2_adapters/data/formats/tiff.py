@@ -49,7 +49,7 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         page = series.keyframe
         _refuse_elements(series, page, path)
         rgb, alpha = _colours(page, int(series.shape[series.axes.find("S")]))
-        rgb = rgb and "S" in series.axes
+        rgb, alpha = (found and "S" in series.axes for found in (rgb, alpha))
         described, ome = describe(file), file.is_ome
         lazy = series.nbytes > _EAGER_BYTES
         check_pixels(file, path, all_pages=not lazy)
@@ -68,8 +68,8 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
     if _only_longer(described.order, axes):
         added = tuple(slice(None) if axis in axes else None for axis in described.order)
         arrays, axes = [_pick(array, added) for array in arrays], described.order
-    if rgb and alpha:
-        arrays = [without_alpha(array, axes) for array in arrays]
+    if alpha:
+        arrays, axes = _opaque(arrays, axes, rgb)
     if palette is not None and "C" not in axes:
         arrays, axes, rgb = [_coloured(a, palette) for a in arrays], f"{axes}C", True
         if (palette == palette[0]).all():
@@ -169,10 +169,18 @@ def _pick(array: ArrayLike, index: tuple[int | slice | None, ...]) -> ArrayLike:
     return cast("ArrayLike", array[index])
 
 
+def _opaque(arrays: list[ArrayLike], axes: str, rgb: bool) -> tuple[list[ArrayLike], str]:
+    """Arrays without transparency, and their axes: those of grey values have no channels then."""
+    if rgb:
+        return [without_alpha(array, axes) for array in arrays], axes
+    grey = tuple(0 if axis == "C" else slice(None) for axis in axes)
+    return [_pick(array, grey) for array in arrays], axes.replace("C", "")
+
+
 def _colours(page: Any, n_samples: int) -> tuple[bool, bool]:
-    """Whether the samples of a page are colours, and whether a transparency follows them."""
+    """Whether the samples of a page are colours, and whether a transparency follows them, or a grey value."""
     colour = page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
-    alpha = n_samples == 4 and any(
+    alpha = n_samples == (4 if colour else 2) and any(
         extra in (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
         for extra in page.extrasamples
     )
