@@ -143,14 +143,23 @@ def save_adapter(
         normalization=normalization,
         tile_size_px=tile_size_px,
         pixel_size=pixel_size,
-        unit=unit,
+        unit=_printable(unit),
         scores=scores or {},
-        training=training or {},
+        training=_printable(training or {}),
         versions={name: version(name) for name in ("napari-sam2-adapters", "torch", "sam2")},
     )
     text = header.model_dump_json()
     write_tensors(path, state, {_KEY: text, _KEY_SHA256: _text_digest(text)})
     return header
+
+
+def _printable(value: Any) -> Any:
+    r"""Names of files need not be UTF-8, but the header is: other bytes in texts are spelt as ``\udcfc``."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_printable(key): _printable(inner) for key, inner in value.items()}
+    return [_printable(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def read_header(path: Path | str) -> AdapterHeader:

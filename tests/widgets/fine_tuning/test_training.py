@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -245,6 +246,19 @@ def test_no_two_classes_of_an_adapter_get_one_name(request_of, saved_adapter) ->
     swapped = (*named, ClassInfo(value=2, name="class 1"))
     segmenter, _ = _go_on_from(start, request_of(classes=swapped), torch.device("cpu"))
     assert [info.name for info in segmenter.classes] == ["class 2", "class 1"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are Unicode")
+def test_an_image_with_a_name_that_is_not_utf8_is_learnt_from(request_of) -> None:
+    name = os.fsdecode(b"zelle_\xfc")
+    request = request_of(TRAIN.model_copy(update={"held_out_fraction": 0.0}))
+    request = replace(request, pairs=(replace(request.pairs[0], name=name),), title=f"{name}-lora")
+    stopped, _ = run(request, stop_after=3)
+    assert stopped.resumable
+    [saved] = find_runs()
+    assert saved.card.images[0].name == name
+    result, _ = run(replace(request, resume=saved))
+    assert read_header(result.path).training["image"] == "zelle_\\udcfc"
 
 
 TRAINER = """

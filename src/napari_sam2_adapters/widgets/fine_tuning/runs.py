@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import shutil
@@ -266,15 +267,17 @@ def _at_work(folder: Path) -> bool:
 
 def _write_card(folder: Path, card: RunCard) -> None:
     path = folder / _CARD
-    content = card.model_dump_json().encode()
+    # not by pydantic, which writes no name of a file that is not UTF-8
+    content = json.dumps(card.model_dump(mode="json")).encode()
     write_atomically(path, lambda file: file.write(content), overwrite=True)
 
 
 def _read_card(folder: Path) -> RunCard:
     path = folder / _CARD
     try:
-        return RunCard.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
+        return RunCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        wrong = error.error_count() if isinstance(error, ValidationError) else 1
         raise ValueError(
-            f"The run in {folder} cannot be read ({error.error_count()} wrong entries). Start anew, or delete the folder."
+            f"The run in {folder} cannot be read ({wrong} wrong entries). Start anew, or delete the folder."
         ) from error
