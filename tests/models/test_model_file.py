@@ -173,6 +173,21 @@ class TestWriting:
             write(tmp_path / f"cells{SUFFIX}", trained_mobile.folded())
         assert not list(tmp_path.iterdir())
 
+    def test_a_tile_that_nobody_could_use_is_refused(
+        self, trained_mobile: Segmenter, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "a.adapter.safetensors"
+        with pytest.raises(
+            ValueError, match=r"^tile_size_px should be a multiple of 32 \(got 100\)"
+        ):
+            save_adapter(
+                path,
+                trained_mobile,
+                normalization=Normalization(mode="percentile"),
+                tile_size_px=100,
+            )
+        assert not path.exists()
+
     def test_a_normalisation_that_hangs_on_the_image_is_refused(
         self, trained_mobile: Segmenter, tmp_path: Path
     ) -> None:

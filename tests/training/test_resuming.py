@@ -62,6 +62,15 @@ def test_the_network_of_the_users_resumes_to_the_same_bits(
     assert same(segmenter.trained_state(), whole.trained_state())
 
 
+def test_the_path_of_a_checkpoint_may_be_text(coins, quick, tiny_segmenter, tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    config = quick(steps=1)
+    list(train(tiny_segmenter(n_classes=2), coins(), config, checkpoint=str(path)))
+    assert path.is_file()
+    with pytest.raises(FileExistsError, match="earlier run is there"):
+        next(train(tiny_segmenter(n_classes=2), coins(), config, checkpoint=str(path)))
+
+
 def test_a_run_that_was_killed_before_its_first_step_resumes(
     coins, quick, tiny_segmenter, steps, checks, tmp_path: Path
 ) -> None:

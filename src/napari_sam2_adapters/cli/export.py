@@ -18,7 +18,7 @@ __all__ = ["export"]
 _SECTION = "bioimage.io"
 
 
-@settings_flags(**{_SECTION: PackageInfo}, leave_out=("authors", "tags", "cite"))
+@settings_flags(**{_SECTION: PackageInfo}, leave_out=("authors", "tags", "cite"), defaults={})
 def export(
     flags: Sections,
     model: Annotated[Path, typer.Argument(help="Model file, NAME.adapter.safetensors.")],

@@ -113,7 +113,7 @@ def train(  # noqa: PLR0913, PLR0917 (a flag each)
         trainer.resume(resume)
     names = ", ".join(f"{entry.name} ({entry.value})" for entry in dataset.classes)
     console().print(
-        f"{describe_device(chosen)}\nClasses: {names}\nHeld out: {dataset.split_description}\n{trainer.plan().sentence}"
+        f"{describe_device(chosen)}\nClasses: {names}\nSplit: {dataset.split_description}\n{trainer.plan().sentence}"
     )
     stopped = run_training(trainer)
     verdict = judge(trainer.history)

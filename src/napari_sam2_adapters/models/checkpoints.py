@@ -57,7 +57,7 @@ def build_segmenter(
     classes: Sequence[ClassInfo],
     *,
     device: torch.device | str = "cpu",
-    weights: Path | None = None,
+    weights: Path | str | None = None,
 ) -> Segmenter:
     """Build a segmenter with a fresh adapter on a pretrained backbone.
 
@@ -79,7 +79,7 @@ def build_segmenter(
     ValueError
         When the weights, the backbone's name or the classes are not usable.
     """
-    path = weights or find_weights(config.backbone)
+    path = Path(weights) if weights else find_weights(config.backbone)
     backbone, heads, sha256 = load_backbone(config.backbone, path)
     segmenter = assemble(backbone, heads, config, classes)
     segmenter.backbone_sha256 = sha256

@@ -22,6 +22,7 @@ from napari_sam2_adapters.config import (
     ClassInfo,
     ModelConfig,
     Normalization,
+    PredictConfig,
     Settings,
     describe_errors,
 )
@@ -99,8 +100,8 @@ def save_adapter(
     FileExistsError
         When the file is there and ``overwrite`` was not given.
     ValueError
-        When the name has another ending, the normalisation is not settled, a weight is not finite (also: too large for
-        float16), or the network was folded and nothing in it learns.
+        When the name has another ending, the normalisation is not settled, nobody could use the tile, a weight is not
+        finite (also: too large for float16), or the network was folded and nothing in it learns.
     OSError
         When the file cannot be written; what was there before is still there then.
     """
@@ -118,6 +119,10 @@ def save_adapter(
             "The normalisation 'auto' depends on the image; an adapter needs the one that it was trained with. "
             "Give that of the data set it learnt from."
         )
+    try:
+        PredictConfig(tile_size_px=tile_size_px)
+    except ValidationError as error:
+        raise ValueError(describe_errors(error)) from error
     state = segmenter.trained_state()
     if not state:
         raise ValueError(
@@ -223,7 +228,7 @@ def _damaged_header(path: Path) -> str:
 
 
 def load_adapter(
-    path: Path | str, *, device: torch.device | str = "cpu", weights: Path | None = None
+    path: Path | str, *, device: torch.device | str = "cpu", weights: Path | str | None = None
 ) -> tuple[Segmenter, AdapterHeader]:
     """Build the network of a model file and load what was trained.
 
@@ -250,7 +255,9 @@ def load_adapter(
         raise ValueError(
             f"The weights in {path.name} are damaged (wrong sha256). Get the file again from where it came."
         )
-    backbone_file = weights or find_weights(header.model.backbone, header.backbone_sha256)
+    backbone_file = (
+        Path(weights) if weights else find_weights(header.model.backbone, header.backbone_sha256)
+    )
     segmenter = build_segmenter(header.model, header.classes, device=device, weights=backbone_file)
     if segmenter.backbone_sha256 != header.backbone_sha256:
         raise ValueError(

@@ -24,7 +24,7 @@ def train(
     dataset: Dataset,
     config: TrainConfig,
     *,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
     predict: PredictConfig | None = None,
     resume: bool = False,
 ) -> Generator[Record, None, None]:
@@ -59,6 +59,7 @@ def train(
     FileExistsError
         When the checkpoint file is there and is not to be resumed from: a new run never overwrites it.
     """
+    checkpoint = None if checkpoint is None else Path(checkpoint)
     if checkpoint is not None and checkpoint.exists() and not resume:
         raise FileExistsError(
             f"The checkpoint {checkpoint} of an earlier run is there; resume from it, or choose another file."
