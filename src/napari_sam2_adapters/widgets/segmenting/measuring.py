@@ -94,11 +94,7 @@ def _total(tables: Sequence[Table], moment: int, request: MeasureRequest) -> Tab
     area = f"area_{request.ruler.symbol}2"
     table = total_by_label(tables, [area])
     if "T" in request.axes:
-<<<<<<< HEAD
-        named: Table = {n: table.pop(n) for n in ("index", "class") if n in table}
-=======
         named: Table = {name: table.pop(name) for name in ("index", "class") if name in table}
->>>>>>> s13-b
         table = {**named, "t": np.full(len(named["index"]), moment), **table}
     if "Z" in request.axes:  # what was an area in each slice is a volume in all of them
         inner = [i for i, axis in enumerate(request.axes) if axis in "ZYX"]
