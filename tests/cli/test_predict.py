@@ -303,7 +303,7 @@ def odd_images(image: np.ndarray) -> dict[str, np.ndarray]:
     """What microscopes and people save, by what is to become of it."""
     return {
         "done_nan": np.where(image > 500, np.nan, image).astype(np.float32),
-        "done_only_nan": np.full((40, 50), np.nan, np.float32),
+        "failed_only_nan": np.full((40, 50), np.nan, np.float32),
         "done_infinite": np.where(image > 500, np.inf, image).astype(np.float32),
         "done_constant": np.full((40, 50), 7, np.uint16),
         "done_bool": image > 500,
