@@ -261,6 +261,6 @@ def test_a_folder_without_rights_is_refused_in_a_sentence(job: BatchJob) -> None
 
 def test_a_file_in_place_of_the_folder_is_refused_in_a_sentence(job: BatchJob) -> None:
     job.output.write_bytes(b"notes")
-    with pytest.raises(OSError, match="Results cannot be written to"):
+    with pytest.raises(FileExistsError, match=r"results is a file\. Choose a folder"):
         next(run_batch(job))
     assert job.output.read_bytes() == b"notes"
