@@ -6,6 +6,7 @@
 
 Each result is one JSON line, written as soon as it is there; results that the file has already are not computed again, so that
 an interrupted run goes on. The test images choose nothing: training has no held-out part here and keeps its last weights.
+Settings that are not given are those chosen for the data set, the regime and the method (`chosen.py`).
 `accuracy_table.py` makes the table.
 """
 
@@ -22,13 +23,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from chosen import chosen_settings
 from datasets import DATASETS, SAMPLE, LabelledImage, Split, read_dataset
 from methods import ADAPTERS, METHODS, fit
 from pictures import picture_paths, write_pictures
 from scoring import score
 from strokes import simulate_strokes
 
-from napari_sam2_adapters.config import DetailMode, ModelConfig, TrainConfig, ViewsName
+from napari_sam2_adapters.config import DetailMode, ModelConfig, ViewsName
 from napari_sam2_adapters.models.model_file import SUFFIX
 
 
@@ -75,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.score_on == "validation":
             split = split.without_test()
         for method, regime, seed in itertools.product(options.method, options.regime, options.seed):
+            of_this = with_chosen(options, dataset, method, regime)
             rows = [
                 {
                     "dataset": dataset,
@@ -83,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     "seed": seed,
                     "settings": settings,
                 }
-                for settings in _settings(method, REGIMES[regime], options)
+                for settings in _settings(method, REGIMES[regime], of_this)
             ]
             missing = [
                 row
@@ -91,7 +94,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if not any(all(old.get(k) == v for k, v in row.items()) for old in done)
             ]
             if missing:
-                _run(missing, split, options)
+                _run(missing, split, of_this)
+
+
+def with_chosen(
+    options: argparse.Namespace, dataset: str, method: str, regime: str
+) -> argparse.Namespace:
+    """The options, with the settings chosen for this comparison where none was given."""
+    chosen = chosen_settings(dataset, method, regime)
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    return argparse.Namespace(**(vars(options) | chosen | given))
+
+
+def rows_wanted(dataset: str, method: str, regime: str) -> list[dict[str, Any]]:
+    """The settings that rows of a comparison have when nothing is given on the command line."""
+    nothing_given = _options(["--dataset", dataset, "--data", "."])
+    return _settings(method, REGIMES[regime], with_chosen(nothing_given, dataset, method, regime))
 
 
 def _run(rows: list[dict[str, Any]], split: Split, options: argparse.Namespace) -> None:
@@ -177,6 +195,25 @@ def detail_of(method: str, detail: DetailMode = "auto") -> str:
     return ModelConfig.model_validate({"adapter": method, "detail": detail}).detail_kind
 
 
+def _add_settings(group: argparse._ArgumentGroup) -> None:
+    """One option for each name in `USUAL`, without a default."""
+    group.add_argument("--backbone")
+    group.add_argument("--steps", type=int)
+    group.add_argument("--batch", type=int)
+    group.add_argument(
+        "--crop", type=int, help="side of a crop in px; the protocol's own if not given"
+    )
+    group.add_argument("--loss")
+    group.add_argument("--recipe")
+    group.add_argument("--decoder")
+    group.add_argument("--position")
+    group.add_argument("--detail", choices=get_args(DetailMode), help="of ours")
+    group.add_argument("--input-scale", type=float)
+    strokes = "of networks that learn from strokes"
+    group.add_argument("--correct-shares", action=argparse.BooleanOptionalAction, help=strokes)
+    group.add_argument("--crf-weight", type=float, help=strokes)
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -195,30 +232,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         help="folder of our trained adapters: kept there, and not trained again to be scored in another way",
     )
-    parser.add_argument("--backbone", default="mobile")
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument(
-        "--crop", type=int, help="side of a crop in px; the protocol's own if not given"
-    )
-    parser.add_argument("--loss", default="ce_dice")
-    parser.add_argument("--recipe", default="interactive")
-    parser.add_argument("--decoder", default="heads")
-    parser.add_argument("--position", default="hybrid")
-    parser.add_argument("--detail", choices=get_args(DetailMode), default="auto", help="of ours")
-    parser.add_argument("--input-scale", type=float, default=1.0)
-    usual = TrainConfig()
-    parser.add_argument(
-        "--correct-shares",
-        action=argparse.BooleanOptionalAction,
-        default=usual.correct_shares,
-        help="of networks that learn from strokes",
-    )
-    parser.add_argument(
-        "--crf-weight",
-        type=float,
-        default=usual.crf_weight,
-        help="of networks that learn from strokes",
+    _add_settings(
+        parser.add_argument_group("settings", "those chosen for the data set if not given")
     )
     parser.add_argument(
         "--views",

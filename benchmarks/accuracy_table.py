@@ -13,31 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from accuracy import REGIMES, detail_of, read_rows
+from accuracy_summary import missing, summary, words
+from chosen import USUAL
 from datasets import DATASETS
 from methods import ADAPTERS, METHODS
 from published import CAVEATS, PUBLISHED
 
 from napari_sam2_adapters.atomic import write_atomically
-from napari_sam2_adapters.config import TrainConfig
 
 RESULTS = Path(__file__).parent / "results"
-SEEDS = (0, 1, 2)
-_DEFAULTS = {
-    "backbone": "mobile",
-    "steps": 300,
-    "batch": 4,
-    "crop": None,
-    "loss": "ce_dice",
-    "recipe": "interactive",
-    "decoder": "heads",
-    "position": "hybrid",
-    "input_scale": 1.0,
-    "score_on": "test",
-    "views": "none",
-    "only_largest": False,
-    "correct_shares": TrainConfig().correct_shares,
-    "crf_weight": TrainConfig().crf_weight,
-}
+_DEFAULTS = USUAL | {"score_on": "test", "views": "none", "only_largest": False}
 # Field, heading, what it is multiplied with and how it is written.
 _MEASURES: tuple[tuple[str, str, float, str], ...] = (
     ("lab_miou", "lab mIoU %", 100, ".2f"),
@@ -61,17 +46,23 @@ _OF_ONE_DATASET = {
 }
 _HEAD = """# Accuracy on held-out images
 
-Made by `python benchmarks/accuracy_table.py` from `accuracy.jsonl`; do not edit it. The rows that are missing are computed by
+Made by `python benchmarks/accuracy_table.py` from `accuracy.jsonl`; do not edit it. Every result of the two tables below is computed, where it is missing, by
 
 ```
 python benchmarks/accuracy.py --data DIR --dataset all --method all --regime all --seed 0 1 2 --json benchmarks/results/accuracy.jsonl
 ```
 
-Mean ± standard deviation over seeds, which draw the training images, the strokes and the weights; a number without ± is of one seed, and – was not
-measured. Regimes: all training images, 10, 1, and *strokes*, sparse strokes in the 10 images of the same seed. *lab mIoU* comes from one confusion
-matrix over the test set, background in; *Dice* and *IoU* are means over images, then over foreground classes; *where true* leaves out images without the
+Regimes: all training images, 10, 1, and *strokes*, sparse strokes in the 10 images of the same seed. A number is of one seed, one with ± the mean and
+standard deviation over seeds (three, unless the list of what is missing says otherwise), which draw the training images, the strokes and the
+weights; – was not measured. The best of what was measured is bold, however small the difference. *Dice* is a mean over images, then over foreground
+classes; *lab mIoU* comes from one confusion matrix over the test set, background in. The settings stand below, by data set.
+"""
+_DETAILS = """## All rows
+
+Each data set below has a line for every setting that was run on the test images, those of the tables above among them; settings other than the product's usual ones stand
+beside the method. *Dice* and *IoU* are means over images, then over foreground classes; *where true* leaves out images without the
 class; *of volumes* takes all slices of a heart at one time together, as the challenge of ACDC does; *boundary F* is at 2 px; GMACs are those of one
-pass at 224². Training times are of shared, noisy CPU cores. Settings other than the defaults stand beside the method.
+pass at 224². Training times are of shared, noisy CPU cores.
 """
 
 
@@ -95,7 +86,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         _section(dataset, [r for r in last.values() if r["dataset"] == dataset])
         for dataset in DATASETS
     ]
-    return "\n".join([_HEAD, *sections])
+    return "\n".join([_HEAD, summary(list(last.values())), _DETAILS, *sections])
 
 
 def _section(dataset: str, rows: list[dict[str, Any]]) -> str:
@@ -111,7 +102,11 @@ def _section(dataset: str, rows: list[dict[str, Any]]) -> str:
             cells = [_cell([_value(r, field) for r in group], *how) for field, _, *how in measures]
             seeds = ", ".join(str(r["seed"]) for r in sorted(group, key=lambda r: r["seed"]))
             parts.append(_line([_name(method, settings), regime, seeds, *cells]))
-    parts.append(_missing(rows))
+    chosen, gaps = words(dataset), missing(rows, dataset)
+    if chosen:
+        parts.append(f"\nChosen for this data set: {chosen}.")
+    if gaps:
+        parts.append(f"\nMissing with the chosen settings – {gaps}.")
     return "\n".join(parts) + "\n"
 
 
@@ -126,22 +121,6 @@ def _groups(
     return sorted(
         groups.items(), key=lambda g: (regimes.index(g[0][1]), methods.index(g[0][0]), g[0][2])
     )
-
-
-def _missing(rows: list[dict[str, Any]]) -> str:
-    """What `accuracy.py` would still compute with its defaults."""
-    there = {(r["method"], r["regime"], r["seed"]) for r in rows if not _unusual(r)}
-    gaps = []
-    for regime in REGIMES:
-        lacking = []
-        for method in METHODS:
-            seeds = [str(seed) for seed in SEEDS if (method, regime, seed) not in there]
-            if seeds:
-                some = "" if len(seeds) == len(SEEDS) else f" (seed {', '.join(seeds)})"
-                lacking.append(method + some)
-        if lacking:
-            gaps.append(f"{regime}: {', '.join(lacking)}")
-    return f"\nMissing with the default settings – {'; '.join(gaps)}." if gaps else ""
 
 
 def _identity(row: dict[str, Any]) -> str:

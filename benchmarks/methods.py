@@ -34,7 +34,7 @@ from napari_sam2_adapters.models.model_file import load_adapter, save_adapter
 from napari_sam2_adapters.training.records import StepRecord
 from napari_sam2_adapters.training.train import train
 
-__all__ = ["ADAPTERS", "METHODS", "Fitted", "Segmented", "fit", "giga_macs"]
+__all__ = ["ADAPTERS", "METHODS", "SCRATCH", "Fitted", "Segmented", "fit", "giga_macs"]
 
 ADAPTERS = ("hp", "lw", "lora")
 SCRATCH = ("unet", "basic_unet")

@@ -2,8 +2,10 @@
 
 import json
 
+import accuracy_summary
 import accuracy_table
 import pytest
+from accuracy import rows_wanted
 
 USUAL = {
     "backbone": "mobile",
@@ -105,25 +107,39 @@ def test_measures_of_one_data_set_stand_in_its_table_alone():
     assert "not the same experiment" in kvasir
 
 
+def chosen(method, regime, seed=0, dataset="kvasir_seg", **measures):
+    (settings,) = rows_wanted(dataset, method, regime)
+    return row(method, regime, seed, dataset, settings, **measures)
+
+
 def test_what_is_missing_is_said():
-    text = accuracy_table.table([row(seed=seed) for seed in (0, 2)])
+    text = accuracy_table.table([chosen("hp", "10", seed) for seed in (0, 2)])
     section = text.partition("## kvasir_seg\n")[2].partition("## ")[0]
     assert "10: hp (seed 1), lw, lora" in section
     assert "strokes: hp, lw" in section
     whole = accuracy_table.table(
         [
-            row(method, regime, seed)
-            for method in accuracy_table.METHODS
+            chosen(method, regime, seed)
+            for method in accuracy_summary.METHODS
             for regime in accuracy_table.REGIMES
-            for seed in accuracy_table.SEEDS
+            for seed in accuracy_summary.SEEDS
         ]
     )
     assert "Missing" not in whole.partition("## kvasir_seg\n")[2].partition("## ")[0]
 
 
 def test_rows_on_validation_images_fill_no_gap():
-    text = accuracy_table.table([row(settings={"score_on": "validation"})])
+    text = accuracy_table.table(
+        [chosen("hp", "10") | {"settings": USUAL | {"batch": 8, "score_on": "validation"}}]
+    )
     assert "10: hp, lw" in text.partition("## kvasir_seg\n")[2].partition("## ")[0]
+
+
+def test_the_page_begins_with_all_methods_side_by_side():
+    text = accuracy_table.table([chosen("hp", "1"), chosen("unet", "1", foreground_dice=0.4)])
+    head, _, _ = text.partition("## All rows")
+    assert "| kvasir_seg | 1 | **0.800** | – | – | 0.400 | – | – | – |" in head
+    assert "Chosen for this data set: *full*: batch 8, steps 1500" in text
 
 
 def test_the_command_writes_the_file_anew(tmp_path):
