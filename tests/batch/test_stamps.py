@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_sam2_adapters.batch.stamps import FileStamp
-from napari_sam2_adapters.data.io import write_labels
+from napari_sam2_adapters.data.io import read_image, write_labels
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every file name is Unicode")
@@ -19,6 +20,34 @@ def test_a_folder_may_hold_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert stamp.matches(tmp_path)
     odd.rename(tmp_path / os.fsdecode(b"slice \xe8.dcm"))
     assert not stamp.matches(tmp_path)
+
+
+def test_the_other_files_of_an_ome_tiff_count(tmp_path: Path) -> None:
+    planes = np.arange(128, dtype=np.uint8).reshape(2, 8, 8)
+    parts = [tmp_path / "a.ome.tif", tmp_path / "b.ome.tif"]
+    tifffile.imwrite(parts[0], planes, metadata={"axes": "ZYX"})
+    xml = tifffile.tiffcomment(parts[0])
+    names = "".join(
+        f'<TiffData FirstZ="{z}" IFD="0" PlaneCount="1"><UUID FileName="{part.name}">urn:uuid:{z}</UUID></TiffData>'
+        for z, part in enumerate(parts)
+    )
+    start = xml.index("<TiffData")
+    xml = xml[:start] + names + xml[xml.index("/>", start) + 2 :]
+    for part, plane in zip(parts, planes, strict=True):
+        tifffile.imwrite(part, plane, description=xml.encode(), metadata=None)
+    np.testing.assert_array_equal(read_image(parts[0]).array, planes)
+    stamp = FileStamp.of(parts[0])
+    assert stamp.matches(parts[0])
+    changed = planes[1] + 1
+    tifffile.imwrite(parts[1], changed, description=xml.encode(), metadata=None)
+    os.utime(parts[1], ns=(0, stamp.mtime_ns + 10**9))
+    assert not stamp.untouched(parts[0])
+    assert not stamp.matches(parts[0])
+    parts[1].unlink()
+    assert not stamp.matches(parts[0])
+    parts[0].write_bytes(b"II*\0 no more than that")
+    assert not stamp.matches(parts[0])
+    assert FileStamp.of(parts[0]).matches(parts[0])
 
 
 @pytest.mark.parametrize("name", ["a.mhd", "a.nhdr"])

@@ -132,7 +132,7 @@ def test_a_mask_of_0_and_1_is_told_how_0_becomes_a_class(blobs: Path, tmp_path: 
     (tmp_path / "copy" / "settings.yaml").write_text("train: {steps: 1}")
     output = tmp_path / "refused.adapter.safetensors"
     stderr = refusal(arguments(tmp_path / "copy", output))
-    assert "or say that 0 is background (--zero-is background)" in stderr
+    assert "or say that 0 is background (--zero-is background on the command line, " in stderr
     assert not output.exists()
 
 

@@ -150,6 +150,7 @@ def test_what_cannot_be_learnt_from_is_refused_in_a_sentence():
     refused("Nothing is labelled", [empty])
     refused("Nothing is labelled", [empty], sample.classes)
     refused("Only the class 'background' .value 1. is labelled", [only], sample.classes)
+    refused("in Python.*“Label 0 is” in the Fine-tune dock", [only], sample.classes)
     colour = load_sample("tissue").train_pairs()[0]
     refused("train_1 has 3 channels but train_1 has 1", [pair, colour])
     refused("which are in no class", [pair], sample.classes[:2])

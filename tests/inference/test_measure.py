@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,8 @@ def test_volumes_and_slices(plane) -> None:
     stack = np.stack([plane, np.zeros_like(plane), plane])
     records = list(measure(stack, "ZYX", ruler(2, 0.5, 0.5)))
     assert [record.done for record in records] == [1, 2, 3]
-    assert records[1].table == {}
+    assert list(records[1].table) == list(records[0].table)
+    assert {len(column) for column in records[1].table.values()} == {0}
     joined = join_tables([record.table for record in records])
     assert joined["z"].tolist() == [0, 0, 2, 2]
     np.testing.assert_allclose(joined["centroid_z_um"], [0, 0, 4, 4])
@@ -91,6 +93,39 @@ def test_volumes_and_slices(plane) -> None:
     np.testing.assert_allclose(whole["volume_um3"], [12, 1])
     np.testing.assert_allclose(whole["centroid_z_um"], [2, 2])
     assert "z" not in whole
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+@pytest.mark.parametrize("first", [1, 100])
+def test_a_volume_is_measured_in_little_memory(dtype, first) -> None:
+    labels = np.full((40, 100, 100), first, dtype)
+    labels[:, 50:] = first + 1
+    labels[0] = 0
+    only(labels, "ZYX", ruler(2, 0.5, 0.5), together="volumes")  # what is loaded does not count
+    tracemalloc.start()
+    try:
+        table = only(labels, "ZYX", ruler(2, 0.5, 0.5), together="volumes")
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert held < 4 * labels.size  # bytes for each voxel; it were 38
+    np.testing.assert_array_equal(table["index"], [first, first + 1])
+    np.testing.assert_allclose(table["centroid_z_um"], [40, 40])
+    np.testing.assert_allclose(table["centroid_y_um"], [12.25, 37.25])
+    np.testing.assert_allclose(table["centroid_x_um"], [24.75, 24.75])
+
+
+def test_labels_of_any_type_are_measured_by_what_is_above_zero() -> None:
+    values = np.zeros((6, 7), np.int64)
+    values[1:3, 1:4], values[4, 5], values[5] = 1, 100, -7
+    wanted = only(values, "YX", ruler(1, 1))
+    assert wanted["index"].tolist() == [1, 100]
+    for dtype in (np.int8, np.int16, np.float32, ">i4"):
+        found = only(values.astype(dtype), "YX", ruler(1, 1))
+        assert all((found[name] == column).all() for name, column in wanted.items())
+    large = np.where(values > 0, 2**62 + np.maximum(values, 0).astype(np.uint64), np.uint64(0))
+    assert only(large, "YX", ruler(1, 1))["pixels"].tolist() == [6, 1]
+    assert only(values > 0, "YX", ruler(1, 1))["pixels"].tolist() == [7]
 
 
 def test_time_points_are_measured_apart(plane) -> None:

@@ -302,6 +302,52 @@ def test_a_failed_run_leaves_its_layers_to_be_painted_in(
     assert named(viewer, "SAM2 adapters").editable
 
 
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_run_that_fails_before_its_first_tile_leaves_the_layers_as_they_were(
+    segment_dock, press, qtbot, two_halves, saved_adapter, earlier
+) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    image = viewer.add_image(two_halves[0][0], name="cells")
+    before = []
+    if earlier:
+        press(dock, dock.start_button)
+        before = [(layer, layer.data.copy()) for layer in viewer.layers[1:]]
+        dock.open_model(saved_adapter("other", seed=1))  # would give all of it anew
+    else:
+        image.data = two_halves[0][0][:1]
+        image.name = "one row"
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    with pytest.MonkeyPatch.context() as patch:
+        if earlier:
+            patch.setattr(
+                "napari_sam2_adapters.inference.predict.TiledRun.tiles",
+                lambda _: (_ for _ in ()).throw(ValueError("no luck")),
+            )
+        with qtbot.waitSignal(dock.job.failed, timeout=WAIT_MS):
+            dock.start_button.click()
+    assert viewer.layers[1:] == [layer for layer, _ in before]
+    for layer, data in before:
+        assert data.any()
+        np.testing.assert_array_equal(layer.data, data)
+        assert layer.editable
+
+
+def test_removing_the_result_on_another_image_does_not_stop_a_run(
+    segment_dock, press, qtbot, long_stack
+) -> None:
+    dock, viewer = segment_dock, segment_dock.viewer
+    viewer.add_image(long_stack[0], name="first")
+    press(dock, dock.start_button)
+    other = viewer.add_image(long_stack[:3], name="second")
+    dock.image.choice.layer = other
+    dock.extent.planes.setCurrentIndex(1)
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.start_button.click()
+        viewer.layers.remove(named(viewer, "first – SAM2 adapters"))
+    assert "Done" in dock.status.text()
+
+
 def test_a_run_ends_when_something_else_paints_in_its_layer(
     segment_dock, press, qtbot, long_stack
 ) -> None:

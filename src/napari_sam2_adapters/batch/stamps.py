@@ -16,7 +16,7 @@ _BLOCK_BYTES = 2**22
 
 
 class FileStamp(Settings):
-    """Size, time and checksum of a file's content, and of its pixels where these lie beside it; of a folder, of the names, sizes and times of all that is in it."""
+    """Size, time and checksum of a file's content, and of what else of it lies beside it (pixels of a header, parts of an OME-TIFF); of a folder, of the names, sizes and times of all that is in it."""
 
     size: int
     mtime_ns: int
@@ -82,6 +82,10 @@ def file_sha256(path: Path) -> str:
 
 
 def _parts(path: Path) -> list[Path]:
+    if path.suffix.lower() in (".tif", ".tiff"):
+        from napari_sam2_adapters.data.formats.tiff_description import parts_beside
+
+        return [path, *parts_beside(path)]
     data = data_beside(path)
     return [path] if data is None else [path, data]
 

@@ -21,6 +21,7 @@ from napari_sam2_adapters.data.normalize import (
 )
 from napari_sam2_adapters.data.pairs import (
     NOTHING_LABELLED,
+    ZERO_AS_BACKGROUND,
     Pair,
     ZeroIs,
     check_classes,
@@ -199,7 +200,7 @@ def _check_presence(present: set[int], classes: Sequence[ClassInfo], zero_is: Ze
     if len(present) == 1:
         only = classes[next(iter(present))]
         or_zero = (
-            ", or say that 0 is background (--zero-is background)"
+            f", or {ZERO_AS_BACKGROUND}"
             if zero_is == "unlabelled" and all(info.value for info in classes)
             else ""
         )

@@ -25,6 +25,7 @@ __all__ = [
     "MOST_CLASSES",
     "MOST_NAMED_CLASSES",
     "NOTHING_LABELLED",
+    "ZERO_AS_BACKGROUND",
     "Pair",
     "ZeroIs",
     "check_classes",
@@ -197,6 +198,13 @@ def _check_number_of_classes(values: set[int], name: str) -> None:
         )
 
 
+ZERO_AS_BACKGROUND = (
+    "say that 0 is background (--zero-is background on the command line, zero_is='background' in Python, "
+    "“Label 0 is” in the Fine-tune dock)"
+)
+"""What to do where 0 is a class, for whoever is told so."""
+
+
 def check_classes(classes: Sequence[ClassInfo], zero_is: ZeroIs) -> None:
     """Refuse classes that share a value, are too many, or take 0 while it means unlabelled or nothing known.
 
@@ -214,7 +222,7 @@ def check_classes(classes: Sequence[ClassInfo], zero_is: ZeroIs) -> None:
     if zero_is == "unlabelled" and 0 in values:
         raise ValueError(
             "Label 0 means unlabelled here, but it is also in the list of classes. "
-            "Take it out of the list, or let 0 mean background (--zero-is background)."
+            f"Take it out of the list, or {ZERO_AS_BACKGROUND}."
         )
 
 

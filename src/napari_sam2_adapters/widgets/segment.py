@@ -234,7 +234,7 @@ class Segment(Dock):
         self.job.updated.connect(self._take_update)
         self.job.ended.connect(self._take_result)
         self.job.failed.connect(self.status.setText)
-        self.job.failed.connect(self.results.release)
+        self.job.failed.connect(self.results.give_up)
         SEGMENTATIONS.changed.connect(self.refresh)  # of this dock too
 
     def _fit_image(self) -> None:
@@ -266,16 +266,15 @@ class Segment(Dock):
 
     def _take_update(self, update: Prepared | Tiled | Tidying | Measuring) -> None:
         if isinstance(update, Prepared):
-            if self._run is not None and not self.results.loss:
-                self.results.begin(self._run, update.arrays, self._shown.set)
-            if self.job.stopping:
-                self.results.release()
+            if self._run is not None:
+                self.results.prepare(self._run, update.arrays, self._shown.set)
             self.status.setToolTip(update.plan)
             self._say(f"{update.plan} Segmenting …")
             return
         self.progress.setRange(0, update.total)
         self.progress.setValue(update.done)
         if isinstance(update, Tiled):
+            self.results.begin(lock=not self.job.stopping)
             left = duration(update.seconds_left)
             self._say(
                 f"Tile {update.done} of {update.total}, {left} left; the result can be painted in then."

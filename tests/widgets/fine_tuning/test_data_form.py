@@ -104,6 +104,49 @@ def test_the_wrong_pair_is_marked_with_the_reason(form, qtbot) -> None:
     assert len(form.viewer.layers) == 4
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        {},  # without the pixel size of its image
+        {"scale": (2, 0.5, 0.5), "translate": (0, 10, 5)},
+        {"scale": (2, 0.5, 0.5), "affine": np.diag([1, -1, 1, 1])},
+        {"scale": (2, 0.5, 0.5), "rotate": (0, 0, 30)},
+        {"scale": (2, 0.5, 0.5), "units": ("nm",) * 3},
+    ],
+)
+def test_labels_that_are_shown_elsewhere_than_their_image_are_told(form, qtbot, place) -> None:
+    there = {"scale": (2, 0.5, 0.5), "translate": (0, 0, 5), "units": ("um",) * 3}
+    form.viewer.add_image(np.zeros((3, 20, 30), np.uint8), name="brain", **there)
+    labels = form.viewer.add_labels(strokes((3, 20, 30)), name="brain mask", **place)
+    assert settled(form, qtbot) == ""  # learnt from all the same
+    line = form.rows[0].problem_line
+    assert "brain mask lies elsewhere than brain" in line.text()
+    assert not line.isHidden()
+    form.changed.connect(form.missing)  # as the dock does
+    labels.affine, labels.rotate = np.eye(4), (0, 0, 0)
+    for name, value in there.items():
+        setattr(labels, name, value)
+    assert line.text() == ""  # at once
+    form.viewer.layers["brain"].translate = (0, 0, 5.4)  # less than a pixel
+    assert line.text() == ""
+    form.viewer.layers["brain"].translate = (4, 0, 5)
+    assert "by up to 2 px" in line.text()
+
+
+def test_labels_on_one_level_or_channel_of_their_image_lie_on_it(form, qtbot) -> None:
+    levels = [np.zeros((40, 60), np.uint8), np.zeros((20, 30), np.uint8)]
+    form.viewer.add_image(levels, name="pyramid", scale=(0.5, 0.5))
+    row = form.rows[0]
+    row.image.levels.setCurrentIndex(1)
+    row.add_labels()
+    row.labels.layer.data = strokes()
+    settled(form, qtbot)
+    assert row.problem_line.text() == ""
+    row.labels.layer.scale = (0.5, 0.5)
+    settled(form, qtbot)
+    assert "lies elsewhere than pyramid" in row.problem_line.text()
+
+
 def test_two_stacks_with_channels_and_dask_make_pairs(form, qtbot) -> None:
     form.viewer.add_image(da.zeros((3, 2, 20, 30), chunks=(1, 2, 20, 30)), name="one")
     form.viewer.add_labels(strokes((3, 1, 20, 30)), name="one s")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.units import convert, unit_name
 
-__all__ = ["apart_px", "from_matrix", "length_factor", "same_place", "to_matrix"]
+__all__ = ["apart_px", "from_matrix", "length_factor", "same_place", "shifted_px", "to_matrix"]
 
 
 def from_matrix(matrix: NDArray[Any], unit: str | None) -> Geometry:
@@ -88,8 +88,15 @@ def apart_px(one: Geometry, other: Geometry, lengths: Sequence[int]) -> float:
     lengths
         Of the spatial axes of the array, in the order Z, Y, X.
     """
+    in_units = other.affine()
+    in_units[:-1] *= length_factor(other.unit, one.unit)
+    return shifted_px(one.affine(), in_units, lengths)
+
+
+def shifted_px(
+    one: NDArray[np.float64], other: NDArray[np.float64], lengths: Sequence[int]
+) -> float:
+    """As `apart_px`, of homogeneous matrices from pixels to the same world, over all axes of the array."""
     corners = np.array([*itertools.product(*((0, n - 1) for n in lengths))], float)
     places = np.hstack([corners, np.ones((len(corners), 1))]).T
-    world = other.affine() @ places
-    world[:-1] *= length_factor(other.unit, one.unit)
-    return float(np.abs(np.linalg.solve(one.affine(), world) - places).max())
+    return float(np.abs(np.linalg.solve(one, other @ places) - places).max())

@@ -31,6 +31,7 @@ __all__ = [
     "first_image",
     "geometry_lines",
     "missing_parts",
+    "parts_beside",
 ]
 
 CLASSES = "napari-sam2-adapters/classes"
@@ -135,7 +136,22 @@ def describe(file: tifffile.TiffFile) -> Description:
 
 def missing_parts(file: tifffile.TiffFile, path: Path) -> list[str]:
     """Names of the files that an OME-TIFF of several files lists and that are not beside it."""
-    if not (file.is_ome and file.ome_metadata):
+    return [name for name in _other_parts(file, path) if not (path.parent / name).is_file()]
+
+
+def parts_beside(path: Path) -> list[Path]:
+    """The other files of an OME-TIFF of several files, as far as they are there; none of any other file, also where it cannot be read."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            names = _other_parts(file, path)
+    except Exception:  # a damaged file is for whoever reads its pixels to say
+        return []
+    return [path.parent / name for name in names if (path.parent / name).is_file()]
+
+
+def _other_parts(file: tifffile.TiffFile, path: Path) -> list[str]:
+    """Names of the files that an OME-TIFF lists besides itself."""
+    if not (file.is_ome and file.ome_metadata and "FileName" in file.ome_metadata):
         return []
     ome = tifffile.xml2dict(file.ome_metadata).get("OME") or {}
     data = _several(first_image(ome).get("Pixels", {}).get("TiffData"))
@@ -144,11 +160,7 @@ def missing_parts(file: tifffile.TiffFile, path: Path) -> list[str]:
         uuid = entry.get("UUID") if isinstance(entry, Mapping) else None
         if isinstance(uuid, Mapping) and uuid.get("value") != ome.get("UUID"):
             names.add(str(uuid.get("FileName", path.name)))
-    return sorted(
-        name
-        for name in names
-        if name.lower() != path.name.lower() and not (path.parent / name).is_file()
-    )
+    return sorted(name for name in names if name.lower() != path.name.lower())
 
 
 def class_lines(classes: Sequence[ClassInfo]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
@@ -14,6 +14,7 @@ from napari_sam2_adapters.data.axes import ArrayLike
 from napari_sam2_adapters.data.dataset import Pair
 from napari_sam2_adapters.data.normalize import NO_NUMBER
 from napari_sam2_adapters.widgets.annotation.counting import LabelCounter
+from napari_sam2_adapters.widgets.annotation.lying import elsewhere, misfit
 from napari_sam2_adapters.widgets.annotation.pairing import best_labels
 from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
 from napari_sam2_adapters.widgets.annotation.strokes import add_strokes
@@ -21,12 +22,16 @@ from napari_sam2_adapters.widgets.docks.arrays import without_axis
 from napari_sam2_adapters.widgets.docks.dock import button, sentence
 from napari_sam2_adapters.widgets.docks.image_form import ImageForm
 from napari_sam2_adapters.widgets.docks.layer_choice import LayerChoice
-from napari_sam2_adapters.widgets.docks.layers import Picture, placement
+from napari_sam2_adapters.widgets.docks.layers import placement
 from napari_sam2_adapters.widgets.docks.marking import mark
 from napari_sam2_adapters.widgets.docks.results import is_own
 from napari_sam2_adapters.widgets.docks.spread import edit_past_channels, note_spread, spread_of
 
 __all__ = ["PairRow", "describe_labels"]
+
+
+_PLACE = ("scale", "translate", "rotate", "shear", "affine", "units")
+"""What of a layer says where it lies."""
 
 
 class PairRow(QWidget):
@@ -49,6 +54,7 @@ class PairRow(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._watched: Image | None = None
+        self._placed: list[Layer] = []
         self._empty: ArrayLike | None = None
         self.guessed = False
         self.image = ImageForm(viewer)
@@ -140,8 +146,14 @@ class PairRow(QWidget):
                 self.labels,
                 f"{layer.name} is multiscale; choose a labels layer of one resolution.",
             )
-        reason = _misfit(layer, picture)
+        reason = misfit(layer, picture)
         return (self.labels, reason) if reason else (None, "")
+
+    def notice(self) -> str:
+        """What is odd about a pair that can be learnt from; empty when nothing is."""
+        field, reason = self.problem()
+        layer = self.labels.layer
+        return "" if field or reason or layer is None else elsewhere(layer, self.image.picture())
 
     def take_judgement(self, array: ArrayLike, empty: bool) -> None:
         """Know whether there is no number in an array, if it is that of the image."""
@@ -154,7 +166,7 @@ class PairRow(QWidget):
             self.changed.emit()
 
     def mark(self, field: QWidget | None, reason: str, *, say: bool) -> None:
-        """Mark the field that is wrong, and say why below it when asked to; nothing with an empty reason."""
+        """Mark the field that is wrong, if any, and say why below it when asked to; nothing with an empty reason."""
         for choice in (self.image.choice, self.labels):
             mark(choice, bool(reason) and choice is field)
         self.problem_line.setText(reason)
@@ -202,6 +214,7 @@ class PairRow(QWidget):
         """Listen to no layer any more."""
         self.counter.stop()
         self._watch(None)
+        self._watch_place(stop=True)
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
@@ -221,12 +234,14 @@ class PairRow(QWidget):
         self._watch(self.image.layer)
         self._empty = None  # a judgement of another image
         self._fit()
+        self._watch_place()
         self.changed.emit()
 
     def _take_labels(self) -> None:
         self.counter.follow(self.labels.layer)
         self._fit()
         self._line_up()
+        self._watch_place()
         self.changed.emit()
 
     def _take_edit(self) -> None:
@@ -259,25 +274,22 @@ class PairRow(QWidget):
                 getattr(watched.events.data, change)(self._take_data)
         self._watched = layer
 
+    def _watch_place(self, *, stop: bool = False) -> None:
+        """Hear of layers that are moved, until they lie on each other."""
+        chosen = () if stop else (self.image.layer, self.labels.layer)
+        placed = [layer for layer in chosen if layer is not None]
+        for layers, change in ((self._placed, "disconnect"), (placed, "connect")):
+            for layer in layers:
+                for name in _PLACE:
+                    getattr(getattr(layer.events, name), change)(self._take_place)
+        self._placed = placed
+
+    def _take_place(self, event: object = None) -> None:
+        self.changed.emit()
+
     def _take_data(self, event: object = None) -> None:
         """The image has other data: its axes and levels may be others too."""
         self.image.choice.layer_changed.emit()
-
-
-def _misfit(layer: Labels, picture: Picture) -> str:
-    """Why labels do not lie on an image pixel by pixel as napari shows them, and the mend; empty when they do."""
-    shape = tuple(layer.data.shape)
-    if shape == picture.layer_shape:
-        return ""
-    if shape == picture.label_shape:
-        return (
-            f"{layer.name} has no axis in place of the channels of {picture.name}, so napari shows it on wrong slices. "
-            "Add labels with + and paint in these, or open the image with its labels in the Load dock, which lines them up."
-        )
-    return (
-        f"{layer.name} has the shape {shape}, but the image needs {picture.layer_shape}. "
-        "Choose labels that belong to it, or another channel axis or level."
-    )
 
 
 def describe_labels(

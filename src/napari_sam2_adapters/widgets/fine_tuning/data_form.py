@@ -264,8 +264,9 @@ class DataForm(QWidget):
         field, reason = row.problem()
         if not reason:
             field, reason = self._clash(number)
-        # one pair says it once, above the button
-        row.mark(field, reason or self._unpainted(row), say=len(self.rows) > 1)
+        notice = "" if reason else row.notice()
+        several = len(self.rows) > 1  # one pair says what stands in its way once, above the button
+        row.mark(field, reason or notice or self._unpainted(row), say=several or bool(notice))
         return reason
 
     def _unpainted(self, row: PairRow) -> str:

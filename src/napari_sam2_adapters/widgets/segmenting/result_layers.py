@@ -58,6 +58,7 @@ class ResultLayers(QObject):
         self.run: Run | None = None
         self.loss = ""
         """What the user did to a layer at work, in a sentence, so that the work ends; empty when nothing."""
+        self._prepared: tuple[Run, ResultArrays, Callable[[], None]] | None = None
         self._locked: list[Layer] = []
         self._layers: list[Layer] = []
         self._next_drawing = 0.0
@@ -71,12 +72,13 @@ class ResultLayers(QObject):
 
     def go_on(self, run: Run) -> tuple[Run, ResultArrays | None]:
         """The run after those of the same adapter on the same image, in a layer that is still ours, and their results; locks them."""
-        self.loss = ""
+        self.loss, self.labels = "", None  # the layer of the last run matters no more
         layer = find_own(self._viewer, ROLE, run.image)
         if layer is None or not (
             _is_of_same_adapter(layer, run) and _is_of_same_pixels(layer, run)
         ):
             return run, None
+        self.labels = layer
         entry = layer.metadata[OURS]
         self.lock(run.image)
         held = self.held(layer)
@@ -94,33 +96,47 @@ class ResultLayers(QObject):
             if layer is not None:
                 self._lock(layer)
 
-    def release(self, _: object = None) -> None:
+    def give_up(self, _: object = None) -> None:
+        """Hold nothing for a run that has failed, and let the user paint in all layers again."""
+        self._prepared = None
+        self.release()
+
+    def release(self) -> None:
         """Let the user paint in all layers again."""
         while self._locked:
             self._locked.pop().editable = True
 
-    def begin(self, run: Run, arrays: ResultArrays, shown: Callable[[], None]) -> None:
-        """Show arrays that are about to be written into: labels first, what else there is one by one below them.
+    def prepare(self, run: Run, arrays: ResultArrays, shown: Callable[[], None]) -> None:
+        """Know what is about to be done and where it goes; ``shown`` is called when all of it is in the window."""
+        self._prepared = run, arrays, shown
 
-        napari takes up to a tenth of a second for each layer, so what is done here comes in turns of its own, and the window is smooth.
+    def begin(self, *, lock: bool) -> None:
+        """Show the prepared arrays once something is in them: labels first, what else there is one by one below them.
+
+        A run that fails before leaves no empty layer, and the results before it as they are. napari takes up to a tenth of a second for
+        each layer, so what is done here comes in turns of its own, and the window is smooth.
 
         Parameters
         ----------
-        run, arrays
-            What is about to be done, and where it goes.
-        shown
-            Called when the labels are in the window.
+        lock
+            Whether nobody may paint in the labels until the work ends.
         """
+        prepared, self._prepared = self._prepared, None
+        if prepared is None or self.loss:
+            return
+        run, arrays, shown = prepared
         self.run, self.labels, self._layers = run, None, []
         self._keep_earlier(run)
         made = self._make_labels(run, arrays)
-        self._lock(made)
-        self._waiting = [partial(add_layer, self._viewer, made), partial(self._choose, made), shown]
+        if lock:
+            self._lock(made)
+        self._waiting = [partial(add_layer, self._viewer, made), partial(self._choose, made)]
         self._waiting += [
             step
             for number in number_layers(run, arrays)
             for step in (partial(self._make_numbers, number), self._add_numbers)
         ]
+        self._waiting.append(shown)
         self._later.start(0)
 
     def _lock(self, layer: Layer) -> None:

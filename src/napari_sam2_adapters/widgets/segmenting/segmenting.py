@@ -95,7 +95,8 @@ class SegmentRequest:
     device
         As `choose_device` takes it.
     shown
-        Set when the window shows the arrays: the network begins then, so that the window has both cores for that.
+        Set when the window shows the arrays, which it does from the first tile on: the network goes on then, so that the window has
+        both cores for that.
     """
 
     model: Path
@@ -114,7 +115,7 @@ class SegmentRequest:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The network is loaded, these arrays are about to be written into, and the memory plan in a sentence."""
+    """The network is loaded, these arrays are written into from the first tile on, and the memory plan in a sentence."""
 
     arrays: ResultArrays
     plan: str
@@ -191,8 +192,6 @@ def segment(
     arrays = _arrays(request, header)
     longest = max(plane_shape(request.image.shape, request.axes))
     yield Prepared(arrays, plan_tiles(network, request.config, longest_px=longest).sentence)
-    if request.shown is not None:
-        request.shown.wait(_LONGEST_SHOWING_S)
     done, total, reached = yield from _tiles(stop, request, network, header, arrays, limits)
     arrays = replace(arrays, planes=arrays.planes | reached)
     tidied = None
@@ -222,7 +221,7 @@ def _tiles(
         arrays.uncertainty if request.config.uncertainty else None,
     )
     started, pulse = time.perf_counter(), Pulse(REPORT_INTERVAL_S)
-    done, total = 0, 1
+    done, total, shown = 0, 1, request.shown
     reached: set[tuple[int, ...]] = set()
     news: set[tuple[int, ...]] = set()
     views = advise_on_views(header.training, request.config.test_time_augmentation)
@@ -249,6 +248,9 @@ def _tiles(
             yield Tiled(done, total, left, frozenset(news), notice)
             news.clear()
             advice = ""
+        if shown is not None and not stop.is_set():  # it is told of the first tile
+            shown.wait(_LONGEST_SHOWING_S)
+            shown = None
         if stop.is_set():
             break
     return done, total, frozenset(reached)
