@@ -16,7 +16,6 @@ from napari_sam2_adapters.training.records import (
     unpack_history,
 )
 
-
 JUST_BELOW_1 = math.nextafter(1, 0)
 
 
