@@ -142,6 +142,13 @@ class TestDefaultClasses:
         assert [c.value for c in classes] == [0, 2, 7]
         assert [c.name for c in classes] == ["background", "class 2", "class 7"]
 
+    def test_grey_is_for_background(self) -> None:
+        """On an electron micrograph grey strokes cannot be seen."""
+        with_0, without = default_classes([0, 1, 2]), default_classes([1, 2])
+        assert with_0[0].color == "#999999"
+        assert [c.color for c in without] == [c.color for c in with_0[1:]]
+        assert "#999999" not in {c.color for c in without}
+
     def test_neighbours_have_different_colours(self) -> None:
         colours = [c.color for c in default_classes(list(range(20)))]
         assert all(a != b for a, b in itertools.pairwise(colours))

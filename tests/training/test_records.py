@@ -16,6 +16,8 @@ from napari_sam2_adapters.training.records import (
     unpack_history,
 )
 
+JUST_BELOW_1 = math.nextafter(1, 0)
+
 
 def check(step: int, dice: float, best: bool) -> ValidationRecord:
     return ValidationRecord(step, {"a": dice}, {"a": dice / 2}, dice, 0.1, best, 0.5, 99)
@@ -72,6 +74,10 @@ def test_first_and_best() -> None:
             0.1,
         ),  # over twice as long as at the best check: only the first one counts
         ([*HISTORY, check(5, 0.4, True)], 6, 0.4, 0.4),
+        # nothing can be better than a start that was right everywhere: what is as good as that is kept
+        ([check(0, 1.0, True)], 4, JUST_BELOW_1, JUST_BELOW_1),
+        ([check(0, 1.0, True), check(4, 1.0, True)], 8, 1.0, 1.0),
+        ([check(0, 1.0, True), check(4, 1.0, True)], 9, 1.0, JUST_BELOW_1),
     ],
 )
 def test_early_luck_on_strokes_is_forgotten(history, after: int, dense, strokes) -> None:

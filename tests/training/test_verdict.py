@@ -62,6 +62,13 @@ def test_no_better_is_not_kept() -> None:
     assert "not kept" in verdict.sentence
 
 
+def test_as_good_as_a_perfect_start_is_kept() -> None:
+    """Else corrections on other slices could never be learnt."""
+    verdict = judge([check(0, 1.0, 1.0), *steps(1, 50), check(50, 1.0, 1.0)])
+    assert verdict.keep
+    assert "As good as before: all of the same 1,234 held-out pixels" in verdict.sentence
+
+
 def test_without_held_out_pixels_no_score_is_claimed() -> None:
     verdict = judge(steps(1, 50))
     assert verdict.keep

@@ -278,6 +278,17 @@ def test_results_get_the_width_that_names_leave(dock, qtbot, images) -> None:
     assert advance("waiting") < dock.table.columnWidth(1) < advance("waiting") + 20
 
 
+def test_images_that_are_added_later_are_found(dock, qtbot, images) -> None:
+    dock.form.folder.path = images
+    run(dock, qtbot)
+    assert "Nothing is left" in dock.reason.text()
+    for name in ("late A.tif", "late B.tif"):
+        (images / name).write_bytes((images / "cell 0.tif").read_bytes())
+    qtbot.waitUntil(lambda: "8 images" in dock.form.found.text(), timeout=WAIT_MS)
+    ready(dock, qtbot)
+    assert dock.start_button.toolTip() == "Segment 2 images."
+
+
 def test_the_chosen_image_says_all_of_its_result(dock, qtbot, images) -> None:
     (images / "broken.tif").write_bytes(b"interrupted transfer")
     dock.form.folder.path = images

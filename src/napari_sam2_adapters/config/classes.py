@@ -27,11 +27,13 @@ class ClassInfo(Settings):
 
 def default_classes(values: list[int]) -> tuple[ClassInfo, ...]:
     """Give each label value a name (``class 3``, or ``background`` for 0) and a colour of its own."""
+    # grey is for background: strokes in it cannot be seen on a grey image
+    colors = CLASS_COLORS if 0 in values else (*CLASS_COLORS[1:], CLASS_COLORS[0])
     return tuple(
         ClassInfo(
             value=value,
             name="background" if value == 0 else f"class {value}",
-            color=CLASS_COLORS[position % len(CLASS_COLORS)],
+            color=colors[position % len(colors)],
         )
         for position, value in enumerate(sorted(set(values)))
     )

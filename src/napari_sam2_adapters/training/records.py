@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
@@ -148,13 +149,16 @@ def score_to_pass(history: Sequence[Record], step: int, *, strokes: bool) -> flo
 
     It is that of the best check. What a few strokes held out say is rough, though, and a network that has hardly learnt often fits them by
     drawing classes too large: with strokes, a best check counts no more once the run is over twice as long, and the one before the first step is to
-    be passed.
+    be passed. Where that one was right on every pixel, as that of an adapter which is trained further often is on strokes, no check can be better:
+    one that is as good passes, for what was labelled since would never be learnt otherwise.
     """
-    best = best_check(history)[0]
-    if best is None or not (strokes and 0 < 2 * best.step < step):
-        return None if best is None else best.mean_dice
-    first = first_check(history)
-    return None if first is None else first.mean_dice
+    best, first = best_check(history)[0], first_check(history)
+    if best is None or first is None:
+        return None
+    forgotten = strokes and 0 < 2 * best.step < step
+    if best.step and not forgotten:
+        return best.mean_dice
+    return min(first.mean_dice, math.nextafter(1, 0))
 
 
 def pack_history(history: Sequence[Record]) -> tuple[Tensor, list[dict[str, Any]]]:

@@ -31,7 +31,7 @@ class Verdict:
     baseline, best
         The check before the first step and that of the weights that are kept; None without held-out pixels.
     keep
-        Whether the adapter is worth keeping: better than before, or never scored.
+        Whether the adapter is worth keeping: better than before, as good as a perfect start, or never scored.
     sentence
         All of it in words.
     """
@@ -118,6 +118,11 @@ def judge(history: Sequence[Record]) -> Verdict:
         f"Better: on {pixels} the mean Dice rose from {baseline.mean_dice:.3f} to {best.mean_dice:.3f} "
         f"(best at step {best.step})."
     )
+    if best.mean_dice == baseline.mean_dice == 1:
+        sentence = (
+            f"As good as before: all of {pixels} were right at the start and are at step {best.step}, so they cannot tell "
+            "what else was learnt: look at what it segments."
+        )
     if best.calibrated_dice is not None and best.uncalibrated_dice is not None:
         where = "" if best.calibrated_pixels == best.pixels else f" on {best.calibrated_pixels:,}"
         sentence += (

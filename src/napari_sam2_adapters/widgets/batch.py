@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from napari.utils.notifications import show_info, show_warning
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QFileSystemWatcher, QTimer
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_sam2_adapters.batch.job import BatchJob
@@ -35,6 +35,8 @@ __all__ = ["BatchFolder"]
 _QUIET_MS = 300
 """The folder is looked at when nothing was typed for this long."""
 _STEPS = 1000
+_MOST_WATCHED = 200
+"""Folders; a system has handles for some thousands of them, for all its programs."""
 
 
 class BatchFolder(Dock):
@@ -72,6 +74,7 @@ class BatchFolder(Dock):
         self._quiet = QTimer(self)
         self._quiet.setSingleShot(True)
         self._quiet.setInterval(_QUIET_MS)
+        self._watcher = QFileSystemWatcher(self)
         self._lay_out()
         self._connect()
         self.look()
@@ -177,6 +180,7 @@ class BatchFolder(Dock):
     def _connect(self) -> None:
         self.form.changed.connect(self.look)
         self._quiet.timeout.connect(self._ask)
+        self._watcher.directoryChanged.connect(lambda _: self.look())
         self._survey.answered.connect(self._take_survey)
         self._survey.failed.connect(self._miss_survey)
         self._opening.answered.connect(self._take_result)
@@ -215,9 +219,22 @@ class BatchFolder(Dock):
 
     def _show(self, records: tuple[ItemRecord, ...], conflict: str) -> None:
         self.table.records.show_all(records)
+        self._watch(records)
         self.conflict = conflict
         self.form.found.setText(_summary(records) if records else "")
         self.refresh()
+
+    def _watch(self, records: tuple[ItemRecord, ...]) -> None:
+        """Hear of images that come and go in the folders that they are in."""
+        folders = {record.item.source.parent for record in records}
+        if self.form.folder.path is not None:
+            folders.add(self.form.folder.path)
+        wanted = {str(folder) for folder in sorted(folders)[:_MOST_WATCHED] if folder.is_dir()}
+        watched = set(self._watcher.directories())
+        if watched - wanted:
+            self._watcher.removePaths(sorted(watched - wanted))
+        if wanted - watched:
+            self._watcher.addPaths(sorted(wanted - watched))
 
     def _say_result(self, record: ItemRecord | None) -> None:
         """Say all of what came of the image that is chosen, for which its cell is too narrow."""

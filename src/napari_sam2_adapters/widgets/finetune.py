@@ -66,7 +66,7 @@ class FineTune(Dock):
         super().__init__(napari_viewer)
         self.data = DataForm(napari_viewer)
         self.training = TrainingForm()
-        self.course = Course(napari_viewer)
+        self.course = Course(napari_viewer, self.data)
         self.seen = SeenPicture()
         self.autosave = Autosave(self.data.to_save, self)
         self.restore = RestoreBanner(napari_viewer)

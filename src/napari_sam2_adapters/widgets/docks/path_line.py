@@ -77,7 +77,7 @@ class PathLine(QWidget):
         """Ask for a folder."""
         chosen = QFileDialog.getExistingDirectory(self, self._title, str(self.path or ""))
         if chosen:
-            self.path = Path(chosen)
+            self.take([Path(chosen)])
 
     def choose_files(self) -> None:
         """Ask for files."""
@@ -88,7 +88,9 @@ class PathLine(QWidget):
 
     def take(self, paths: list[Path]) -> None:
         """Take one file or folder, or several files of one folder."""
-        if len(paths) == 1:
+        if len(paths) == 1 and self.path == paths[0]:
+            self.changed.emit()  # what lies there may be other than before
+        elif len(paths) == 1:
             self.path = paths[0]
         elif paths:
             self.path = paths[0].parent

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.widgets.docks.layers import Picture
+from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
 from napari_sam2_adapters.widgets.fine_tuning.messages import (
     FineTuned,
     Learned,
@@ -33,13 +34,15 @@ class Course(QWidget):
     ----------
     viewer
         The napari viewer.
+    data
+        Says which image strokes belong to.
     parent
         Qt parent.
     """
 
-    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: Any, data: DataForm, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        self._viewer, self._data = viewer, data
         self._previews: list[PreviewLayer] = []
         self._last: PreviewLayer | None = None
         self._to_add: tuple[PreviewLayer, Sequence[Layer]] | None = None
@@ -135,9 +138,12 @@ class Course(QWidget):
         self.outcome.show_verdict(result.verdict)
 
     def _place(self) -> Place | None:
-        """The part on show of the image in hand: the active layer's, else the last one, else the first visible one."""
+        """The part on show of the image in hand: that of the active image or strokes, else the last one, else the first visible one."""
         possible = [one for one in self._previews if one.possible and not one.taken_away]
+        possible = [one for one in possible if one.visible] or possible
         active = self._viewer.layers.selection.active
+        row = self._data.row_of(active)
+        active = active if row is None else row.image.layer
         for one in possible:
             if one.shows(active):
                 self._last = one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -122,11 +122,12 @@ class DataForm(QWidget):
     @property
     def current_row(self) -> PairRow:
         """The pair whose layer is active in the viewer; else the first one."""
-        active = self.viewer.layers.selection.active
-        for row in self.rows:
-            if active is not None and active in (row.image.layer, row.labels.layer):
-                return row
-        return self.rows[0]
+        return self.row_of(self.viewer.layers.selection.active) or self.rows[0]
+
+    def row_of(self, layer: Layer | None) -> PairRow | None:
+        """The pair that has this layer as its image or labels."""
+        pairs = ((row, (row.image.layer, row.labels.layer)) for row in self.rows)
+        return next((row for row, both in pairs if layer is not None and layer in both), None)
 
     def missing(self) -> str:
         """What stands in the way of a start, in words, marked at its pair; empty when nothing does."""

@@ -66,6 +66,12 @@ class PreviewLayer:
         return self._image_there() is not None
 
     @property
+    def visible(self) -> bool:
+        """Whether the image is in the viewer and not hidden."""
+        image = self._image_there()
+        return image is not None and bool(image.visible)
+
+    @property
     def taken_away(self) -> bool:
         """Whether the user has deleted our layer, or painted in it: it is neither put back then nor written into."""
         layer = self._layer
