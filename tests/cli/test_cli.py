@@ -114,7 +114,9 @@ def failing_app(error: BaseException) -> typer.Typer:
     [
         (ValueError("Got 3, wanted 4."), 2, "Error: Got 3, wanted 4.\n"),
         (FileNotFoundError(errno.ENOENT, "No such file", "a[b].tif"), 2, "No such file: a[b].tif."),
-        (OSError(errno.ENOSPC, "No space left", "x.tif"), 1, "No space left: x.tif."),
+        (PermissionError(errno.EACCES, "Not allowed", "x.tif"), 2, "Not allowed: x.tif. Check the"),
+        (OSError(errno.ENOSPC, "No space left", "x.tif"), 1, "No space left: x.tif. Make room"),
+        (OSError(errno.ENOSPC, "No space left"), 1, "No space left. Make room"),
         (JobFailedError("Two of three failed."), 1, "Two of three failed."),
         (MemoryError(), 1, "memory is full"),
         (MemoryError("Too small for a tile."), 1, "Error: Too small for a tile.\n"),

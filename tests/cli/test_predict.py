@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import SimpleITK
 import tifffile
 from typer.testing import CliRunner, Result
 
+from napari_sam2_adapters.batch import streaming
 from napari_sam2_adapters.cli import app
 from napari_sam2_adapters.data.io import read_image, read_labels
 from napari_sam2_adapters.data.units import convert
@@ -159,6 +161,33 @@ def test_ctrl_c_keeps_the_masks_that_are_done(blobs: Path, trained: Path, tmp_pa
     assert "Stopped. Segmented 1 of 2 images into" in stderr
     assert "Traceback" not in stderr
     assert [path.name for path in masks.iterdir()] == ["a.tif"]
+
+
+@pytest.mark.parametrize("masks_as", ["tif", "ome.zarr"])
+def test_a_full_disk_ends_it_and_nothing_half_written_stays(
+    blobs: Path, trained: Path, small_disk: Path, masks_as: str
+) -> None:
+    free = shutil.disk_usage(small_disk).free
+    (small_disk / "movie").write_bytes(b"\0" * free)
+    masks = small_disk / "masks"
+    result = predict(trained, blobs / "images", masks, "--masks-as", masks_as)
+    assert result.exit_code == 1
+    said = " ".join(result.stderr.split())
+    assert "Make room on the disk. Segmented 0 of 3 images into" in said
+    assert "cell1" not in said  # it would fail as well, after all its tiles
+    assert list(masks.rglob("*")) == []
+
+
+def test_labels_in_ome_zarr_that_are_left_before_their_end_are_removed(
+    blobs: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(streaming, "finish_draft", stop)
+    result = predict(trained, blobs / "images", tmp_path / "masks", "--masks-as", "ome.zarr")
+    assert result.exit_code == 130
+    assert list((tmp_path / "masks").iterdir()) == []
 
 
 def test_png_masks(blobs: Path, trained: Path, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_a_stack_counts_every_plane_and_its_labels_are_read_plane_by_plane(tiny_
     pair = Pair(image=stack, labels=lazy, axes="ZYX", name="stack")
     (scored,) = score_images(segmenter, [pair], zero_is="unlabelled")
     assert np.trace(scored.confusion) == scored.confusion.sum() == stack.size
-    assert lazy.reads == 2
+    assert lazy.reads == 4  # each plane is looked at before the network runs, and compared after it
 
 
 def test_labels_of_another_shape_are_refused_before_the_network_runs(tiny_segmenter):
@@ -112,6 +112,20 @@ def test_an_image_that_does_not_fit_the_model_is_named(tiny_segmenter):
     pair = Pair(np.zeros((64, 64, 3), np.uint8), np.ones((64, 64), int), "YXC", "x.png", rgb=True)
     with pytest.raises(ValueError, match=r"x.png cannot be scored: The image has 3 channel"):
         next(score_images(tiny_segmenter(), [pair], zero_is="unlabelled"))
+
+
+@pytest.mark.parametrize("wrong", ["shape", "label", "channels"])
+def test_what_is_wrong_with_the_last_image_is_found_before_the_first_is_segmented(
+    tiny_segmenter, wrong
+):
+    good = Pair(data.camera()[:64, :64], np.ones((64, 64), int), "YX", "good.png")
+    bad = {
+        "shape": Pair(np.zeros((64, 64)), np.ones((32, 64), int), "YX", "bad.png"),
+        "label": Pair(np.zeros((64, 64)), np.full((64, 64), 9), "YX", "bad.png"),
+        "channels": Pair(np.zeros((2, 64, 64)), np.ones((64, 64), int), "CYX", "bad.png"),
+    }[wrong]
+    with pytest.raises(ValueError, match=r"bad\.png"):
+        next(score_images(tiny_segmenter(), [good, bad], zero_is="unlabelled"))
 
 
 def test_images_without_a_labelled_pixel_have_no_score():

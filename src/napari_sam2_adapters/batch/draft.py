@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from napari_sam2_adapters.data.axes import ArrayLike, label_axes
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import read_labels
 
-__all__ = ["Draft", "bands_of", "finish_draft", "kept_drafts", "level0_of", "open_draft", "write_draft"]  # fmt: skip
+__all__ = ["Draft", "bands_of", "discard_draft", "finish_draft", "kept_drafts", "level0_of", "open_draft", "write_draft"]  # fmt: skip
 
 CHUNK_PX = 512
 _SUFFIX = ".progress.json"
@@ -103,8 +104,18 @@ def open_draft(
     )
     place = Path(level0.store.root) / str(level0.path)
     draft = Draft(key=key, folder=place.parent.name, array=place.name)
-    write_draft(target, draft)
+    try:
+        write_draft(target, draft)
+    except OSError:  # a folder of which nothing says what it is helps nobody
+        discard_labels(level0)
+        raise
     return draft
+
+
+def discard_draft(target: Path, draft: Draft) -> None:
+    """Remove labels that nobody will go on with; nothing of those that have their name."""
+    shutil.rmtree(target.parent / draft.folder, ignore_errors=True)
+    _file(target).unlink(missing_ok=True)
 
 
 def level0_of(target: Path, draft: Draft) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +74,8 @@ def segment_file(
     extras
         What to write besides, as `write_extras` takes it; what of it cannot be written is said in the notices.
     key
-        Of everything that the labels depend on: OME-Zarr labels that a killed run began under this key are gone on with.
+        Of everything that the labels depend on: OME-Zarr labels that a killed run began under this key are gone on with. Without one,
+        those that are left before their end are removed.
     later
         Label images that the caller will write of the result: their formats are to hold its axes.
     part
@@ -105,7 +105,7 @@ def segment_file(
             image,
             target,
             config,
-            key=key or uuid.uuid4().hex,
+            key=key,
             overwrite=overwrite,
         )
     else:

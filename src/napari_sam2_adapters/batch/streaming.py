@@ -6,6 +6,7 @@ labels are the same bytes.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from napari_sam2_adapters.batch.bands import Run, joined, missing
 from napari_sam2_adapters.batch.draft import (
     Draft,
     bands_of,
+    discard_draft,
     finish_draft,
     level0_of,
     open_draft,
@@ -52,7 +54,7 @@ def stream_labels(
     target: Path,
     config: PredictConfig,
     *,
-    key: str,
+    key: str | None,
     overwrite: bool,
 ) -> Generator[TileProgress, None, tuple[ArrayLike, Counts]]:
     """Segment an image into OME-Zarr, yielding after each tile; memory holds a row of tiles and a band.
@@ -70,7 +72,8 @@ def stream_labels(
     config
         How to segment.
     key
-        Of everything that the labels depend on: a draft with another one is begun anew.
+        Of everything that the labels depend on: a draft with another one is begun anew. None: nobody will go on with it, so that it
+        is removed when it is left before its end.
     overwrite
         Whether labels of this name may be replaced.
 
@@ -91,7 +94,9 @@ def stream_labels(
     from napari_sam2_adapters.inference.predict import find_limits
 
     limits = find_limits(segmenter, image.array, image.axes, header.normalization, image.rgb)
-    draft = open_draft(target, image, segmenter.classes, key, overwrite=overwrite)
+    draft = open_draft(
+        target, image, segmenter.classes, key or uuid.uuid4().hex, overwrite=overwrite
+    )
     done = draft.done
 
     def note(band: int) -> None:
@@ -101,10 +106,15 @@ def stream_labels(
 
     bands = bands_of(level0_of(target, draft), image)
     runs = missing(draft.done, bands.count)
-    yield from stream_bands(
-        segmenter, header.normalization, image, target, draft, runs, config, limits, note
-    )
-    return finish_draft(target, draft, label_axes(image.axes), overwrite=overwrite)
+    try:
+        yield from stream_bands(
+            segmenter, header.normalization, image, target, draft, runs, config, limits, note
+        )
+        return finish_draft(target, draft, label_axes(image.axes), overwrite=overwrite)
+    except BaseException:
+        if key is None:
+            discard_draft(target, draft)
+        raise
 
 
 def stream_bands(

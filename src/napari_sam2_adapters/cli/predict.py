@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from napari_sam2_adapters.batch.reasons import disk_is_unusable
 from napari_sam2_adapters.cli.extent import Extent, read_extent
 from napari_sam2_adapters.cli.files import (
     Device,
@@ -31,7 +33,13 @@ from napari_sam2_adapters.cli.settings import (
     read_sections,
     settings_flags,
 )
-from napari_sam2_adapters.cli.terminal import FAILED, errors, progress_bar, sentence
+from napari_sam2_adapters.cli.terminal import (
+    FAILED,
+    JobFailedError,
+    errors,
+    progress_bar,
+    sentence,
+)
 from napari_sam2_adapters.cli.terminal import output as console
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.wording import counted
@@ -168,14 +176,18 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
         try:
             for path, files in zip(paths, outputs, strict=True):
                 bar.reset(tiles, description=path.name, total=None)
-                for tile in job.take(path, files):
-                    bar.update(tiles, completed=tile.done, total=tile.total)
+                with closing(job.take(path, files)) as steps:
+                    for tile in steps:
+                        bar.update(tiles, completed=tile.done, total=tile.total)
                 bar.advance(every)
-        except KeyboardInterrupt as error:
-            raise KeyboardInterrupt(
-                f"Stopped. Segmented {job.counts['done']} of {counted(len(paths), 'image')} into {output}; "
-                f"the same command{' without --overwrite' if overwrite else ''} goes on with the others."
-            ) from error
+        except (KeyboardInterrupt, OSError) as error:
+            again = f"the same command{' without --overwrite' if overwrite else ''} goes on with the others."
+            far = f"Segmented {job.counts['done']} of {counted(len(paths), 'image')} into {output}; {again}"
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(f"Stopped. {far}") from error
+            if not disk_is_unusable(error):
+                raise
+            raise JobFailedError(f"{sentence(error)} {far}") from error
     _report(job.counts, len(paths), output)
     if job.counts["failed"]:
         raise typer.Exit(FAILED)
@@ -242,8 +254,14 @@ class _Job:
     overwrite: bool
     counts: Counter[_Outcome] = field(default_factory=Counter)
 
-    def take(self, path: Path, files: dict[str, Path]) -> Iterator[TileProgress]:
-        """Segment an image unless all its files are there, yielding after each tile; count how it went."""
+    def take(self, path: Path, files: dict[str, Path]) -> Generator[TileProgress, None, None]:
+        """Segment an image unless all its files are there, yielding after each tile; count how it went.
+
+        Raises
+        ------
+        OSError
+            When the disk is full or gone, so that the other images would fail as well.
+        """
         from napari_sam2_adapters.batch.segment_file import segment_file
 
         missing = {
@@ -279,6 +297,8 @@ class _Job:
                         self.finishing.finish(raw, path, missing, overwrite=self.overwrite)
                     )
         except Exception as error:  # whatever is wrong with one file does not stop the others
+            if disk_is_unusable(error):
+                raise
             errors().print(f"{path.name} failed: {sentence(error)}")
             self.counts["failed"] += 1
         else:

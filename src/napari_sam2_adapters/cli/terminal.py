@@ -42,6 +42,7 @@ BAD_INPUT = 2
 STOPPED = 130
 """Exit code of a job that Ctrl-C stopped; every shell's own for it."""
 _MOST_FILES = 2**16
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 _WRONG_PATH = (
     FileNotFoundError,
@@ -104,8 +105,11 @@ def sentence(error: BaseException) -> str:
         return "The memory is full. Use a smaller batch or tile (--batch-size, --tile-size-px), or --device cpu."
     if isinstance(error, OSError) and error.errno == errno.EMFILE:
         return f"The system lets no more files be opened at once than there are now ({error.filename}). Use fewer images, or raise its limit (ulimit -n)."
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.strerror}: {error.filename}. Check the path and the rights to it."
+    full = isinstance(error, OSError) and error.errno in _NO_ROOM
+    if isinstance(error, OSError) and error.strerror and (error.filename or full):
+        place = f": {error.filename}" if error.filename else ""
+        mend = "Make room on the disk" if full else "Check the path and the rights to it"
+        return f"{error.strerror}{place}. {mend}."
     text = str(error) or "no reason was given"
     if isinstance(error, (ValueError, OSError, RuntimeError)):
         return text

@@ -13,7 +13,7 @@ from napari_sam2_adapters.config import ClassInfo, Normalization, PredictConfig
 from napari_sam2_adapters.data.axes import label_axes, plane_indices, read_plane
 from napari_sam2_adapters.data.pairs import Pair, ZeroIs, check_zero_is
 from napari_sam2_adapters.inference.outputs import label_shape
-from napari_sam2_adapters.inference.predict import predict
+from napari_sam2_adapters.inference.predict import check_image, predict
 from napari_sam2_adapters.metrics import (
     UNLABELLED,
     confusion_matrix,
@@ -103,6 +103,8 @@ def score_images(
 ) -> Generator[ImageScore, None, None]:
     """Segment one image after the other and yield its confusion matrix.
 
+    Of a list of pairs all are looked at before the first is segmented, so that what is wrong with the last one is not found after hours.
+
     Parameters
     ----------
     segmenter
@@ -120,13 +122,15 @@ def score_images(
         When an image does not fit the model, has a label that the model does not know, or its labels have another
         shape; the sentence names the image.
     """
-    for pair in pairs:
-        plain = label_shape(pair.image.shape, pair.axes)
-        if tuple(pair.labels.shape) != plain:
-            raise ValueError(
-                f"The labels of {pair.name} have shape {tuple(pair.labels.shape)} but the image needs {plain}. "
-                "Give labels with one value for each pixel."
+    for pair in pairs if isinstance(pairs, Sequence) else ():
+        _check_pair(segmenter, pair)
+        axes = label_axes(pair.axes)
+        for index in plane_indices(pair.labels.shape, axes):
+            class_indices(
+                read_plane(pair.labels, axes, index), segmenter.classes, zero_is, pair.name
             )
+    for pair in pairs:
+        _check_pair(segmenter, pair)
         try:
             predicted = predict(
                 segmenter,
@@ -167,6 +171,19 @@ def summarize(scored: Sequence[ImageScore], classes: Sequence[ClassInfo]) -> Sco
         mean_dice=mean_score(dice),
         images=len(scored),
     )
+
+
+def _check_pair(segmenter: Segmenter, pair: Pair) -> None:
+    plain = label_shape(pair.image.shape, pair.axes)
+    if tuple(pair.labels.shape) != plain:
+        raise ValueError(
+            f"The labels of {pair.name} have shape {tuple(pair.labels.shape)} but the image needs {plain}. "
+            "Give labels with one value for each pixel."
+        )
+    try:
+        check_image(segmenter, pair.image, pair.axes, pair.rgb)
+    except ValueError as error:
+        raise ValueError(f"{pair.name} cannot be scored: {error}") from error
 
 
 def _compare(

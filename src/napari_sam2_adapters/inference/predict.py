@@ -42,6 +42,7 @@ __all__ = [
     "Region",
     "TileProgress",
     "allocate_outputs",
+    "check_image",
     "find_limits",
     "predict",
     "predict_tiles",
@@ -136,9 +137,7 @@ def predict_tiles(
         When the image does not fit its axes, the outputs or the model's number of channels, or the region does not lie in it.
     """
     config = config or PredictConfig()
-    check_axes(image.shape, axes)
-    image = _opaque(segmenter, image, axes, rgb)
-    _check_channels(segmenter, image, axes)
+    image = check_image(segmenter, image, axes, rgb)
     check_outputs(segmenter, image.shape, axes, outputs)
     limits = limits or find_limits(segmenter, image, axes, normalization, rgb)
     run = TiledRun(segmenter, image, axes, limits, config, outputs, region or Region(), live=live)
@@ -186,10 +185,22 @@ def _opaque(segmenter: Segmenter, image: ArrayLike, axes: str, rgb: bool | None)
     return without_alpha(image, axes) if colours else image
 
 
-def _check_channels(segmenter: Segmenter, image: ArrayLike, axes: str) -> None:
+def check_image(
+    segmenter: Segmenter, image: ArrayLike, axes: str, rgb: bool | None = None
+) -> ArrayLike:
+    """The image as the network takes it, without transparency; arguments as in `predict_tiles`.
+
+    Raises
+    ------
+    ValueError
+        When it does not fit its axes or the model's number of channels.
+    """
+    check_axes(image.shape, axes)
+    image = _opaque(segmenter, image, axes, rgb)
     channels, wanted = channel_count(image.shape, axes), segmenter.config.input_channels
     if channels != wanted:
         raise ValueError(
             f"The image has {counted(channels, 'channel')} but the adapter was trained on {wanted}. "
             "Choose an image of the same kind, or train an adapter on this kind of image."
         )
+    return image

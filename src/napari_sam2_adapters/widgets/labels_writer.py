@@ -11,7 +11,6 @@ import pandas as pd
 from napari.utils.notifications import show_warning
 from napari.utils.transforms import Affine, CompositeAffine
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.geometry import Geometry
@@ -164,16 +163,23 @@ def _classes(attributes: Mapping[str, Any]) -> tuple[ClassInfo, ...]:
     if features is None or not {"index", "class"} <= set(features):
         return ()
     pairs = zip(features["index"], features["class"], strict=True)
-    named = [(value, name) for value, name in pairs if pd.notna(name) and str(name).strip()]
+    named = [
+        (value, name)
+        for value, name in pairs
+        if pd.notna(value) and pd.notna(name) and str(name).strip()
+    ]
     if len(named) > _MOST_CLASSES:
         return ()
     found = []
     for value, name in named:
-        look: dict[str, Any] = {"value": int(value), "name": str(name)[:80]}
-        look |= _shown_color(attributes.get("colormap"), int(value))
         try:
+            look: dict[str, Any] = {"value": int(value), "name": str(name)[:80]}
+            look |= _shown_color(attributes.get("colormap"), int(value))
             found.append(ClassInfo(**look))
-        except ValidationError:  # a table of single objects, whose numbers may be larger
+        except (
+            ValueError,
+            TypeError,
+        ):  # a table of single objects, or one whose rows are no labels
             return ()
     return tuple(found)
 

@@ -242,6 +242,22 @@ def _create(
         entries |= shown_channels(about.classes)
     folder = inside or path.parent
     draft = new_partial_folder(folder)
+    try:
+        return _begin(draft, multiscale, shapes, dtype, entries, geometry)
+    except BaseException:  # such as a full disk, which it would keep full
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _begin(
+    draft: Path,
+    multiscale: Multiscale,
+    shapes: Sequence[LevelShape],
+    dtype: np.dtype[Any],
+    entries: dict[str, Any],
+    geometry: Geometry | None,
+) -> Any:
+    """The finest level of the arrays of an image, in a folder that is empty yet."""
     group = zarr.open_group(
         str(draft),
         mode="w",
