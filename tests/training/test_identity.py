@@ -35,6 +35,12 @@ def test_a_run_is_told_from_another(coins, quick, tiny_segmenter) -> None:
     same, turned = (describe_run(segmenter, o, quick(), [5, 6], windows) for o in others.values())
     assert same == run  # by another reader
     assert [key for key in run["data"] if turned["data"][key] != run["data"][key]] == ["pixels of the images"]  # fmt: skip
+    for part in ("train", "held_out"):  # as many labels of each class, but elsewhere
+        relabelled = coins()
+        labels = relabelled.read_labels(getattr(relabelled, part)[0])
+        labels[:] = labels[::-1].copy()
+        other = describe_run(segmenter, relabelled, quick(), [5, 6], windows)
+        assert [key for key in run["data"] if other["data"][key] != run["data"][key]] == ["labels"]
     scored_elsewhere = describe_run(segmenter, dataset, quick(), [5, 6], windows[1:])
     assert scored_elsewhere["data"]["held-out windows"] != run["data"]["held-out windows"]
 

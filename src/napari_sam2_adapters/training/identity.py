@@ -59,6 +59,7 @@ def describe_run(
             "normalization": dataset.normalization.model_dump(mode="json"),
             "regions": _fingerprint([*dataset.train, *dataset.held_out]),
             "pixels of the images": _fingerprint_images(dataset.pairs),
+            "labels": _fingerprint_labels(dataset),
             # Compared letter by letter with that of earlier versions, so a single one is "1 windows" too.
             "held-out windows": f"{len(windows)} windows, {_fingerprint_windows(windows)}",
         },
@@ -100,6 +101,14 @@ def _fingerprint_images(pairs: Sequence[Pair]) -> str:
     digest = hashlib.sha256()
     for pair in pairs:
         digest.update(sample_pixels(pair.image, pair.axes, _FINGERPRINT_PIXELS).tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _fingerprint_labels(dataset: Dataset) -> str:
+    """Checksum over the labels to learn from and to score on: how many there are of each class does not tell where."""
+    digest = hashlib.sha256()
+    for region in [*dataset.train, *dataset.held_out]:
+        digest.update(dataset.read_labels(region).tobytes())
     return digest.hexdigest()[:12]
 
 
