@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam2_adapters.config import ClassInfo, Normalization
 from napari_sam2_adapters.data.axes import read_plane
-from napari_sam2_adapters.data.kept_split import keep_split
+from napari_sam2_adapters.data.kept_split import keep_split, number_anew, was_learnt
 from napari_sam2_adapters.data.normalize import (
     NO_NUMBER,
     Limits,
@@ -26,6 +26,7 @@ from napari_sam2_adapters.data.pairs import (
     check_classes,
     common_channels,
     find_classes,
+    image_checksum,
     labelled_planes,
     opaque,
     plane_name,
@@ -33,6 +34,8 @@ from napari_sam2_adapters.data.pairs import (
 from napari_sam2_adapters.data.splitting import PlaneKey, Region, Split, split_regions
 
 __all__ = ["Dataset", "Pair", "Region", "build_dataset", "find_classes"]
+
+_LEARNT_BEFORE = "of which the adapter has learnt before, so that scores flatter it"
 
 
 @dataclass
@@ -63,6 +66,7 @@ class Dataset:
     held_out: list[Region]
     split_description: str
     _planes: dict[PlaneKey, NDArray[np.int16]] = field(repr=False)
+    _before: Split | None = field(default=None, repr=False)
     _limits: dict[int, Limits] = field(default_factory=dict, repr=False)
 
     def read(self, region: Region) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
@@ -107,6 +111,17 @@ class Dataset:
         return counts
 
     @property
+    def split(self) -> Split:
+        """The division, with checksums of the images, which are read for it, and what an earlier one says of images that are not among these."""
+        images = tuple(image_checksum(pair) for pair in self.pairs)
+        before = self._before or Split((), (), "")
+        train, held_out = (
+            (*now, *(region for region in earlier if region.pair >= len(images)))
+            for now, earlier in ((self.train, before.train), (self.held_out, before.held_out))
+        )
+        return Split(train, held_out, self.split_description, images + before.images[len(images) :])
+
+    @property
     def mostly_unlabelled(self) -> bool:
         """Whether less than half of the part to learn from is labelled, as with strokes."""
         pixels = sum(region.shape[0] * region.shape[1] for region in self.train)
@@ -143,7 +158,7 @@ def build_dataset(
     crop_size_px
         Side of the training crops; a held-out block is laid so that they fit beside it, where that can be.
     before
-        Division of an earlier training with the same images; its held-out part is kept, where that can be.
+        Division of an earlier training; of images that are among these its held-out part is kept, where that can be.
 
     Raises
     ------
@@ -167,9 +182,14 @@ def build_dataset(
     _check_presence(present, chosen, zero_is)
     names = {key: plane_name(checked[key[0]], key[1]) for key in planes}
     rng = np.random.default_rng(seed)
-    split = keep_split(planes, names, len(chosen), before) if before else None
+    split = None
+    if before is not None:
+        before = number_anew(before, [image_checksum(pair) for pair in checked])
+        split = keep_split(planes, names, len(chosen), before)
     if split is None:
         split = split_regions(planes, names, len(chosen), held_out_fraction, crop_size_px, rng)
+        if before is not None and was_learnt(split.held_out, before):
+            split = replace(split, description=f"{split.description}, {_LEARNT_BEFORE}")
     return Dataset(
         pairs=checked,
         classes=chosen,
@@ -179,6 +199,7 @@ def build_dataset(
         held_out=list(split.held_out),
         split_description=_describe(split, planes, present, chosen),
         _planes=planes,
+        _before=before,
     )
 
 

@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam2_adapters.data.splitting import PlaneKey, Region, Split
 
-__all__ = ["keep_split"]
+__all__ = ["keep_split", "number_anew", "was_learnt"]
+
+
+def number_anew(before: Split, images: Sequence[str]) -> Split:
+    """The division of an earlier training, with the numbers that its images have now.
+
+    Parameters
+    ----------
+    before
+        The division.
+    images
+        Checksum of the image of each pair. Other images of the division get the numbers after these. Where the division has no checksums, the
+        pairs are taken for the same ones.
+    """
+    if not before.images:
+        return before
+    known, numbers = [*images], []
+    for checksum in before.images:
+        places = [n for n, one in enumerate(known) if one == checksum and n not in numbers]
+        numbers.append(places[0] if places else len(known))
+        if not places:
+            known.append(checksum)
+    train, held_out = (
+        tuple(replace(region, pair=numbers[region.pair]) for region in regions)
+        for regions in (before.train, before.held_out)
+    )
+    return Split(train, held_out, before.description, tuple(known))
+
+
+def was_learnt(held_out: Sequence[Region], before: Split) -> bool:
+    """Whether a pixel of these regions was learnt from in an earlier training with the same numbers of pairs."""
+    return any(
+        (one.pair, one.plane) == (other.pair, other.plane)
+        and max(one.rows.start, other.rows.start) < min(one.rows.stop, other.rows.stop)
+        and max(one.columns.start, other.columns.start) < min(one.columns.stop, other.columns.stop)
+        for one in held_out
+        for other in before.train
+    )
 
 
 def keep_split(

@@ -51,11 +51,18 @@ class Region:
 
 @dataclass(frozen=True)
 class Split:
-    """Regions to learn from, regions to score on, and the rule in words."""
+    """Regions to learn from, regions to score on, and the rule in words.
+
+    Attributes
+    ----------
+    images
+        Checksum of the image of each pair, by which it is known again under another number; empty: the number tells.
+    """
 
     train: tuple[Region, ...]
     held_out: tuple[Region, ...]
     description: str
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
