@@ -113,3 +113,11 @@ def test_scores_on_what_was_learnt_before_are_said_to_flatter() -> None:
         "of which the adapter has learnt before, so that scores flatter it"
     )
     assert "flatter" not in build_dataset(without).split_description
+
+
+def test_further_labels_of_an_image_are_divided_as_its_first() -> None:
+    pair = cells(128, 0)
+    first = build_dataset([pair])
+    second = build_dataset([pair, pair], before=first.split)
+    assert second.train == [*first.train, *renumbered(first.train)]
+    assert second.held_out == [*first.held_out, *renumbered(first.held_out)]

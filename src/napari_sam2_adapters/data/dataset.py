@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -182,12 +182,15 @@ def build_dataset(
     _check_presence(present, chosen, zero_is)
     names = {key: plane_name(checked[key[0]], key[1]) for key in planes}
     rng = np.random.default_rng(seed)
-    split = None
+    split, images = None, _number_alike([(id(pair.image), pair.axes) for pair in pairs])
     if before is not None:
-        before = number_anew(before, [image_checksum(pair) for pair in checked])
-        split = keep_split(planes, names, len(chosen), before)
+        checksums = [image_checksum(pair) for pair in checked]
+        before, images = number_anew(before, checksums), _number_alike(checksums)
+        split = keep_split(planes, names, len(chosen), before, images)
     if split is None:
-        split = split_regions(planes, names, len(chosen), held_out_fraction, crop_size_px, rng)
+        split = split_regions(
+            planes, names, len(chosen), held_out_fraction, crop_size_px, rng, images
+        )
         if before is not None and was_learnt(split.held_out, before):
             split = replace(split, description=f"{split.description}, {_LEARNT_BEFORE}")
     return Dataset(
@@ -201,6 +204,12 @@ def build_dataset(
         _planes=planes,
         _before=before,
     )
+
+
+def _number_alike(things: Sequence[Hashable]) -> list[int]:
+    """The number of the first that is equal, for each."""
+    first: dict[Hashable, int] = {}
+    return [first.setdefault(thing, number) for number, thing in enumerate(things)]
 
 
 def _settle(normalization: Normalization, pairs: Sequence[Pair]) -> Normalization:

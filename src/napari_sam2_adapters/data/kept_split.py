@@ -55,15 +55,16 @@ def keep_split(
     names: Mapping[PlaneKey, str],
     n_classes: int,
     before: Split,
+    images: Sequence[int] = (),
 ) -> Split | None:
     """Hold out what was held out before, so that a network trained further is scored on pixels that it never learnt.
 
     Parameters
     ----------
-    planes, names, n_classes
+    planes, names, n_classes, images
         As in :func:`split_regions`.
     before
-        The division that it was trained with; planes labelled since are learnt from.
+        The division that it was trained with; planes labelled since are learnt from, other labels of its planes are divided as these.
 
     Returns
     -------
@@ -73,9 +74,17 @@ def keep_split(
     known = {(region.pair, region.plane) for region in (*before.train, *before.held_out)}
     train = [region for region in before.train if (region.pair, region.plane) in planes]
     held = [region for region in before.held_out if (region.pair, region.plane) in planes]
-    for key in planes.keys() - known:
-        rows, columns = (slice(0, length) for length in planes[key].shape)
-        train.append(Region(key[0], key[1], rows, columns, names[key]))
+    image_of = dict(enumerate(images))
+    twins = {(image_of.get(pair, pair), plane): (pair, plane) for pair, plane in sorted(known)}
+    for key in sorted(planes.keys() - known):
+        twin = twins.get((image_of.get(key[0], key[0]), key[1]))
+        if twin is None:
+            rows, columns = (slice(0, length) for length in planes[key].shape)
+            train.append(Region(key[0], key[1], rows, columns, names[key]))
+            continue
+        for chosen, regions in ((train, before.train), (held, before.held_out)):
+            own = (region for region in regions if (region.pair, region.plane) == twin)
+            chosen += [replace(region, pair=key[0], name=names[key]) for region in own]
     if not held or not train:
         return None
     labelled, learnt = np.zeros(n_classes, bool), np.zeros(n_classes, bool)

@@ -174,8 +174,9 @@ def opaque(pair: Pair) -> Pair:
 
 def image_checksum(pair: Pair) -> str:
     """Checksum over pixels of the image: name and shape alone do not tell images of one microscope apart."""
+    form = f"{pair.axes} {tuple(map(int, pair.image.shape))}".encode()
     pixels = sample_pixels(pair.image, pair.axes, _CHECKED_PIXELS)
-    return hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
+    return hashlib.sha256(form + pixels.tobytes()).hexdigest()[:12]
 
 
 def common_channels(pairs: Sequence[Pair]) -> int:
