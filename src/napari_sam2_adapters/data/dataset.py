@@ -97,7 +97,7 @@ class Dataset:
         if pair not in self._limits:
             image, axes = self.pairs[pair].image, self.pairs[pair].axes
             limits = intensity_limits(image, axes, self.normalization)
-            if has_no_number(image, axes, limits):
+            if has_no_number(image, axes, self.normalization, limits):
                 raise ValueError(f"{self.pairs[pair].name} cannot be learnt from. {NO_NUMBER}")
             self._limits[pair] = limits
         return self._limits[pair]
