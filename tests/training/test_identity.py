@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from napari_sam2_adapters.training.identity import check_fit, describe_run
@@ -53,3 +54,12 @@ def test_other_classes_are_refused(coins, tiny_segmenter) -> None:
 def test_other_channels_are_refused(coins, tiny_segmenter) -> None:
     with pytest.raises(ValueError, match=r"images of 3 channels, but the data have 1"):
         check_fit(tiny_segmenter(n_classes=2, input_channels=3), coins())
+
+
+def test_an_image_without_a_number_is_refused_before_the_training(coins, tiny_segmenter) -> None:
+    """Not when a crop of it is drawn, hours later."""
+    dataset = coins()
+    empty = np.full(dataset.pairs[0].image.shape, np.nan, np.float32)
+    dataset.pairs = (replace(dataset.pairs[0], image=empty),)
+    with pytest.raises(ValueError, match="coins cannot be learnt from"):
+        check_fit(tiny_segmenter(n_classes=2), dataset)

@@ -102,6 +102,18 @@ class Dataset:
             self._limits[pair] = limits
         return self._limits[pair]
 
+    def check_images(self) -> None:
+        """Refuse images without a number, which only real numbers can be, before one is met in the midst of a training.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`limits`.
+        """
+        for number in sorted({region.pair for region in (*self.train, *self.held_out)}):
+            if np.dtype(self.pairs[number].image.dtype).kind == "f":
+                self.limits(number)
+
     def labelled_pixels(self, regions: Sequence[Region]) -> NDArray[np.int64]:
         """Labelled pixels of each class in these regions, (n_classes,)."""
         counts = np.zeros(len(self.classes), np.int64)

@@ -71,7 +71,7 @@ def check_fit(segmenter: Segmenter, dataset: Dataset) -> None:
     Raises
     ------
     ValueError
-        When the classes (their values, in order) or the number of channels differ.
+        When the classes (their values, in order) or the number of channels differ, or an image holds no number.
     """
     ours, theirs = ([info.value for info in part.classes] for part in (segmenter, dataset))
     if ours != theirs:
@@ -85,6 +85,7 @@ def check_fit(segmenter: Segmenter, dataset: Dataset) -> None:
             f"The segmenter takes images of {counted(channels, 'channel')}, but the data have {dataset.input_channels}. "
             "Build one with that many channels, or choose other images."
         )
+    dataset.check_images()
 
 
 def _fingerprint(regions: Sequence[Region]) -> str:
