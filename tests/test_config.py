@@ -79,6 +79,8 @@ class TestEverySetting:
         (Normalization, {"low": -1}),
         (Normalization, {"high": 101, "mode": "percentile"}),
         (Normalization, {"low": float("nan"), "high": 5, "mode": "range"}),
+        (Normalization, {"low": 0, "high": float("inf"), "mode": "range"}),  # JSON has none
+        (Normalization, {"low": float("-inf"), "high": 5, "mode": "range"}),
         (Normalization, {"mode": "range"}),  # percentiles are no grey values
         (Normalization, {"mode": "range", "high": 4095}),
         (ClassInfo, {"value": -1, "name": "a"}),

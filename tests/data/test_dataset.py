@@ -171,3 +171,25 @@ def test_an_image_without_a_number_is_not_learnt_from():
     assert dataset.limits(0).low == (1.0,)
     with pytest.raises(ValueError, match=r"nan cannot be learnt from\. All pixels .* NaN"):
         dataset.limits(1)
+
+
+@pytest.mark.parametrize("axes", ["YX", "ZYX"])
+def test_an_image_with_several_labels_is_held_out_with_all_of_them(axes: str) -> None:
+    """Else its pixels would be scored by one and learnt from by the other."""
+    image = np.random.default_rng(0).integers(0, 255, (128, 128), dtype=np.uint8)
+    image = np.stack([image] * 5) if axes == "ZYX" else image
+    labels = np.zeros(image.shape, np.uint8)
+    labels[..., ::16, :], labels[..., 8::16, :] = 1, 2
+    pairs = [Pair(image, labels.copy(), axes, name) for name in ("one", "other")]
+    dataset = build_dataset(pairs)
+    learnt, held_out = (
+        [
+            {(r.plane, str((r.rows, r.columns))) for r in regions if r.pair == pair}
+            for pair in (0, 1)
+        ]
+        for regions in (dataset.train, dataset.held_out)
+    )
+    assert learnt[0] == learnt[1]
+    assert held_out[0] == held_out[1]
+    assert held_out[0]
+    assert not held_out[0] & learnt[0]

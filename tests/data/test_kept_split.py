@@ -1,6 +1,10 @@
 """A training that goes on is scored on what neither part of it has learnt."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from napari_sam2_adapters.data.dataset import Pair, build_dataset
 from napari_sam2_adapters.data.kept_split import keep_split
@@ -46,7 +50,74 @@ def test_a_data_set_keeps_the_part_of_an_earlier_one() -> None:
     first = build_dataset([Pair(image, labels, "ZYX", "cells")])
     more = labels.copy()
     more[3:] = labels[:3]
-    before = Split(tuple(first.train), tuple(first.held_out), first.split_description)
-    second = build_dataset([Pair(image, more, "ZYX", "cells")], before=before, seed=5)
+    second = build_dataset([Pair(image, more, "ZYX", "cells")], before=first.split, seed=5)
     assert second.held_out == first.held_out
     assert len(second.train) == len(first.train) + 3
+
+
+def cells(side: int, seed: int) -> Pair:
+    """Noise with stripes of two classes."""
+    image = np.random.default_rng(seed).integers(0, 255, (side, side), dtype=np.uint8)
+    labels = np.zeros(image.shape, np.uint8)
+    labels[::16], labels[8::16] = 1, 2
+    return Pair(image, labels, "YX", "cells")
+
+
+@pytest.mark.parametrize("side", [64, 256])
+def test_another_image_is_divided_on_its_own(side: int) -> None:
+    """The rectangles of an image of 128 px would leave out labels of a larger one, or lie outside of a smaller one."""
+    before, other = build_dataset([cells(128, 0)]).split, cells(side, 1)
+    assert build_dataset([other], before=before).split == replace(
+        build_dataset([other]).split,
+        images=(*build_dataset([other]).split.images, *before.images),
+        train=(*build_dataset([other]).train, *renumbered(before.train)),
+        held_out=(*build_dataset([other]).held_out, *renumbered(before.held_out)),
+    )
+
+
+def renumbered(regions: Sequence[Region]) -> list[Region]:
+    return [replace(region, pair=1) for region in regions]
+
+
+def test_images_are_known_in_any_order() -> None:
+    """What was learnt before is not held out now."""
+    pairs = [cells(64, seed) for seed in range(4)]
+    first = build_dataset(pairs, held_out_fraction=0.25)
+    second = build_dataset(pairs[::-1], before=first.split)
+    assert [3 - region.pair for region in second.held_out] == [first.held_out[0].pair]
+    assert second.split_description == "the same part held out as before"
+
+
+def test_images_that_come_back_are_known() -> None:
+    one, other = cells(128, 0), cells(128, 1)
+    first = build_dataset([one])
+    between = build_dataset([other], before=first.split)
+    last = build_dataset([other, one], before=between.split)
+    assert last.held_out == [*between.held_out, *renumbered(first.held_out)]
+    assert last.train == [*between.train, *renumbered(first.train)]
+
+
+def test_twice_the_same_image_is_two() -> None:
+    pairs = [cells(64, 0), cells(64, 0), cells(64, 1)]
+    first = build_dataset(pairs, held_out_fraction=0.3)
+    second = build_dataset(pairs, before=first.split)
+    assert (second.train, second.held_out) == (first.train, first.held_out)
+
+
+def test_scores_on_what_was_learnt_before_are_said_to_flatter() -> None:
+    pairs = [cells(64, seed) for seed in range(3)]
+    first = build_dataset(pairs, held_out_fraction=0.3)
+    without = [pair for n, pair in enumerate(pairs) if n != first.held_out[0].pair]
+    second = build_dataset(without, before=first.split)
+    assert second.split_description.endswith(
+        "of which the adapter has learnt before, so that scores flatter it"
+    )
+    assert "flatter" not in build_dataset(without).split_description
+
+
+def test_further_labels_of_an_image_are_divided_as_its_first() -> None:
+    pair = cells(128, 0)
+    first = build_dataset([pair])
+    second = build_dataset([pair, pair], before=first.split)
+    assert second.train == [*first.train, *renumbered(first.train)]
+    assert second.held_out == [*first.held_out, *renumbered(first.held_out)]

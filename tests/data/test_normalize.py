@@ -194,8 +194,13 @@ def test_unsettled_and_unordered_are_refused():
 )
 def test_an_image_without_a_number_is_known(pixels, wanted):
     image = np.array([pixels] * 4)
-    limits = intensity_limits(image, "YX", Normalization(mode="percentile", low=0, high=100))
-    assert has_no_number(image, "YX", limits) is wanted
+    for settings in (
+        Normalization(mode="percentile", low=0, high=100),
+        Normalization(mode="range", low=0, high=1),
+        Normalization(mode="range", low=-1000, high=3000),
+    ):
+        limits = intensity_limits(image, "YX", settings)
+        assert has_no_number(image, "YX", settings, limits) is wanted
 
 
 @pytest.mark.parametrize(

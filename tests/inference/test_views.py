@@ -38,6 +38,15 @@ def test_every_view_comes_back_to_where_it_was_seen(views, shape):
     torch.testing.assert_close(found[:, 0], image[:, 0], rtol=0, atol=0.03)  # edges are mirrored
 
 
+def test_views_lie_where_they_are_seen_also_in_bfloat16():
+    """The pass itself may be in it; its eight bits cannot say where a pixel of a large tile lies."""
+    image = smooth(448, 448)
+    exact = over_views(pointwise, image, "tilts_and_zooms")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = over_views(pointwise, image, "tilts_and_zooms")
+    assert torch.equal(found, exact)
+
+
 def test_one_view_is_the_networks_own_word():
     image = smooth(20, 30)
     assert torch.equal(over_views(pointwise, image, "none"), pointwise(image))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from napari_sam2_adapters.training.identity import check_fit, describe_run
@@ -35,6 +36,12 @@ def test_a_run_is_told_from_another(coins, quick, tiny_segmenter) -> None:
     same, turned = (describe_run(segmenter, o, quick(), [5, 6], windows) for o in others.values())
     assert same == run  # by another reader
     assert [key for key in run["data"] if turned["data"][key] != run["data"][key]] == ["pixels of the images"]  # fmt: skip
+    for part in ("train", "held_out"):  # as many labels of each class, but elsewhere
+        relabelled = coins()
+        labels = relabelled.read_labels(getattr(relabelled, part)[0])
+        labels[:] = labels[::-1].copy()
+        other = describe_run(segmenter, relabelled, quick(), [5, 6], windows)
+        assert [key for key in run["data"] if other["data"][key] != run["data"][key]] == ["labels"]
     scored_elsewhere = describe_run(segmenter, dataset, quick(), [5, 6], windows[1:])
     assert scored_elsewhere["data"]["held-out windows"] != run["data"]["held-out windows"]
 
@@ -47,3 +54,12 @@ def test_other_classes_are_refused(coins, tiny_segmenter) -> None:
 def test_other_channels_are_refused(coins, tiny_segmenter) -> None:
     with pytest.raises(ValueError, match=r"images of 3 channels, but the data have 1"):
         check_fit(tiny_segmenter(n_classes=2, input_channels=3), coins())
+
+
+def test_an_image_without_a_number_is_refused_before_the_training(coins, tiny_segmenter) -> None:
+    """Not when a crop of it is drawn, hours later."""
+    dataset = coins()
+    empty = np.full(dataset.pairs[0].image.shape, np.nan, np.float32)
+    dataset.pairs = (replace(dataset.pairs[0], image=empty),)
+    with pytest.raises(ValueError, match="coins cannot be learnt from"):
+        check_fit(tiny_segmenter(n_classes=2), dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -33,6 +34,8 @@ class Normalization(Settings):
     def _ordered(self) -> Self:
         if self.mode == "range" and not {"low", "high"} <= self.model_fields_set:
             raise ValueError("range needs low and high, the grey values that become 0 and 1")
+        if math.isinf(self.low) or math.isinf(self.high):
+            raise ValueError(f"low and high should be finite, got {self.low} and {self.high}")
         if not self.low < self.high:
             raise ValueError(f"low must be below high, got low={self.low} and high={self.high}")
         if self.mode != "range" and not (self.low >= 0 and self.high <= 100):

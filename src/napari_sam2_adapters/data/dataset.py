@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam2_adapters.config import ClassInfo, Normalization
 from napari_sam2_adapters.data.axes import read_plane
-from napari_sam2_adapters.data.kept_split import keep_split
+from napari_sam2_adapters.data.kept_split import keep_split, number_anew, was_learnt
 from napari_sam2_adapters.data.normalize import (
     NO_NUMBER,
     Limits,
@@ -27,6 +27,7 @@ from napari_sam2_adapters.data.pairs import (
     check_classes,
     common_channels,
     find_classes,
+    image_checksum,
     labelled_planes,
     opaque,
     plane_name,
@@ -34,6 +35,8 @@ from napari_sam2_adapters.data.pairs import (
 from napari_sam2_adapters.data.splitting import PlaneKey, Region, Split, split_regions
 
 __all__ = ["Dataset", "Pair", "Region", "build_dataset", "find_classes"]
+
+_LEARNT_BEFORE = "of which the adapter has learnt before, so that scores flatter it"
 
 
 @dataclass
@@ -64,6 +67,7 @@ class Dataset:
     held_out: list[Region]
     split_description: str
     _planes: dict[PlaneKey, NDArray[np.int16]] = field(repr=False)
+    _before: Split | None = field(default=None, repr=False)
     _limits: dict[int, Limits] = field(default_factory=dict, repr=False)
 
     def read(self, region: Region) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
@@ -94,10 +98,22 @@ class Dataset:
         if pair not in self._limits:
             image, axes = self.pairs[pair].image, self.pairs[pair].axes
             limits = intensity_limits(image, axes, self.normalization)
-            if has_no_number(image, axes, limits):
+            if has_no_number(image, axes, self.normalization, limits):
                 raise ValueError(f"{self.pairs[pair].name} cannot be learnt from. {NO_NUMBER}")
             self._limits[pair] = limits
         return self._limits[pair]
+
+    def check_images(self) -> None:
+        """Refuse images without a number, which only real numbers can be, before one is met in the midst of a training.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`limits`.
+        """
+        for number in sorted({region.pair for region in (*self.train, *self.held_out)}):
+            if np.dtype(self.pairs[number].image.dtype).kind == "f":
+                self.limits(number)
 
     def labelled_pixels(self, regions: Sequence[Region]) -> NDArray[np.int64]:
         """Labelled pixels of each class in these regions, (n_classes,)."""
@@ -106,6 +122,17 @@ class Dataset:
             labels = self.read_labels(region)
             counts += np.bincount(labels[labels >= 0], minlength=len(self.classes))
         return counts
+
+    @property
+    def split(self) -> Split:
+        """The division, with checksums of the images, which are read for it, and what an earlier one says of images that are not among these."""
+        images = tuple(image_checksum(pair) for pair in self.pairs)
+        before = self._before or Split((), (), "")
+        train, held_out = (
+            (*now, *(region for region in earlier if region.pair >= len(images)))
+            for now, earlier in ((self.train, before.train), (self.held_out, before.held_out))
+        )
+        return Split(train, held_out, self.split_description, images + before.images[len(images) :])
 
     @property
     def mostly_unlabelled(self) -> bool:
@@ -144,7 +171,7 @@ def build_dataset(
     crop_size_px
         Side of the training crops; a held-out block is laid so that they fit beside it, where that can be.
     before
-        Division of an earlier training with the same images; its held-out part is kept, where that can be.
+        Division of an earlier training; of images that are among these its held-out part is kept, where that can be.
 
     Raises
     ------
@@ -168,9 +195,17 @@ def build_dataset(
     _check_presence(present, chosen, zero_is)
     names = {key: plane_name(checked[key[0]], key[1]) for key in planes}
     rng = np.random.default_rng(seed)
-    split = keep_split(planes, names, len(chosen), before) if before else None
+    split, images = None, _number_alike([(id(pair.image), pair.axes) for pair in pairs])
+    if before is not None:
+        checksums = [image_checksum(pair) for pair in checked]
+        before, images = number_anew(before, checksums), _number_alike(checksums)
+        split = keep_split(planes, names, len(chosen), before, images)
     if split is None:
-        split = split_regions(planes, names, len(chosen), held_out_fraction, crop_size_px, rng)
+        split = split_regions(
+            planes, names, len(chosen), held_out_fraction, crop_size_px, rng, images
+        )
+        if before is not None and was_learnt(split.held_out, before):
+            split = replace(split, description=f"{split.description}, {_LEARNT_BEFORE}")
     return Dataset(
         pairs=checked,
         classes=chosen,
@@ -180,7 +215,14 @@ def build_dataset(
         held_out=list(split.held_out),
         split_description=_describe(split, planes, present, chosen),
         _planes=planes,
+        _before=before,
     )
+
+
+def _number_alike(things: Sequence[Hashable]) -> list[int]:
+    """The number of the first that is equal, for each."""
+    first: dict[Hashable, int] = {}
+    return [first.setdefault(thing, number) for number, thing in enumerate(things)]
 
 
 def _settle(normalization: Normalization, pairs: Sequence[Pair]) -> Normalization:

@@ -114,17 +114,20 @@ def intensity_limits(array: ArrayLike, axes: str, normalization: Normalization) 
     return Limits(tuple(low for low, _ in pairs), tuple(high for _, high in pairs))
 
 
-def has_no_number(array: ArrayLike, axes: str, limits: Limits) -> bool:
+def has_no_number(
+    array: ArrayLike, axes: str, normalization: Normalization, limits: Limits
+) -> bool:
     """Whether all pixels that :func:`intensity_limits` looks at are NaN or infinite, so that a network sees nothing in the image.
 
     Parameters
     ----------
     array, axes
         Image and the names of its axes.
-    limits
-        What :func:`intensity_limits` found; with most of them no pixel has to be read again.
+    normalization, limits
+        The settings, and what :func:`intensity_limits` found with them; with most percentiles no pixel has to be read again.
     """
-    suspicious = {*zip(limits.low, limits.high, strict=True)} == {_LIMITS_OF_NOTHING}
+    of_nothing = {*zip(limits.low, limits.high, strict=True)} == {_LIMITS_OF_NOTHING}
+    suspicious = of_nothing or normalization.mode == "range"  # which is the same of any image
     if not suspicious or np.dtype(array.dtype).kind != "f":
         return False
     return not np.isfinite(sample_pixels(array, axes)).any()

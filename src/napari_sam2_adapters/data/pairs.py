@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -18,6 +19,7 @@ from napari_sam2_adapters.data.axes import (
     read_plane,
     without_alpha,
 )
+from napari_sam2_adapters.data.normalize import sample_pixels
 from napari_sam2_adapters.data.splitting import PlaneKey
 from napari_sam2_adapters.metrics import UNLABELLED
 
@@ -32,6 +34,7 @@ __all__ = [
     "check_zero_is",
     "common_channels",
     "find_classes",
+    "image_checksum",
     "labelled_planes",
     "opaque",
     "plane_name",
@@ -45,6 +48,7 @@ NOTHING_LABELLED = (
     "Nothing is labelled. Paint some pixels of each class into the labels, with a value above 0."
 )
 _LARGEST_VALUE = 65535
+_CHECKED_PIXELS = 2**16
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,13 @@ def opaque(pair: Pair) -> Pair:
     """
     _check_pair(pair)
     return replace(pair, image=without_alpha(pair.image, pair.axes)) if pair.rgb else pair
+
+
+def image_checksum(pair: Pair) -> str:
+    """Checksum over pixels of the image: name and shape alone do not tell images of one microscope apart."""
+    form = f"{pair.axes} {tuple(map(int, pair.image.shape))}".encode()
+    pixels = sample_pixels(pair.image, pair.axes, _CHECKED_PIXELS)
+    return hashlib.sha256(form + pixels.tobytes()).hexdigest()[:12]
 
 
 def common_channels(pairs: Sequence[Pair]) -> int:

@@ -51,11 +51,18 @@ class Region:
 
 @dataclass(frozen=True)
 class Split:
-    """Regions to learn from, regions to score on, and the rule in words."""
+    """Regions to learn from, regions to score on, and the rule in words.
+
+    Attributes
+    ----------
+    images
+        Checksum of the image of each pair, by which it is known again under another number; empty: the number tells.
+    """
 
     train: tuple[Region, ...]
     held_out: tuple[Region, ...]
     description: str
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ def split_regions(
     fraction: float,
     crop_size_px: int,
     rng: np.random.Generator,
+    images: Sequence[int] = (),
 ) -> Split:
     """Divide labelled planes into those to learn from and those to score on.
 
@@ -109,6 +117,8 @@ def split_regions(
         Side of training crops, which should fit beside a held-out block.
     rng
         Source of the choice.
+    images
+        Number of each pair's image: one with several labels is held out with all of them. Empty: each pair has its own.
 
     Returns
     -------
@@ -124,11 +134,13 @@ def split_regions(
     counts = {
         key: np.bincount(plane[plane >= 0], minlength=n_classes) for key, plane in planes.items()
     }
-    by_pair: dict[int, list[PlaneKey]] = {}
+    by_image: dict[int, list[PlaneKey]] = {}
+    by_plane: dict[PlaneKey, list[PlaneKey]] = {}
     for key in planes:
-        by_pair.setdefault(key[0], []).append(key)
-    by_plane = [[key] for key in planes]
-    for groups, noun in ((list(by_pair.values()), "images"), (by_plane, "slices")):
+        image = images[key[0]] if images else key[0]
+        by_image.setdefault(image, []).append(key)
+        by_plane.setdefault((image, key[1]), []).append(key)
+    for groups, noun in ((list(by_image.values()), "images"), (list(by_plane.values()), "slices")):
         held = _choose_groups(groups, counts, fraction, rng)
         if held is not None:
             kept = [key for key in planes if key not in held]
@@ -138,7 +150,7 @@ def split_regions(
                 tuple(whole[key] for key in planes if key in held),
                 f"{n_held} of {len(groups)} {noun} held out",
             )
-    return _split_block(planes, whole, by_pair, counts, fraction, crop_size_px, rng)
+    return _split_block(planes, whole, by_image, counts, fraction, crop_size_px, rng)
 
 
 def _choose_groups(
@@ -169,31 +181,30 @@ def _choose_groups(
 def _split_block(
     planes: Mapping[PlaneKey, NDArray[np.int16]],
     whole: Mapping[PlaneKey, Region],
-    by_pair: Mapping[int, list[PlaneKey]],
+    by_image: Mapping[int, list[PlaneKey]],
     counts: Mapping[PlaneKey, NDArray[np.int64]],
     fraction: float,
     crop_size_px: int,
     rng: np.random.Generator,
 ) -> Split:
-    """Hold out a block along one edge of the pair with most labelled pixels that allows it."""
-    pairs = sorted(by_pair, key=lambda pair: -sum(int(counts[k].sum()) for k in by_pair[pair]))
-    for pair in pairs:
-        keys = by_pair[pair]
-        others = sum((counts[k] for k in planes if k[0] != pair), np.zeros_like(counts[keys[0]]))
+    """Hold out a block along one edge of the image with most labelled pixels that allows it."""
+    for keys in sorted(by_image.values(), key=lambda of: -sum(int(counts[k].sum()) for k in of)):
+        own = set(keys)
+        others = sum((counts[k] for k in planes if k not in own), np.zeros_like(counts[keys[0]]))
         cut = _choose_cut([planes[key] for key in keys], others > 0, fraction, crop_size_px, rng)
         if cut is None:
             continue
         train: list[Region] = []
         held: list[Region] = []
         for key, region in whole.items():
-            if key[0] != pair:
+            if key not in own:
                 train.append(region)
                 continue
             parts = cut.slices(planes[key].shape)
             for part, (rows, columns) in zip((train, held), parts, strict=True):
                 if (planes[key][rows, columns] >= 0).any():
                     part.append(Region(key[0], key[1], rows, columns, region.name))
-        which = "the only image" if len(by_pair) == 1 else f"image {whole[keys[0]].name}"
+        which = "the only image" if len(by_image) == 1 else f"image {whole[keys[0]].name}"
         text = (
             f"the {cut.side} {100 * cut.share:.0f} % of {which} held out, "
             f"with a margin of {cut.margin} px"

@@ -170,7 +170,7 @@ def find_limits(
     colours = _has_colours(axes, rgb)
     settled = resolve_normalization(normalization or Normalization(), image.dtype, axes, colours)
     limits = intensity_limits(image, axes, settled)
-    if has_no_number(image, axes, limits):
+    if has_no_number(image, axes, settled, limits):
         raise ValueError(NO_NUMBER)
     return limits
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_sam2_adapters.config import ViewsName
+from napari_sam2_adapters.models.device import full_precision
 
 __all__ = ["Network", "over_views"]
 
@@ -85,7 +86,8 @@ def _resampled(x: Tensor, tilt: float, zoom: float, size: tuple[int, int]) -> Te
             [-sine * columns / height, cosine * rows / height, 0],
         ]
     )
-    grid = F.affine_grid(
-        matrix.expand(len(x), 2, 3), [len(x), 1, rows, columns], align_corners=False
-    )
-    return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    with full_precision(x.device):  # in bfloat16 places are off by a pixel and more
+        grid = F.affine_grid(
+            matrix.expand(len(x), 2, 3), [len(x), 1, rows, columns], align_corners=False
+        )
+        return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari_sam2_adapters.config import TrainConfig
-from napari_sam2_adapters.data.dataset import Dataset, Pair, Region
-from napari_sam2_adapters.data.normalize import sample_pixels
+from napari_sam2_adapters.data.dataset import Dataset, Region
+from napari_sam2_adapters.data.pairs import image_checksum
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.windows import Window
 from napari_sam2_adapters.wording import counted
@@ -26,7 +26,6 @@ _FREE_SETTINGS = {
     "recompute",
     "calibrate",
 }
-_FINGERPRINT_PIXELS = 2**16
 
 
 def describe_run(
@@ -58,7 +57,8 @@ def describe_run(
             "labelled training pixels per class": list(class_counts),
             "normalization": dataset.normalization.model_dump(mode="json"),
             "regions": _fingerprint([*dataset.train, *dataset.held_out]),
-            "pixels of the images": _fingerprint_images(dataset.pairs),
+            "pixels of the images": [image_checksum(pair) for pair in dataset.pairs],
+            "labels": _fingerprint_labels(dataset),
             # Compared letter by letter with that of earlier versions, so a single one is "1 windows" too.
             "held-out windows": f"{len(windows)} windows, {_fingerprint_windows(windows)}",
         },
@@ -71,7 +71,7 @@ def check_fit(segmenter: Segmenter, dataset: Dataset) -> None:
     Raises
     ------
     ValueError
-        When the classes (their values, in order) or the number of channels differ.
+        When the classes (their values, in order) or the number of channels differ, or an image holds no number.
     """
     ours, theirs = ([info.value for info in part.classes] for part in (segmenter, dataset))
     if ours != theirs:
@@ -85,6 +85,7 @@ def check_fit(segmenter: Segmenter, dataset: Dataset) -> None:
             f"The segmenter takes images of {counted(channels, 'channel')}, but the data have {dataset.input_channels}. "
             "Build one with that many channels, or choose other images."
         )
+    dataset.check_images()
 
 
 def _fingerprint(regions: Sequence[Region]) -> str:
@@ -95,11 +96,11 @@ def _fingerprint(regions: Sequence[Region]) -> str:
     return hashlib.sha256(json.dumps(places).encode()).hexdigest()
 
 
-def _fingerprint_images(pairs: Sequence[Pair]) -> str:
-    """Checksum over pixels of each image: names and shapes alone do not tell images of one microscope apart."""
+def _fingerprint_labels(dataset: Dataset) -> str:
+    """Checksum over the labels to learn from and to score on: how many there are of each class does not tell where."""
     digest = hashlib.sha256()
-    for pair in pairs:
-        digest.update(sample_pixels(pair.image, pair.axes, _FINGERPRINT_PIXELS).tobytes())
+    for region in [*dataset.train, *dataset.held_out]:
+        digest.update(dataset.read_labels(region).tobytes())
     return digest.hexdigest()[:12]
 
 

@@ -194,7 +194,8 @@ def pack_split(split: Split | None) -> tuple[tuple[Any, ...], ...]:
     if split is None:
         return ()
     kinds = (("train", split.train), ("held out", split.held_out))
-    return tuple(
+    images = tuple(("image", checksum) for checksum in split.images)
+    return images + tuple(
         (
             kind,
             region.pair,
@@ -212,11 +213,12 @@ def unpack_split(packed: Sequence[Sequence[Any]]) -> Split | None:
     """What `pack_split` packed."""
     if not packed:
         return None
+    images = tuple(str(entry[1]) for entry in packed if entry[0] == "image")
     regions: dict[str, list[Region]] = {"train": [], "held out": []}
-    for kind, pair, plane, rows, columns, name in packed:
+    for kind, pair, plane, rows, columns, name in packed[len(images) :]:
         region = Region(int(pair), tuple(plane), slice(*rows), slice(*columns), str(name))
         regions[kind].append(region)
-    return Split(tuple(regions["train"]), tuple(regions["held out"]), "")
+    return Split(tuple(regions["train"]), tuple(regions["held out"]), "", images)
 
 
 def _folder() -> Path:

@@ -200,7 +200,7 @@ def see(
         np.round(colours * 255).astype(np.uint8).transpose(1, 2, 0),
         limits,
         _words(len(part), limits, settled) + cut,
-        empty=has_no_number(array, axes, limits),
+        empty=has_no_number(array, axes, settled, limits),
     )
 
 

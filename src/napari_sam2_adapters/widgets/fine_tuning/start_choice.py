@@ -167,7 +167,9 @@ class StartChoice(QWidget):
         if known is None:
             self.line.setText("")
         elif known.start.split is not None:
-            self.line.setText("Scored on the same held-out part as before, which it never learnt.")
+            self.line.setText(
+                "Images that it learnt from are scored on the same held-out part as before, which it never learnt."
+            )
         else:
             self.line.setText(
                 "What it learnt from before is not known here, so its score before may flatter it."

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2_adapters.config import ClassInfo, PredictConfig
-from napari_sam2_adapters.data.splitting import Split
 from napari_sam2_adapters.widgets.docks.load_torch import loading_modules
 from napari_sam2_adapters.widgets.docks.store import new_adapter_path
 from napari_sam2_adapters.widgets.fine_tuning.following import (
@@ -275,7 +274,7 @@ def _judge(
         dataset.normalization,
         verdict,
         training,
-        Split(tuple(dataset.train), tuple(dataset.held_out), dataset.split_description),
+        dataset.split,
         resumable=not trainer.stop_reason and training["steps"] > 0,
     )
     if not verdict.keep:
