@@ -49,12 +49,14 @@ _OF_OURS: dict[tuple[str, str | None], dict[str, Any]] = {
     ("isbi2012", "full"): {"detail": "unet"},
     ("isbi2012", "10"): {"detail": "unet"},
     ("isbi2012", "1"): {"detail": "unet"},
-    ("drive", None): {"crop": 96, "input_scale": 2.0},
+    ("drive", "full"): {"detail": "unet"},
+    ("drive", "10"): {"detail": "unet"},
+    ("drive", "1"): {"detail": "unet"},
+    ("drive", "strokes"): {"crop": 96, "input_scale": 2.0},
     ("acdc", "full"): {"decoder": "full", "input_scale": 1.5},
 }
 _OF_METHOD: dict[tuple[str, str], dict[str, Any]] = {
     ("kvasir_seg", "lora"): {"decoder": "full"},
-    ("drive", "lora"): {"detail": "pixels"},
 }
 
 

@@ -38,7 +38,7 @@ def test_seeds_of_the_chosen_settings_become_one_number_and_the_best_is_bold():
         row("drive", "hp", "10", 0, 0.7),
         row("drive", "hp", "10", 1, 0.8),
         row("drive", "unet", "10", 0, 0.6),
-        row("drive", "hp", "10", 2, 0.1, input_scale=1.0),
+        row("drive", "hp", "10", 2, 0.1, input_scale=2.0),
     ]
     dice, miou = cells(accuracy_summary.summary(rows), "drive", "10")
     assert dice["hp"] == "**0.750** ± 0.071"
@@ -67,9 +67,10 @@ def test_a_row_that_tells_more_settings_than_are_chosen_counts():
 
 def test_chosen_settings_are_told_once_for_regimes_that_share_them():
     text = accuracy_summary.words("drive")
-    assert text.count("loss composite") == 2
-    assert "*full*: loss composite, steps 900; hp, lw crop 96, input_scale 2.0" in text
-    assert "*10, 1, strokes*: loss composite;" in text
+    assert text.count("loss composite") == 3
+    assert "*full*: loss composite, steps 900; hp, lw, lora detail unet" in text
+    assert "*10, 1*: loss composite; hp, lw, lora detail unet" in text
+    assert "*strokes*: loss composite; hp, lw, lora crop 96, input_scale 2.0" in text
     assert accuracy_summary.words("sample") == ""
 
 

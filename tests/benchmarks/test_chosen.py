@@ -47,8 +47,8 @@ def test_a_regime_goes_before_its_data_set_and_a_method_before_both():
     assert chosen_settings("dsb2018", "hp", "1")["loss"] == "ce_dice"
     assert chosen_settings("dsb2018", "hp", "full")["loss"] == "composite"
     assert chosen_settings("dsb2018", "hp", "full")["crop"] == 128
-    assert chosen_settings("drive", "lora", "10")["detail"] == "pixels"
-    assert chosen_settings("drive", "lw", "10")["detail"] == "auto"
+    assert chosen_settings("kvasir_seg", "lora", "10")["decoder"] == "full"
+    assert chosen_settings("kvasir_seg", "lw", "10")["decoder"] == "heads"
 
 
 def test_what_is_given_on_the_command_line_goes_before_what_was_chosen():
@@ -57,7 +57,7 @@ def test_what_is_given_on_the_command_line_goes_before_what_was_chosen():
     )
     merged = accuracy.with_chosen(options, "drive", "hp", "full")
     assert (merged.steps, merged.correct_shares) == (7, False)
-    assert (merged.crop, merged.input_scale, merged.loss) == (96, 2.0, "composite")
+    assert (merged.crop, merged.detail, merged.loss) == (None, "unet", "composite")
     assert options.loss is None
     assert accuracy.with_chosen(options, "isbi2012", "hp", "10").detail == "unet"
 
