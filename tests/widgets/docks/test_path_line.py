@@ -1,0 +1,30 @@
+"""What stands in a line for a folder or file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_sam2_adapters.widgets.docks.path_line import PathLine
+
+
+@pytest.fixture
+def line(qtbot) -> PathLine:
+    made = PathLine("Folder of images", "choose or drop a folder")
+    qtbot.addWidget(made)
+    return made
+
+
+def test_a_path_may_begin_at_home_or_with_a_name_that_does(line) -> None:
+    for text, path in (
+        ("", None),
+        ("  ", None),
+        ("~", Path.home()),
+        ("~/cells", Path.home() / "cells"),
+        ("~no such user", Path("~no such user")),  # half typed, or a folder of this name
+        ("~no such user/cells", Path("~no such user/cells")),
+        (" /data/cells ", Path("/data/cells")),
+    ):
+        line.line.setText(text)
+        assert line.path == path
