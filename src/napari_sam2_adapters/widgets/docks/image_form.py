@@ -162,11 +162,11 @@ class ImageForm(QWidget):
                     self.channels.addItem(
                         f"axis {axis} ({layer.axis_labels[axis]}), {length} long", axis
                     )
-            axis, level = chosen if like_before else (guess_channel_axis(layer), 0)
+            axis = chosen[0] if like_before else guess_channel_axis(layer)
             self.channels.setCurrentIndex(max(0, self.channels.findData(axis)))
             for number, lengths in enumerate(self._shapes):
                 self.levels.addItem(f"{number} ({' × '.join(map(str, lengths))})")
-            self.levels.setCurrentIndex(level)
+            self.levels.setCurrentIndex(chosen[1] if like_before else 0)
         self.form.setRowVisible(self.channels, self.channels.count() > 1)
         self.form.setRowVisible(self.levels, self.levels.count() > 1)
         for box in (self.channels, self.levels):
