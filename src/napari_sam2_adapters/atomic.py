@@ -18,6 +18,7 @@ import psutil
 
 __all__ = [
     "check_writable",
+    "machine_id",
     "new_partial_folder",
     "publish_folder",
     "remove_orphans",
@@ -157,16 +158,16 @@ def remove_orphans(folder: Path) -> None:
     """Remove what processes of this machine that are no more have left in a folder; others may be writing there."""
     for path in folder.glob(".*.partial"):
         named = _PARTIAL.fullmatch(path.name)
-        if named and named[1] == _machine() and not psutil.pid_exists(int(named[2])):
+        if named and named[1] == machine_id() and not psutil.pid_exists(int(named[2])):
             _remove(path)
 
 
 def _partial_path(folder: Path) -> Path:
-    return folder / f".{secrets.token_hex(8)}.{_machine()}-{os.getpid()}.partial"
+    return folder / f".{secrets.token_hex(8)}.{machine_id()}-{os.getpid()}.partial"
 
 
 @cache
-def _machine() -> str:
+def machine_id() -> str:
     """Tells machines that share a disk apart: a process number says nothing on another one."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 

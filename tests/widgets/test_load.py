@@ -161,6 +161,31 @@ def test_separate_images_keep_their_own_sizes_unless_one_is_set(
     assert [layer.scale[0] for layer in viewer.layers] == [7, 7, 7]
 
 
+def test_sizes_of_many_digits_are_kept_and_go_for_no_other_image(
+    dock, viewer, qtbot, tmp_path
+) -> None:
+    sizes = [(0.4296875, 0.4296875), (0.9, 0.9), (3.25e-7, 0.00016125)]  # 220 mm on 512 pixels
+    for number, size in enumerate(sizes):
+        place = Geometry(size, "millimeter", (0.0, 0.0))
+        write_array(
+            tmp_path / f"{number}.nrrd", np.zeros((8, 8), np.uint8), axes="YX", geometry=place
+        )
+    dock.form.folder.path = tmp_path
+    dock.form.kind.setCurrentIndex(1)
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    form = dock.form.axes
+    assert form.sizes[0].text() == form.sizes[0].locale().toString(0.429688)
+    for box in form.sizes:
+        box.interpretText()  # as a click on Load does with the box that has the focus
+    assert not form.edited
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.start_button.click()
+    assert [tuple(layer.scale) for layer in viewer.layers] == sizes
+    form.sizes[0].setValue(0.5)
+    assert form.edited
+    assert form.settings.sizes == (0.5, 0.4296875)
+
+
 def test_axes_that_make_no_sense_are_refused(dock, qtbot, tmp_path) -> None:
     dock.form.folder.path = write_sections(tmp_path / "block")
     settled(dock, qtbot)

@@ -139,6 +139,16 @@ class TestAdapters:
         qtbot.waitUntil((tmp_path / f"mine{SUFFIX}").exists, timeout=WAIT_MS)
         assert (tmp_path / f"mine{SUFFIX}").read_bytes() == content
 
+    def test_an_export_says_the_name_that_the_file_got(
+        self, dock: Models, qtbot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        typed = str(tmp_path / "mine.safetensors")
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (typed, ""))
+        dock.adapters.buttons["export"].click()
+        qtbot.waitUntil(lambda: "Exported to" in dock.status.text(), timeout=WAIT_MS)
+        assert (tmp_path / f"mine{SUFFIX}").exists()
+        assert dock.status.text() == f"Exported to {tmp_path / f'mine{SUFFIX}'}."
+
     def test_an_export_without_the_ending_overwrites_nothing(
         self, dock: Models, qtbot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:

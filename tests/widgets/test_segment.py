@@ -186,6 +186,18 @@ def test_the_channel_axis_is_found_by_its_length(dock, viewer, qtbot, saved_adap
     assert own_layers(viewer)[0].data.shape == (64, 64)
 
 
+def test_other_data_of_the_image_bring_other_slices_to_choose_from(dock, viewer) -> None:
+    image = viewer.add_image(np.zeros((5, 64, 64), np.uint8))
+    planes = dock.extent.planes
+    assert [planes.itemData(row) for row in range(planes.count())] == ["current", "all", "range"]
+    image.data = np.zeros((8, 64, 64), np.uint8)
+    assert dock.extent.last.maximum() == 7
+    image.data = np.zeros((2, 8, 64, 64), np.uint8)
+    assert planes.itemData(2) == "block"
+    image.data = np.zeros((64, 64), np.uint8)
+    assert planes.count() == 1
+
+
 def test_a_coarse_level_lies_on_the_image(dock, viewer, qtbot) -> None:
     fine = np.random.default_rng(0).random((128, 128))
     viewer.add_image([fine, fine[::2, ::2]], multiscale=True)

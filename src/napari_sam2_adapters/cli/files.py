@@ -15,7 +15,6 @@ from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.data.dataset import Pair
-    from napari_sam2_adapters.data.image_file import ImageFile
 
 __all__ = [
     "Device",
@@ -123,7 +122,7 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
     """
     from napari_sam2_adapters.data.dataset import Pair
     from napari_sam2_adapters.data.io import read_image, read_labels
-    from napari_sam2_adapters.data.matching import match_labels
+    from napari_sam2_adapters.data.matching import lie_elsewhere, match_labels
 
     chosen = list_images(images, pattern)
     _check_there(labels, "--labels")
@@ -146,7 +145,7 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
         image, label = read_image(image_path), read_labels(label_path)
         pairs.append(Pair(image.array, label.array, image.axes, image_path.name, rgb=image.rgb))
         sizes.add((_plane_size(image.pixel_size), image.unit))
-        if _lie_elsewhere(image, label):
+        if lie_elsewhere(image, label):
             elsewhere.append(label_path.name)
     pixel_size, unit = sizes.pop() if len(sizes) == 1 else (None, None)
     notices = []
@@ -162,25 +161,6 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
             "them pixel by pixel, as they are stored; if that is wrong, resample the labels on the images."
         )
     return TrainingFiles(pairs, pixel_size, unit, "\n".join(notices))
-
-
-def _lie_elsewhere(image: ImageFile, labels: ImageFile) -> bool:
-    """Whether labels of the image's shape lie elsewhere in the patient, in formats that say where."""
-    from napari_sam2_adapters.data.formats.patient_space import apart_px
-    from napari_sam2_adapters.data.formats.registry import format_of
-
-    kinds = (format_of(image.path), format_of(labels.path))
-    one, other = image.geometry, labels.geometry
-    if (
-        one is None
-        or other is None
-        or not all(k is not None and k.extra == "medical" for k in kinds)
-    ):
-        return False
-    if one.origin is None or other.origin is None or len(one.origin) != len(other.origin):
-        return False
-    lengths = [int(labels.array.shape[labels.axes.index(a)]) for a in "ZYX" if a in labels.axes]
-    return apart_px(one, other, lengths) > 1
 
 
 def _labelled(chosen: list[Path], images: Path, labels: Path) -> list[Path]:

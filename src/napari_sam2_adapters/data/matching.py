@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam2_adapters.data.formats.dicom_folder import DICOM_ENDINGS, is_dicom_folder
+from napari_sam2_adapters.data.formats.patient_space import apart_px
 from napari_sam2_adapters.data.formats.registry import (
     IMAGE_SUFFIXES,
+    format_of,
     image_folder,
     image_stem,
     is_image,
 )
+from napari_sam2_adapters.data.image_file import ImageFile
 
-__all__ = ["common_name", "find_images", "match_labels"]
+__all__ = ["common_name", "find_images", "lie_elsewhere", "match_labels"]
 
 
 def find_images(folder: Path | str, pattern: str = "*") -> list[Path]:
@@ -132,3 +135,19 @@ def _natural(path: Path) -> list[Any]:
     return [
         int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", str(path))
     ]
+
+
+def lie_elsewhere(image: ImageFile, labels: ImageFile) -> bool:
+    """Whether labels of the image's shape lie elsewhere in the patient, in formats that say where."""
+    kinds = (format_of(image.path), format_of(labels.path))
+    one, other = image.geometry, labels.geometry
+    if (
+        one is None
+        or other is None
+        or not all(k is not None and k.extra == "medical" for k in kinds)
+    ):
+        return False
+    if one.origin is None or other.origin is None or len(one.origin) != len(other.origin):
+        return False
+    lengths = [int(labels.array.shape[labels.axes.index(a)]) for a in "ZYX" if a in labels.axes]
+    return apart_px(one, other, lengths) > 1

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 
 import numpy as np
@@ -108,6 +109,31 @@ def test_a_session_that_ends_as_it_should_leaves_nothing_lost(qtbot) -> None:
     qtbot.waitUntil(lambda: len(list_snapshots(autosave_folder())) == 2, timeout=60_000)
     qtbot.waitUntil(lambda: not list(autosave_folder().glob("open-*.json")), timeout=60_000)
     assert find_lost() == []
+
+
+def test_a_save_that_comes_as_the_session_ends_does_not_open_it_again(qtbot, monkeypatch) -> None:
+    ended = threading.Event()
+
+    def save_late(*arguments: object) -> dict[str, int]:
+        assert ended.wait(60)
+        return save_labels(*arguments)
+
+    monkeypatch.setattr("napari_sam2_adapters.widgets.annotation.autosave.save_labels", save_late)
+    saving = Autosave(lambda: [layer_of(np.ones((4, 4), np.uint8))])
+    saving.touch()
+    saving.save()  # as a window does when it closes
+    saving.end()
+    for thread in threading.enumerate():
+        if "_save_and_close" in thread.name:
+            thread.join(60)
+    ended.set()
+    qtbot.waitUntil(lambda: not saving.saving, timeout=60_000)
+    assert list_snapshots(autosave_folder())
+    assert not list(autosave_folder().glob("open-*.json"))
+    saving.touch()
+    saving.save()  # somebody did not want to close after all
+    qtbot.waitUntil(lambda: not saving.saving, timeout=60_000)
+    assert list(autosave_folder().glob("open-*.json"))
 
 
 def test_what_has_not_changed_is_not_saved_again() -> None:

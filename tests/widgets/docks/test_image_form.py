@@ -38,3 +38,36 @@ def test_nothing_of_one_image_is_taken_back_from_another(form) -> None:
     assert form.channel_axis == 0
     form.fit_channels(1)
     assert form.channel_axis == 0  # it says so itself
+
+
+def test_other_data_of_a_layer_bring_other_axes_and_keep_what_was_chosen_where_that_can_be(
+    form,
+) -> None:
+    layer, told = form.layer, []
+    form.changed.connect(lambda: told.append(form.channels.count()))
+    form.channels.setCurrentIndex(form.channels.findData(1))
+    layer.data = np.zeros((3, 40, 50), np.uint8)  # the next picture of a camera
+    layer.data = np.zeros((8, 40, 50), np.uint8)
+    assert form.channel_axis == 1
+    assert form.channels.itemText(1).endswith("8 long")
+    layer.data = np.zeros((40, 50), np.uint8)
+    assert form.channel_axis is None
+    assert told == [4, 4, 4, 1]
+    assert form.picture().axes == "YX"
+    layer.data = np.zeros((3, 40, 50), np.uint8)
+    form.fit_channels(3)
+    assert form.channel_axis == 0
+    layer.data = np.zeros((4, 40, 50), np.uint8)
+    assert form.channel_axis is None  # four slices, as far as is known
+
+
+def test_a_layer_that_is_no_longer_chosen_is_not_heard_nor_held(form) -> None:
+    first, told = form.layer, []
+    other = form.choice._viewer.add_image(np.zeros((4, 20, 30)))
+    form.choice.layer = other
+    form.changed.connect(lambda: told.append(form.layer))
+    first.data = np.zeros((2, 9, 9))
+    assert told == []
+    form.stop()
+    other.data = np.zeros((2, 9, 9))
+    assert told == []

@@ -11,7 +11,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.key_bindings import coerce_keybinding
 
 from napari_sam2_adapters.config import ClassInfo
-from napari_sam2_adapters.widgets.annotation import autosave, class_book
+from napari_sam2_adapters.widgets.annotation import autosave, class_book, pair_row
 from napari_sam2_adapters.widgets.annotation.class_names import name_classes
 from napari_sam2_adapters.widgets.annotation.pairing import best_labels, guess_pairs
 from napari_sam2_adapters.widgets.annotation.snapshots import (
@@ -145,6 +145,15 @@ def test_labels_on_one_level_or_channel_of_their_image_lie_on_it(form, qtbot) ->
     row.labels.layer.scale = (0.5, 0.5)
     settled(form, qtbot)
     assert "lies elsewhere than pyramid" in row.problem_line.text()
+
+
+def test_an_image_that_cannot_be_painted_on_is_refused_in_a_sentence(form, monkeypatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pair_row, "show_failure", said.append)
+    form.viewer.add_image(np.zeros((2, 2, 2, 2, 8, 8), np.uint8), name="too many")
+    form.rows[0].add_button.click()
+    assert "The layer has 6 axes besides channels" in said[0]
+    assert len(form.viewer.layers) == 1
 
 
 def test_two_stacks_with_channels_and_dask_make_pairs(form, qtbot) -> None:

@@ -158,6 +158,31 @@ def test_starts_that_fail_leave_runs_that_can_be_resumed(
     assert list(before[0].folder.parent.iterdir()) == [before[0].folder]
 
 
+def test_a_run_at_work_on_another_machine_that_shares_the_folder_is_left_alone(request_of) -> None:
+    run(request_of(), stop_after=3)
+    [saved] = find_runs()
+    elsewhere = saved.card.model_copy(update={"process": (2**30, 1.0), "machine": "0123abcd"})
+    (saved.folder / "run.json").write_text(elsewhere.model_dump_json())
+    begun = open_run(saved.card, ()).parent  # before its first check
+    (begun / "run.json").write_text(elsewhere.model_dump_json())
+    assert find_runs() == []
+    content = saved.checkpoint.read_bytes()
+    for _ in range(KEPT + 1):
+        checkpoint = open_run(saved.card, ())
+        checkpoint.write_bytes(content)
+        leave_run(checkpoint)
+    assert saved.checkpoint.exists()
+    assert begun.exists()
+    assert len(find_runs()) == KEPT
+    long_ago = time.time() - 2 * 86_400
+    for path in (*saved.folder.iterdir(), *begun.iterdir()):
+        os.utime(path, (long_ago, long_ago))
+    assert saved.folder in [one.folder for one in find_runs()]  # killed there, and resumed here
+    leave_run(open_run(saved.card, ()))
+    assert not saved.folder.exists()
+    assert not begun.exists()
+
+
 def test_runs_killed_before_their_first_checkpoint_make_no_other_one_be_deleted(request_of) -> None:
     run(request_of(), stop_after=3)
     [saved] = before = find_runs()

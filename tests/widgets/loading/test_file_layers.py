@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from napari_sam2_adapters.widgets.loading.file_layers import (
     labels_layer,
     spread_over,
 )
-from napari_sam2_adapters.widgets.loading.loading import layers_of
+from napari_sam2_adapters.widgets.loading.loading import LoadRequest, layers_of, load_layers
 
 # shear and oblique slices: napari says that it cuts them across its axes
 pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
@@ -214,3 +215,15 @@ def test_a_pyramid_of_labels_lies_beside_channels_too() -> None:
     layer = Labels(shown.data, **shown.keywords)
     assert [level.shape for level in layer.data] == [(4, 1, 64, 64), (4, 1, 32, 32)]
     assert layer.get_value((0, 0, 9, 9))[1] == 1
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_labels_that_lie_elsewhere_by_their_header_are_told(tmp_path: Path, mirrored: bool) -> None:
+    labels = np.ones((6, 24, 20), np.uint8)
+    place = Geometry((3.0, 2.0, 2.0), "millimeter", (5.0, -7.0, 11.0))
+    other = replace(place, direction=((1, 0, 0), (0, 1, 0), (0, 0, -1))) if mirrored else place
+    image, mask = tmp_path / "a.nii.gz", tmp_path / "mask.nrrd"
+    write_array(image, labels * 50.0, axes="ZYX", geometry=place)
+    write_labels(mask, labels, axes="ZYX", geometry=other)
+    (layers,) = load_layers(LoadRequest((image,), None, lambda file: file, "axis", mask))
+    assert ("By its header mask.nrrd is mirrored" in layers[1].notice) is mirrored

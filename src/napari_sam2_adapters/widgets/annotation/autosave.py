@@ -57,6 +57,7 @@ class Autosave(QObject):
         self._collect = collect
         self._checksums: dict[str, int] = {}
         self._dirty = False
+        self._ended = threading.Event()
         self._saving = Question(self)
         self._saving.answered.connect(self._take_checksums)
         self._saving.failed.connect(show_failure)
@@ -89,7 +90,11 @@ class Autosave(QObject):
         if not layers:
             return
         self._dirty = False
-        self._saving.ask(save_labels, layers, self.session, dict(self._checksums))
+        if self._ended.is_set():
+            self._ended = threading.Event()
+        self._saving.ask(
+            _save_unless_ended, self._ended, layers, self.session, dict(self._checksums)
+        )
 
     def stop(self) -> None:
         """Look no more."""
@@ -106,6 +111,7 @@ class Autosave(QObject):
         """
         layers = list(self._collect()) if self._dirty else []
         self._dirty = False
+        self._ended.set()
         threading.Thread(
             target=_save_and_close, args=(layers, self.session, self._checksums), daemon=False
         ).start()
@@ -166,6 +172,19 @@ def forget_lost(sessions: Sequence[str]) -> None:
     """Offer the labels of these sessions no more as lost; their snapshots stay."""
     for session in sessions:
         _marker(autosave_folder(), session).unlink(missing_ok=True)
+
+
+def _save_unless_ended(
+    ended: threading.Event,
+    layers: Sequence[LabelsToSave],
+    session: str,
+    checksums: dict[str, int],
+) -> dict[str, int]:
+    """As `save_labels`; a session that has ended meanwhile, as when the window closes, is not open again for it."""
+    checksums = save_labels(layers, session, checksums)
+    if ended.is_set():
+        forget_lost([session])
+    return checksums
 
 
 def _save_and_close(

@@ -23,6 +23,7 @@ from napari_sam2_adapters.widgets.docks.dock import button, sentence
 from napari_sam2_adapters.widgets.docks.image_form import ImageForm
 from napari_sam2_adapters.widgets.docks.layer_choice import LayerChoice
 from napari_sam2_adapters.widgets.docks.layers import placement
+from napari_sam2_adapters.widgets.docks.log import show_failure
 from napari_sam2_adapters.widgets.docks.marking import mark
 from napari_sam2_adapters.widgets.docks.results import is_own
 from napari_sam2_adapters.widgets.docks.spread import edit_past_channels, note_spread, spread_of
@@ -53,7 +54,6 @@ class PairRow(QWidget):
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._watched: Image | None = None
         self._placed: list[Layer] = []
         self._empty: ArrayLike | None = None
         self.guessed = False
@@ -206,14 +206,18 @@ class PairRow(QWidget):
 
     def add_labels(self) -> None:
         """Add an empty labels layer that lies on the image, and get the brush ready."""
-        picture = self.image.picture()
+        try:
+            picture = self.image.picture()
+        except ValueError as error:
+            show_failure(str(error))
+            return
         self.labels.layer = add_strokes(self._viewer, picture)
         self.guessed = False
 
     def stop(self) -> None:
         """Listen to no layer any more."""
         self.counter.stop()
-        self._watch(None)
+        self.image.stop()
         self._watch_place(stop=True)
 
     def _lay_out(self) -> None:
@@ -231,7 +235,6 @@ class PairRow(QWidget):
         layout.addWidget(self.problem_line)
 
     def _take_image(self) -> None:
-        self._watch(self.image.layer)
         self._empty = None  # a judgement of another image
         self._fit()
         self._watch_place()
@@ -268,12 +271,6 @@ class PairRow(QWidget):
             self.counter.follow(None)  # it has counted by other axes
             self.counter.follow(layer)
 
-    def _watch(self, layer: Image | None) -> None:
-        for watched, change in ((self._watched, "disconnect"), (layer, "connect")):
-            if watched is not None:
-                getattr(watched.events.data, change)(self._take_data)
-        self._watched = layer
-
     def _watch_place(self, *, stop: bool = False) -> None:
         """Hear of layers that are moved, until they lie on each other."""
         chosen = () if stop else (self.image.layer, self.labels.layer)
@@ -286,10 +283,6 @@ class PairRow(QWidget):
 
     def _take_place(self, event: object = None) -> None:
         self.changed.emit()
-
-    def _take_data(self, event: object = None) -> None:
-        """The image has other data: its axes and levels may be others too."""
-        self.image.choice.layer_changed.emit()
 
 
 def describe_labels(

@@ -100,6 +100,20 @@ class SettingsForm(QWidget, Generic[S]):
 class RealSpinBox(QDoubleSpinBox):
     """Shows a number without idle zeros."""
 
+    _given = 0.0
+
+    @property
+    def exact(self) -> float:
+        """The number that was given, with all its digits, as long as nobody has typed another one; else what was typed."""
+        shown = float(self.value())
+        unchanged = self.textFromValue(shown) == self.textFromValue(self._given)
+        return self._given if unchanged else shown
+
+    def give(self, number: float) -> None:
+        """Show a number that may have more digits than the box."""
+        self._given = number
+        self.setValue(number)
+
     def textFromValue(self, value: float) -> str:  # noqa: N802 (Qt's name)
         """The number as short as it can be written."""
         return str(self.locale().toString(value, "g", 6))

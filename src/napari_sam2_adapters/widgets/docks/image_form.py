@@ -37,6 +37,8 @@ class ImageForm(QWidget):
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._fitted = 0
+        self._watched: Image | None = None
+        self._shapes: list[tuple[int, ...]] = []
         self.choice = LayerChoice(
             viewer,
             lambda layer: isinstance(layer, Image) and not is_own(layer),
@@ -129,12 +131,26 @@ class ImageForm(QWidget):
             self._fitted = number
             self.channels.setCurrentIndex(self.channels.findData(fitting[0]))
 
+    def stop(self) -> None:
+        """Listen to the layer no more."""
+        self._watch(None)
+
     def _settle(self, index: int = 0) -> None:
         """What the user has chosen is not taken back."""
         self._fitted = 0
 
     def _take_layer(self) -> None:
-        layer, self._fitted = self.layer, 0
+        layer, before, chosen = self.layer, self._shapes, (self.channel_axis, self.level)
+        same = layer is not None and layer is self._watched
+        self._watch(layer)
+        self._shapes = [] if layer is None else _level_shapes(layer)
+        if same and self._shapes == before:
+            self.changed.emit()
+            return
+        alike = [*map(len, self._shapes)] == [*map(len, before)]
+        like_before = same and alike and not self._fitted
+        if not like_before:
+            self._fitted = 0
         for box in (self.channels, self.levels):
             box.blockSignals(True)
             box.clear()
@@ -146,12 +162,29 @@ class ImageForm(QWidget):
                     self.channels.addItem(
                         f"axis {axis} ({layer.axis_labels[axis]}), {length} long", axis
                     )
-            self.channels.setCurrentIndex(max(0, self.channels.findData(guess_channel_axis(layer))))
-            for level in range(level_count(layer)):
-                array = layer.data[level] if layer.multiscale else layer.data
-                self.levels.addItem(f"{level} ({' × '.join(map(str, array.shape))})")
+            axis = chosen[0] if like_before else guess_channel_axis(layer)
+            self.channels.setCurrentIndex(max(0, self.channels.findData(axis)))
+            for number, lengths in enumerate(self._shapes):
+                self.levels.addItem(f"{number} ({' × '.join(map(str, lengths))})")
+            self.levels.setCurrentIndex(chosen[1] if like_before else 0)
         self.form.setRowVisible(self.channels, self.channels.count() > 1)
         self.form.setRowVisible(self.levels, self.levels.count() > 1)
         for box in (self.channels, self.levels):
             box.blockSignals(False)
         self.changed.emit()
+
+    def _watch(self, layer: Image | None) -> None:
+        for watched, change in ((self._watched, "disconnect"), (layer, "connect")):
+            if watched is not None:
+                getattr(watched.events.data, change)(self._take_data)
+        self._watched = layer
+
+    def _take_data(self, event: object = None) -> None:
+        """The layer has other data: its axes and levels may be others too."""
+        self.choice.layer_changed.emit()
+
+
+def _level_shapes(layer: Image) -> list[tuple[int, ...]]:
+    """Shapes of all levels, the finest first."""
+    levels = layer.data if layer.multiscale else [layer.data]
+    return [tuple(int(n) for n in level.shape) for level in levels]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from qtpy.QtCore import QMimeData, Signal
@@ -67,7 +68,8 @@ class PathLine(QWidget):
     def path(self) -> Path | None:
         """What stands in the line; None when it is empty."""
         text = self.line.text().strip()
-        return Path(text).expanduser() if text else None
+        # not by pathlib, which raises at a ~ that is nobody's home, as while a name is typed
+        return Path(os.path.expanduser(text)) if text else None  # noqa: PTH111
 
     @path.setter
     def path(self, path: Path | None) -> None:

@@ -35,6 +35,7 @@ __all__ = [
     "rename_adapter",
     "renamed_path",
     "to_bin",
+    "with_suffix",
 ]
 
 SUFFIX = ".adapter.safetensors"
@@ -181,14 +182,20 @@ def copy_adapter(source: Path, target: Path, *, overwrite: bool = False) -> Path
     FileExistsError
         When the target is there and ``overwrite`` is not set.
     """
-    if not target.name.endswith(SUFFIX):
-        target = target.with_name(target.name.removesuffix(".safetensors") + SUFFIX)
+    target = with_suffix(target)
     if target.exists() and target.samefile(source):
         return target
     with source.open("rb") as content:
         return write_atomically(
             target, lambda file: shutil.copyfileobj(content, file), overwrite=overwrite
         )
+
+
+def with_suffix(target: Path) -> Path:
+    """Where an adapter is saved that is to go there: with the ending of adapters."""
+    if target.name.endswith(SUFFIX):
+        return target
+    return target.with_name(target.name.removesuffix(".safetensors") + SUFFIX)
 
 
 def import_adapter(source: Path) -> Path:

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from pydantic import ValidationError
 
-from napari_sam2_adapters.atomic import write_atomically
+from napari_sam2_adapters.atomic import machine_id, write_atomically
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, Normalization, Settings, TrainConfig
 from napari_sam2_adapters.data.splitting import Region, Split
 from napari_sam2_adapters.widgets.annotation.snapshots import (
@@ -44,6 +45,8 @@ __all__ = [
 ]
 
 KEPT = 3
+_OFFERED_S, _DELETED_S = 3600, 86_400
+"""Runs of another machine, which may still be at work on them, are not offered or not deleted until they are unchanged for this long."""
 _CARD, _CHECKPOINT = "run.json", "checkpoint.safetensors"
 
 _log = logging.getLogger(__name__)
@@ -73,6 +76,8 @@ class RunCard(Settings):
     unit: str | None
     process: tuple[int, float]
     """Number and start time of the process at work."""
+    machine: str = ""
+    """Where that runs; not in files of earlier versions, which are taken for those of this machine."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +127,12 @@ def open_run(card: RunCard, labels: Sequence[LabelsToSave]) -> Path:
     try:
         for number, layer in enumerate(labels):
             write_snapshot(folder / f"labels{number}{SUFFIX}", layer)
-        _write_card(folder, card.model_copy(update={"process": _this_process()}))
+        _write_card(folder, card.model_copy(update=_this_process()))
     except BaseException:
         shutil.rmtree(folder)
         raise
-    idle = [other for other in _folders() if other != folder and not _at_work(other)]
+    others = [other for other in _folders() if other != folder]
+    idle = [other for other in others if not _at_work(other, _DELETED_S)]
     kept = [other for other in idle if _has_learnt(other)][: KEPT - 1]
     for other in idle:
         if other not in kept:
@@ -136,7 +142,7 @@ def open_run(card: RunCard, labels: Sequence[LabelsToSave]) -> Path:
 
 def take_run(run: SavedRun) -> None:
     """Say that this process is at work on a run."""
-    _write_card(run.folder, run.card.model_copy(update={"process": _this_process()}))
+    _write_card(run.folder, run.card.model_copy(update=_this_process()))
 
 
 def leave_run(checkpoint: Path) -> None:
@@ -155,7 +161,7 @@ def forget_run(checkpoint: Path) -> None:
 
 def find_runs() -> list[SavedRun]:
     """Runs that can be resumed, the newest first; called in a worker. Damaged ones are named in the log and left out."""
-    folders = [folder for folder in _folders() if not _at_work(folder)]
+    folders = [folder for folder in _folders() if not _at_work(folder, _OFFERED_S)]
     found = []
     for folder in folders:
         try:
@@ -253,17 +259,21 @@ def _has_learnt(folder: Path) -> bool:
         return True
 
 
-def _this_process() -> tuple[int, float]:
+def _this_process() -> dict[str, Any]:
     process = psutil.Process()
-    return process.pid, process.create_time()
+    return {"process": (process.pid, process.create_time()), "machine": machine_id()}
 
 
-def _at_work(folder: Path) -> bool:
-    """Whether a living process is at work on a run."""
+def _at_work(folder: Path, elsewhere_s: float) -> bool:
+    """Whether a living process is at work on a run; one of another machine that shares the folder is for so long after the last writing."""
     try:
-        pid, created = _read_card(folder).process
+        card = _read_card(folder)
+        pid, created = card.process
+        if card.machine not in ("", machine_id()):
+            written = max(path.stat().st_mtime for path in folder.iterdir())
+            return pid > 0 and time.time() - written < elsewhere_s
         return pid > 0 and abs(psutil.Process(pid).create_time() - created) < 2
-    except (psutil.NoSuchProcess, ValueError):
+    except (psutil.NoSuchProcess, FileNotFoundError, ValueError):
         return False
 
 

@@ -8,7 +8,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_sam2_adapters.widgets.docks.log import log_error, show_failure, told
-from napari_sam2_adapters.widgets.docks.store import SUFFIX, new_adapter_path
+from napari_sam2_adapters.widgets.docks.store import SUFFIX, new_adapter_path, with_suffix
 from napari_sam2_adapters.widgets.fine_tuning.messages import FineTuned
 from napari_sam2_adapters.widgets.fine_tuning.training import save_fine_tuned
 
@@ -33,8 +33,7 @@ def ask_and_save(parent: QWidget, result: FineTuned) -> None:
         return
     path = Path(chosen)
     asked = path.name.endswith(SUFFIX)  # the dialog has, about exactly this name
-    if not asked:
-        path = path.with_name(path.name.removesuffix(".safetensors") + SUFFIX)
+    path = with_suffix(path)
     try:
         save_fine_tuned(result, path, overwrite=asked)
     except OSError as error:

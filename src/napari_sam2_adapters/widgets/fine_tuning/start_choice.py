@@ -52,6 +52,7 @@ class StartChoice(QWidget):
         self.line = sentence()
         self._trained: KnownStart | None = None
         self._from_file: KnownStart | None = None
+        self._last: object = "fresh"
         self._reading = Question(self)
         self._reading.answered.connect(self._take_file)
         self._reading.failed.connect(self._miss_file)
@@ -144,7 +145,7 @@ class StartChoice(QWidget):
         if self.box.itemData(index) != "ask":
             self._tell()
             return
-        self.box.setCurrentIndex(self.box.findData("fresh"))
+        self.box.setCurrentIndex(self.box.findData(self._last))
         chosen, _ = QFileDialog.getOpenFileName(
             self, "Adapter to go on from", str(adapters_folder()), f"Adapters (*{SUFFIX})"
         )
@@ -163,7 +164,7 @@ class StartChoice(QWidget):
         self.line.show()
 
     def _tell(self) -> None:
-        known = self.known
+        known, self._last = self.known, self.box.currentData()
         if known is None:
             self.line.setText("")
         elif known.start.split is not None:

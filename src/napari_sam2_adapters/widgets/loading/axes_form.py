@@ -144,7 +144,7 @@ class AxesForm(QWidget):
     def settings(self) -> AxesSettings:
         """What is set, as it is now."""
         sizes = tuple(
-            size.value()
+            size.exact
             for letter, size in zip(self.axes, self.sizes, strict=True)
             if letter in "ZYX"
         )
@@ -172,14 +172,14 @@ class AxesForm(QWidget):
         )
 
     def _settings(self) -> tuple[str, list[float], str, object]:
-        sizes = [size.value() for size in self.sizes]
+        sizes = [size.exact for size in self.sizes]
         return self.axes, sizes, self.unit.currentText(), self.channels.currentData()
 
     def _set(self, axes: str, sizes: list[float], unit: str, channels: object) -> None:
         for box, letter in zip(self.letters, axes, strict=True):
             box.setCurrentIndex(box.findData(letter))
         for size, value in zip(self.sizes, sizes, strict=True):
-            size.setValue(value)
+            size.give(value)
         self.unit.setCurrentText(unit)
         if self.channels.findData(channels) >= 0:
             self.channels.setCurrentIndex(self.channels.findData(channels))
@@ -195,11 +195,11 @@ class AxesForm(QWidget):
             box.setCurrentIndex(box.findData(letter))
             box.setToolTip("What this axis of the file is.")
             size = RealSpinBox()
-            size.setDecimals(6)
-            size.setRange(1e-6, 1e6)
+            size.setDecimals(12)
+            size.setRange(1e-12, 1e9)
             size.setKeyboardTracking(False)
             size.setStepType(RealSpinBox.StepType.AdaptiveDecimalStepType)
-            size.setValue(next(spatial, 1.0) if letter in "ZYX" else 1.0)
+            size.give(next(spatial, 1.0) if letter in "ZYX" else 1.0)
             size.setEnabled(letter in "ZYX")
             size.setToolTip("Length of a pixel along this axis; of a section, its thickness.")
             count = QLabel(f"{length:,}")

@@ -15,7 +15,7 @@ from napari_sam2_adapters.data.axes import label_axes, plane_indices, read_plane
 from napari_sam2_adapters.data.formats.registry import IMAGE_SUFFIXES, image_folder, is_image
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import read_image, read_labels
-from napari_sam2_adapters.data.matching import find_images, match_labels
+from napari_sam2_adapters.data.matching import find_images, lie_elsewhere, match_labels
 from napari_sam2_adapters.data.normalize import intensity_limits
 from napari_sam2_adapters.data.stacks import open_stack
 from napari_sam2_adapters.widgets.loading.file_layers import (
@@ -104,14 +104,16 @@ def load_layers(request: LoadRequest) -> Generator[list[FileLayer], None, None]:
     if request.stack is not None:
         image = request.change(request.stack)
         labels = None if request.labels is None else _stacked_labels(request.paths, request.labels)
-        yield layers_of(image, request.channels, labels, request.labels)
+        layers = layers_of(image, request.channels, labels, request.labels)
+        yield _with_notice(layers, request.stack, labels)
         return
     matched = _matched_labels(request)
     for path in request.paths:
-        image = request.change(read_image(path))
+        image = read_image(path)
         label_path = matched.get(path)
         labels = None if label_path is None else read_labels(label_path)
-        yield layers_of(image, request.channels, labels, label_path)
+        layers = layers_of(request.change(image), request.channels, labels, label_path)
+        yield _with_notice(layers, image, labels)
 
 
 def layers_of(
@@ -133,6 +135,20 @@ def layers_of(
         laid = _labels_on(image, labels, label_path)
         found.append(spread_over(laid, image) if channels == "axis" else laid)
     return found
+
+
+def _with_notice(
+    layers: list[FileLayer], image: ImageFile, labels: ImageFile | None
+) -> list[FileLayer]:
+    """Layers of an image as it is stored and of labels on it, told where these lie elsewhere by their header: they are laid on it here."""
+    if labels is None or not lie_elsewhere(image, labels):
+        return layers
+    notice = (
+        f"By its header {labels.path.name} is mirrored, turned or shifted against {image.path.name}. It is laid on it pixel by pixel, "
+        "as it is stored; if that is wrong, resample the labels on the image."
+    )
+    *others, laid = layers
+    return [*others, replace(laid, notice=f"{notice} {laid.notice}".strip())]
 
 
 def _label_layers(request: LoadRequest) -> Generator[list[FileLayer], None, None]:

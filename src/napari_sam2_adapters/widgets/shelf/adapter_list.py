@@ -35,6 +35,7 @@ from napari_sam2_adapters.widgets.docks.store import (
     rename_adapter,
     renamed_path,
     to_bin,
+    with_suffix,
 )
 from napari_sam2_adapters.widgets.shelf.adapter_card import adapter_card
 from napari_sam2_adapters.widgets.shelf.adapter_rows import AdapterRow, adapter_tree
@@ -137,7 +138,7 @@ class AdapterList(QWidget):
         wish = ask_where(self, adapter.path)
         if isinstance(wish, CopyWish):
             self._select = adapter.path
-            said = str(wish.target).removesuffix(SUFFIX) + SUFFIX
+            said = str(with_suffix(wish.target))
             self._file(f"Exported to {said}.", _export, adapter.path, wish.target)
         elif wish is not None:
             self.export_wanted.emit(wish)
