@@ -194,8 +194,10 @@ class PairRow(QWidget):
 
     def add_labels(self) -> None:
         """Add an empty labels layer that lies on the image, and get the brush ready."""
-        picture = self.image.picture()
-        self.labels.layer = add_strokes(self._viewer, picture)
+        image, picture = self.image.layer, self.image.picture()
+        if image is None:
+            return
+        self.labels.layer = add_strokes(self._viewer, image, picture)
         self.guessed = False
 
     def stop(self) -> None:
