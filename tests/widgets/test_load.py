@@ -480,3 +480,22 @@ def test_what_is_odd_about_a_file_is_said(qtbot, tmp_path: Path) -> None:
     plane = np.zeros((8, 9), np.uint8)
     form.show_file(ImageFile(plane, "YX", tmp_path / "a.dcm", notices=("Slices lie unevenly.",)))
     assert form.about.text().endswith("pixel size. Slices lie unevenly.")
+
+
+def test_labels_of_one_image_are_not_laid_on_the_next(dock, viewer, qtbot, tmp_path: Path) -> None:
+    """Images of two patients often have one shape."""
+    for name in ("patient 1", "patient 2", "patient 1 seg"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.eye(30, dtype=np.uint8))
+    (tmp_path / "labels").mkdir()
+    dock.form.folder.path = tmp_path / "patient 1.tif"
+    dock.form.labels.path = tmp_path / "patient 1 seg.tif"
+    load(dock, qtbot)
+    dock.form.folder.take([tmp_path / "patient 1.tif"])
+    assert dock.form.labels.path is not None  # the same image
+    dock.form.folder.path = tmp_path / "patient 2.tif"
+    assert dock.form.labels.path is None
+    load(dock, qtbot)
+    assert [layer.name for layer in viewer.layers][-1] == "patient 2.tif"
+    dock.form.labels.path = tmp_path / "labels"
+    dock.form.folder.path = tmp_path / "patient 1.tif"
+    assert dock.form.labels.path == tmp_path / "labels"  # by name

@@ -29,7 +29,7 @@ def new_strokes(viewer: napari.Viewer) -> None:
     except ValueError as error:
         show_failure(str(error))
         return
-    add_strokes(viewer, picture)
+    add_strokes(viewer, image, picture)
 
 
 def measure(viewer: napari.Viewer) -> None:

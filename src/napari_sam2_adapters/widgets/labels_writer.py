@@ -20,6 +20,7 @@ from napari_sam2_adapters.data.units import convert, time_unit_name, unit_name
 from napari_sam2_adapters.widgets.docks.arrays import without_axis
 from napari_sam2_adapters.widgets.docks.layers import name_axes
 from napari_sam2_adapters.widgets.docks.spread import plain_matrix, spread_in, without
+from napari_sam2_adapters.widgets.docks.turned import turn_back
 
 __all__ = ["write_labels_layer"]
 
@@ -61,6 +62,7 @@ def write_labels_layer(path: str, data: Any, attributes: Mapping[str, Any]) -> l
     units, names = without(spread, units), without(spread, names)
     array = without_axis(array, spread)
     axes = _axes(names, units)
+    matrix = turn_back(matrix, attributes.get("metadata") or {}, axes)
     geometry, unheld = _geometry(axes, units, matrix)
     target = Path(path)
     asked = not target.is_dir()

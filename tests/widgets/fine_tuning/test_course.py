@@ -12,6 +12,7 @@ from napari_sam2_adapters.config import default_classes
 from napari_sam2_adapters.widgets.docks.layers import take_picture
 from napari_sam2_adapters.widgets.fine_tuning.course import Course
 from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
+from napari_sam2_adapters.widgets.fine_tuning.messages import Place, Previewed
 
 
 @pytest.fixture
@@ -56,3 +57,14 @@ def test_it_shows_no_hidden_image_beside_a_visible_one(course) -> None:
     assert pair_on_show(course) == 1
     layers["second"].visible = False
     assert pair_on_show(course) == 1  # as the last one
+
+
+def test_a_preview_of_an_image_that_is_learnt_from_no_more_goes(course) -> None:
+    viewer = course._viewer
+    place = Place((), slice(0, 40), slice(0, 50), 0)
+    course.take_preview(Previewed(place, np.ones((40, 50), np.uint8)), below=[])
+    course._add_preview()
+    assert "first – preview" in viewer.layers
+    second = viewer.layers["second"]
+    course.begin([(second, take_picture(second), None)], default_classes([1, 2]), 10)
+    assert "first – preview" not in viewer.layers

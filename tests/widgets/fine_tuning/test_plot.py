@@ -37,6 +37,16 @@ def test_the_plot_follows_the_theme(make_napari_viewer_proxy, qtbot) -> None:
     assert dark.lightness() < 100
 
 
+def test_a_loss_of_next_to_nothing_leaves_room_for_the_others(
+    make_napari_viewer_proxy, qtbot
+) -> None:
+    plot = LearningPlot(make_napari_viewer_proxy())
+    qtbot.addWidget(plot)
+    plot.clear(CLASSES, steps=10)
+    plot.add_loss([1, 2, 3], [0.9, 1e-12, 0.0])  # 0 has no logarithm: the line would have a gap
+    assert plot.loss_plot.listDataItems()[0].yData.tolist() == [0.9, 0.001, 0.001]
+
+
 def test_numbers_beside_the_loss_do_not_lie_over_each_other(
     make_napari_viewer_proxy, qtbot
 ) -> None:

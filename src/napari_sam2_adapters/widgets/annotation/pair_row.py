@@ -206,12 +206,15 @@ class PairRow(QWidget):
 
     def add_labels(self) -> None:
         """Add an empty labels layer that lies on the image, and get the brush ready."""
+        image = self.image.layer
+        if image is None:
+            return
         try:
             picture = self.image.picture()
         except ValueError as error:
             show_failure(str(error))
             return
-        self.labels.layer = add_strokes(self._viewer, picture)
+        self.labels.layer = add_strokes(self._viewer, image, picture)
         self.guessed = False
 
     def stop(self) -> None:

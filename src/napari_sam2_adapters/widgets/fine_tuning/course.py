@@ -80,6 +80,9 @@ class Course(QWidget):
         steps
             How long.
         """
+        for one in self._previews:
+            if not any(one.shows(layer) for layer, _, _ in images):
+                one.remove()  # it would lie over that of this run, and nobody brings it up to date
         self._previews = [
             PreviewLayer(self._viewer, number, layer, picture, axis, classes)
             for number, (layer, picture, axis) in enumerate(images)

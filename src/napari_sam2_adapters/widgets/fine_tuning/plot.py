@@ -16,6 +16,9 @@ __all__ = ["LearningPlot"]
 
 _LOSS_TICKS = ((0.001, 0.1, 10), (0.01, 1, 100), (0.003, 0.03, 0.3, 3, 30))
 """The most important ones first: the later ones are written only where there is room for them."""
+_LEAST_LOSS = 0.001
+"""What is less is drawn as this: few strokes are soon learnt down to 1e-9, which would leave no room for what is worth looking at."""
+_AXIS_PX = 54
 
 
 class LearningPlot(QWidget):
@@ -80,7 +83,7 @@ class LearningPlot(QWidget):
     def add_loss(self, steps: Sequence[int], losses: Sequence[float]) -> None:
         """Go on with the losses of more steps."""
         self._loss[0].extend(steps)
-        self._loss[1].extend(losses)
+        self._loss[1].extend(max(loss, _LEAST_LOSS) for loss in losses)
         self._loss_curve.setData(*self._loss)
 
     def add_check(self, step: int, dice: dict[str, float]) -> None:
@@ -112,7 +115,7 @@ def _plot(title: str, height_px: int) -> Any:
     plot = pg.PlotWidget()
     plot.setFixedHeight(height_px)
     plot.setLabel("left", title)
-    plot.getAxis("left").setWidth(46)
+    plot.getAxis("left").setWidth(_AXIS_PX)
     plot.getAxis("left").enableAutoSIPrefix(False)
     plot.setMenuEnabled(False)
     plot.setMouseEnabled(x=False, y=False)

@@ -18,8 +18,9 @@ from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.pairs import MOST_CLASSES
 from napari_sam2_adapters.data.units import unit_name
 from napari_sam2_adapters.widgets.docks.arrays import with_axis
-from napari_sam2_adapters.widgets.docks.results import class_colormap, class_features
+from napari_sam2_adapters.widgets.docks.results import OURS, class_colormap, class_features
 from napari_sam2_adapters.widgets.docks.spread import spread_entry
+from napari_sam2_adapters.widgets.docks.turned import lies_across, turned_entry
 
 __all__ = [
     "Channels",
@@ -83,24 +84,24 @@ def image_layer(file: ImageFile, *, channels: Channels = "axis", name: str = "")
     axes = file.axes
     keywords: dict[str, Any] = {
         "name": name or file.path.name,
-        "metadata": _known_by(file.path),
+        "metadata": _metadata(file),
         "multiscale": bool(file.levels),
     }
     if "C" not in axes or channels == "axis":
         if "C" not in axes and len(file.channel_names) == 1:
             keywords["name"] = f"{keywords['name']} – {file.channel_names[0]}"
         one = {**keywords, "rgb": False, **place_of(file, axes)}
-        return FileLayer("image", _pyramid(file), one, _unit_notice(file))
+        return FileLayer("image", _pyramid(file), one, _notice(file))
     plain = {**keywords, **place_of(file, label_axes(axes))}
     if channels == "rgb":
         levels = tuple(_colours_last(level, axes) for level in file.levels)
         colours = replace(file, array=_colours_last(file.array, axes), levels=levels)
-        return FileLayer("image", _pyramid(colours), {**plain, "rgb": True}, _unit_notice(file))
+        return FileLayer("image", _pyramid(colours), {**plain, "rgb": True}, _notice(file))
     count = file.array.shape[axes.index("C")]
     names = file.channel_names or tuple(f"channel {number + 1}" for number in range(count))
     plain["name"] = [f"{keywords['name']} – {channel}" for channel in names]
     plain["channel_axis"] = axes.index("C")
-    return FileLayer("image", _pyramid(file), plain, _unit_notice(file))
+    return FileLayer("image", _pyramid(file), plain, _notice(file))
 
 
 def labels_layer(
@@ -117,7 +118,7 @@ def labels_layer(
     """
     keywords: dict[str, Any] = {
         "name": name or file.path.name,
-        "metadata": _known_by(file.path),
+        "metadata": _metadata(file),
         "multiscale": bool(file.levels),
         **place_of(file, file.axes),
     }
@@ -131,7 +132,7 @@ def labels_layer(
         found = [known.get(info.value, info) for info in default_classes(sorted(values))]
         keywords["colormap"] = class_colormap(found, show_background=show_background)
         keywords["features"] = class_features(found)
-    return FileLayer("labels", _pyramid(file), keywords, _unit_notice(file))
+    return FileLayer("labels", _pyramid(file), keywords, _notice(file))
 
 
 def spread_over(labels: FileLayer, image: ImageFile) -> FileLayer:
@@ -145,6 +146,7 @@ def spread_over(labels: FileLayer, image: ImageFile) -> FileLayer:
         return labels
     channels = image.array.shape[axis]
     n_axes, place = len(image.axes) - 1, labels.keywords
+    own = place["metadata"].get(OURS, {})
 
     def inserted(key: str, usual: Any, own: Any) -> tuple[Any, ...]:
         known = tuple(place.get(key, (usual,) * n_axes))
@@ -155,7 +157,7 @@ def spread_over(labels: FileLayer, image: ImageFile) -> FileLayer:
         "scale": inserted("scale", 1.0, float(channels)),
         "translate": inserted("translate", 0.0, (channels - 1) / 2),
         "axis_labels": inserted("axis_labels", "", "c"),
-        "metadata": {**place["metadata"], **spread_entry(axis)},
+        "metadata": {**place["metadata"], OURS: {**own, **spread_entry(axis)[OURS]}},
     }
     if "units" in place:
         keywords["units"] = inserted("units", "pixel", "pixel")
@@ -184,7 +186,8 @@ def classes_beside(path: Path) -> tuple[ClassInfo, ...]:
 def place_of(file: ImageFile, axes: str) -> dict[str, Any]:
     """Keywords for scale, place, units and names of the axes that a layer has.
 
-    An array that lies askew is turned by ``affine``, for this says all that a direction can. What napari does not know as a unit is ``pixel``.
+    An array that lies askew is turned by ``affine``, for this says all that a direction can; one that lies across is shown by its own slices.
+    What napari does not know as a unit is ``pixel``.
     """
     place: dict[str, Any] = {"axis_labels": tuple(axis.lower() for axis in axes)}
     geometry = file.geometry
@@ -202,6 +205,10 @@ def place_of(file: ImageFile, axes: str) -> dict[str, Any]:
     translate = [origin.get(axis, 0.0) for axis in axes]
     if geometry.is_straight:
         return {**place, "translate": tuple(translate)} if origin else place
+    if lies_across(geometry):
+        own = geometry.rotation().T @ (geometry.origin or (0.0,) * len(spatial))
+        shown = dict(zip(spatial, own.tolist(), strict=True))
+        return {**place, "translate": tuple(shown.get(axis, 0.0) for axis in axes)}
     affine = np.eye(len(axes) + 1)
     at = [axes.index(axis) for axis in spatial]
     affine[np.ix_(at, at)] = geometry.rotation()
@@ -214,6 +221,22 @@ def _napari_unit(unit: str | None) -> str:
     name = unit_name(unit)
     known = name is not None and pint.application_registry.parse_unit_name(name)
     return name if name is not None and known else "pixel"
+
+
+def _metadata(file: ImageFile) -> dict[str, Any]:
+    """Which file it is, and the direction that its layer cannot have."""
+    if file.geometry is None or not lies_across(file.geometry):
+        return _known_by(file.path)
+    return {**_known_by(file.path), OURS: turned_entry(file.geometry.rotation())}
+
+
+def _notice(file: ImageFile) -> str:
+    if file.geometry is not None and lies_across(file.geometry):
+        return (
+            f"{file.path.name} is sagittal or coronal: napari cannot show it in its place in the body, so it is shown slice by slice as it "
+            "was taken. Labels that you save with SAM2 adapters lie on it all the same."
+        )
+    return _unit_notice(file)
 
 
 def _unit_notice(file: ImageFile) -> str:

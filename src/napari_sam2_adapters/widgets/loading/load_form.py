@@ -80,6 +80,7 @@ class LoadForm(QWidget):
         self.problem = ""
         self._files: tuple[Path, ...] = ()
         self._only: list[Path] | None = None
+        self._opened: Path | None = None
         self._listing, self._looking = Question(self), Question(self)
         self._quiet, self._ticked = QTimer(self), QTimer(self)
         for timer in (self._quiet, self._ticked):
@@ -184,7 +185,18 @@ class LoadForm(QWidget):
 
     def _forget_choice(self) -> None:
         self._only = None
+        if self.folder.path != self._opened:
+            self._opened = self.folder.path
+            self._forget_labels()
         self._look()
+
+    def _forget_labels(self) -> None:
+        """Labels of the image before are not those of this one, though they may well fit by shape; in a folder they go by name."""
+        labels = self.labels.path
+        if labels is None:
+            return
+        if not labels.is_dir() or image_folder(labels / "inside") is not None:
+            self.labels.path = None
 
     def _take_several(self, paths: list[Path]) -> None:
         self._only = paths

@@ -13,6 +13,7 @@ from napari.utils.colormaps import Colormap
 from napari_sam2_adapters.widgets.docks.arrays import ResultArrays, with_axis
 from napari_sam2_adapters.widgets.docks.layers import Picture
 from napari_sam2_adapters.widgets.docks.results import LayerId
+from napari_sam2_adapters.widgets.docks.turned import direction_in, turned_entry
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
@@ -70,6 +71,7 @@ def new_run(
         "model": model.name,
         "tensors_sha256": header.tensors_sha256,
         "runs": [described],
+        **turned_entry(direction_in(layer.metadata)),
     }
     return Run(LayerId(layer.unique_id), picture.without_pixels(), model, header, entry)
 
