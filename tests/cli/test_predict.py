@@ -440,6 +440,22 @@ def test_what_would_destroy_images_or_masks_is_refused(
     assert "'y_uncertainty.tif'" in twins.stderr
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--min-size", "9" * 14), "--min-size takes PIXELS, up to 1,000,000,000,"),
+        (("--png", "--masks-as", "nrrd"), "ask for two formats"),
+    ],
+)
+def test_flags_that_cannot_be_followed_are_refused_in_a_sentence(
+    blobs: Path, trained: Path, tmp_path: Path, more: tuple[str, ...], words: str
+) -> None:
+    result = predict(trained, blobs / "images", tmp_path / "masks", *more)
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())
+    assert not (tmp_path / "masks").exists()
+
+
 @pytest.mark.parametrize("more", [("--tile-size-px", "100"), ("--overlap", "2")])
 def test_wrong_settings_are_refused(
     blobs: Path, trained: Path, tmp_path: Path, more: tuple[str, str]
