@@ -90,6 +90,30 @@ def test_what_is_asked_for_later_comes_without_the_labels_being_made_anew(job: B
     assert times(job) == before
 
 
+@pytest.mark.parametrize(
+    ("axes", "shape", "label_format"),
+    [("ZTYX", (2, 2, 20, 24), "tif"), ("TYX", (3, 20, 24), "nii.gz")],
+)
+def test_what_comes_later_is_of_the_same_planes_where_the_format_has_other_axes(
+    job: BatchJob, images: Path, axes: str, shape: tuple[int, ...], label_format: str
+) -> None:
+    """TIFF stores time before depth, and NIfTI adds a depth."""
+    for path in images.iterdir():
+        path.unlink()
+    pixels = np.random.default_rng(0).integers(0, 200, shape, np.uint8)
+    tifffile.imwrite(images / "a.tif", pixels, photometric="minisblack", metadata={"axes": axes})
+    own = job.model_copy(update={"label_format": label_format})
+    asked = Extras(measurements=True)
+    at_once = with_extras(own.model_copy(update={"output": job.output / "at once"}), asked)
+    run(at_once)
+    run(own)
+    (record,) = run(with_extras(own, asked)).values()
+    assert not any("not written" in notice for notice in record.notices)
+    assert table(job.output / "measurements" / "a.csv") == table(
+        at_once.output / "measurements" / "a.csv"
+    )
+
+
 def test_labels_and_what_comes_besides_never_disagree(
     job: BatchJob, saved_model: Callable[..., Path]
 ) -> None:

@@ -72,3 +72,24 @@ def test_the_pixels_beside_a_header_count(tmp_path: Path, name: str) -> None:
     assert not stamp.matches(path)
     path.unlink()
     assert not stamp.matches(path)
+
+
+def test_results_below_a_folder_of_slices_do_not_change_it(tmp_path: Path) -> None:
+    """A batch that was given a new folder in it said that the image had changed while it was segmented."""
+    (tmp_path / "1.dcm").write_bytes(b"1")
+    stamp = FileStamp.of(tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "scan.nii.gz").write_bytes(b"labels")
+    (tmp_path / ".DS_Store").write_bytes(b"a look into it")
+    assert stamp.untouched(tmp_path)
+    (tmp_path / "2.dcm").write_bytes(b"2")
+    assert not stamp.untouched(tmp_path)
+
+
+def test_all_that_is_in_an_ome_zarr_counts(tmp_path: Path) -> None:
+    chunk = tmp_path / "a.ome.zarr" / "0" / "c" / "0"
+    chunk.parent.mkdir(parents=True)
+    chunk.write_bytes(b"1")
+    stamp = FileStamp.of(tmp_path / "a.ome.zarr")
+    chunk.write_bytes(b"22")
+    assert not stamp.untouched(tmp_path / "a.ome.zarr")

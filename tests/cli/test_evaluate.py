@@ -83,6 +83,25 @@ def test_images_that_cannot_be_scored_are_named(blobs: Path, trained: Path, tmp_
     assert "cell1.tif holds float32, but labels are whole numbers" in real.stderr
 
 
+@pytest.mark.parametrize(
+    ("axes", "shape", "masks_as"), [("ZTYX", (2, 3, 40, 48), "tif"), ("TYX", (2, 40, 48), "nii.gz")]
+)
+def test_masks_whose_format_stores_other_axes_are_perfect_labels(
+    trained: Path, tmp_path: Path, axes: str, shape: tuple[int, ...], masks_as: str
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    image, masks = tmp_path / "a.ome.tif", tmp_path / "masks"
+    tifffile.imwrite(image, pixels, photometric="minisblack", metadata={"axes": axes})
+    command = [
+        *("predict", "--device", "cpu", "--model", str(trained), "--masks-as", masks_as),
+        *("--images", str(image), "--output", str(masks)),
+    ]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    result = evaluate(trained, image, masks / f"a.{masks_as}", "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["mean_dice"] == 1
+
+
 def test_images_without_labels_are_left_out(blobs: Path, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(blobs / "labels", tmp_path / "labels")
     (tmp_path / "labels" / "cell1.tif").unlink()

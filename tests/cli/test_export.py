@@ -22,6 +22,7 @@ def run(*words: object) -> tuple[int, str]:
         (["out.bin"], "does not say the format"),
         (["out", "--format", "tflite"], "no format 'tflite'"),
         (["out.onnx", "--tile", "50"], "should be a multiple of 32"),
+        (["out.onnx", "--tile", "0"], "should be at least 64"),
         (["."], "is a folder"),
     ],
 )

@@ -190,6 +190,15 @@ def test_labels_in_ome_zarr_that_are_left_before_their_end_are_removed(
     assert list((tmp_path / "masks").iterdir()) == []
 
 
+def test_a_mask_has_the_axes_of_an_image_that_names_none(trained: Path, tmp_path: Path) -> None:
+    """As napari and scikit-image save arrays; the mask was turned round, and lay on other planes."""
+    image = np.random.default_rng(0).integers(0, 255, (2, 3, 40, 50), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="minisblack")
+    result = predict(trained, tmp_path / "a.tif", tmp_path / "masks")
+    assert result.exit_code == 0, result.output
+    assert tifffile.imread(tmp_path / "masks" / "a.tif").shape == image.shape
+
+
 def test_png_masks(blobs: Path, trained: Path, tmp_path: Path) -> None:
     result = predict(trained, blobs / "images" / "cell0.tif", tmp_path / "masks", "--png")
     assert result.exit_code == 0, result.output
@@ -438,6 +447,22 @@ def test_what_would_destroy_images_or_masks_is_refused(
     twins = predict(trained, tmp_path, tmp_path / "masks", "--pattern", "y*", "--uncertainty")
     assert twins.exit_code == 2
     assert "'y_uncertainty.tif'" in twins.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--min-size", "9" * 14), "--min-size takes PIXELS, up to 1,000,000,000,"),
+        (("--png", "--masks-as", "nrrd"), "ask for two formats"),
+    ],
+)
+def test_flags_that_cannot_be_followed_are_refused_in_a_sentence(
+    blobs: Path, trained: Path, tmp_path: Path, more: tuple[str, ...], words: str
+) -> None:
+    result = predict(trained, blobs / "images", tmp_path / "masks", *more)
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())
+    assert not (tmp_path / "masks").exists()
 
 
 @pytest.mark.parametrize("more", [("--tile-size-px", "100"), ("--overlap", "2")])

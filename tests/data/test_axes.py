@@ -11,6 +11,7 @@ from napari_sam2_adapters.data.axes import (
     channel_count,
     check_axes,
     guess_axes,
+    in_axes,
     label_axes,
     plane_indices,
     plane_shape,
@@ -142,3 +143,18 @@ def test_only_the_region_is_computed():
 def test_an_index_for_other_axes_is_refused():
     with pytest.raises(ValueError, match="named by 1 numbers"):
         read_plane(np.zeros((2, 4, 5)), "ZYX")
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, dask.array.from_array, zarr.array])
+def test_axes_are_exchanged_left_out_and_added(wrap):
+    array = np.random.default_rng(0).integers(0, 9, (1, 3, 4, 5))
+    found = in_axes(wrap(array), "TZYX", "ZYX")
+    np.testing.assert_array_equal(found, array[0])
+    np.testing.assert_array_equal(in_axes(wrap(array), "TZYX", "YZX"), array[0].swapaxes(0, 1))
+    np.testing.assert_array_equal(in_axes(wrap(array), "TZYX", "ZTYX"), array.swapaxes(0, 1))
+    np.testing.assert_array_equal(in_axes(wrap(array[0]), "ZYX", "ZTYX"), array.swapaxes(0, 1))
+
+
+def test_an_axis_that_is_longer_than_1_is_not_left_out():
+    with pytest.raises(ValueError, match=r"TYX are wanted, without Z \(3\)"):
+        in_axes(np.zeros((2, 3, 4, 5)), "TZYX", "TYX")

@@ -179,7 +179,7 @@ def test_an_image_of_ones_own_becomes_test_and_cover(
     ("changed", "words"),
     [
         ({"authors": (" ",)}, "Give at least one author"),
-        ({"licence": "my own"}, "does not take this description: license"),
+        ({"licence": "my own"}, "description: license 'my own': .{1,200}[.] Correct that"),
         ({"cover": Path("no.png")}, "There is no file no.png"),
     ],
 )

@@ -17,6 +17,7 @@ from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.batch.segment_file import SegmentedFile, segment_file
 from napari_sam2_adapters.batch.stamps import ExtraStamp, FileStamp
 from napari_sam2_adapters.config import PredictConfig
+from napari_sam2_adapters.data.axes import in_axes, label_axes
 from napari_sam2_adapters.data.io import read_image, read_labels
 
 if TYPE_CHECKING:
@@ -195,8 +196,9 @@ def _completed(header: AdapterHeader, task: Task, known: Entry) -> Entry:
     item = task.item
     try:
         image, labels = read_image(item.source), read_labels(item.outputs["labels"])
+        array = in_axes(labels.array, labels.axes, label_axes(image.axes))
         notices = write_extras(
-            image, labels.array, header.classes, task.extra_files, overwrite=task.replace
+            image, array, header.classes, task.extra_files, overwrite=task.replace
         )
     except Exception as error:  # the labels are done all the same
         if disk_is_unusable(error):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 from napari_sam2_adapters.config import Settings
+from napari_sam2_adapters.data.formats.registry import image_folder
 from napari_sam2_adapters.data.formats.text_header import data_beside
 
 __all__ = ["ExtraStamp", "FileStamp", "file_sha256"]
@@ -16,7 +18,7 @@ _BLOCK_BYTES = 2**22
 
 
 class FileStamp(Settings):
-    """Size, time and checksum of a file's content, and of what else of it lies beside it (pixels of a header, parts of an OME-TIFF); of a folder, of the names, sizes and times of all that is in it."""
+    """Size, time and checksum of a file's content, and of what else of it lies beside it (pixels of a header, parts of an OME-TIFF); of a folder, of the names, sizes and times of what belongs to it."""
 
     size: int
     mtime_ns: int
@@ -34,7 +36,7 @@ class FileStamp(Settings):
 
     @classmethod
     def _of_folder(cls, folder: Path) -> Self:
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = sorted(path for path in _inside(folder) if path.is_file())
         states = [path.stat() for path in files]
         digest = hashlib.sha256()
         for path, state in zip(files, states, strict=True):
@@ -88,6 +90,13 @@ def _parts(path: Path) -> list[Path]:
         return [path, *parts_beside(path)]
     data = data_beside(path)
     return [path] if data is None else [path, data]
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """All that is in an OME-Zarr; of a folder of slices only what lies there itself, since results may lie below."""
+    if image_folder(folder / "inside") is not None:
+        return folder.rglob("*")
+    return (path for path in folder.iterdir() if path.name[0] != ".")
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

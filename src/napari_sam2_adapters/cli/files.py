@@ -14,7 +14,9 @@ import typer
 from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
+    from napari_sam2_adapters.data.axes import ArrayLike
     from napari_sam2_adapters.data.dataset import Pair
+    from napari_sam2_adapters.data.image_file import ImageFile
 
 __all__ = [
     "Device",
@@ -143,7 +145,8 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
     pairs, sizes, elsewhere = [], set(), []
     for image_path, label_path in paths:
         image, label = read_image(image_path), read_labels(label_path)
-        pairs.append(Pair(image.array, label.array, image.axes, image_path.name, rgb=image.rgb))
+        laid = _laid_on(image, label)
+        pairs.append(Pair(image.array, laid, image.axes, image_path.name, rgb=image.rgb))
         sizes.add((_plane_size(image.pixel_size), image.unit))
         if lie_elsewhere(image, label):
             elsewhere.append(label_path.name)
@@ -161,6 +164,20 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
             "them pixel by pixel, as they are stored; if that is wrong, resample the labels on the images."
         )
     return TrainingFiles(pairs, pixel_size, unit, "\n".join(notices))
+
+
+def _laid_on(image: ImageFile, labels: ImageFile) -> ArrayLike:
+    """The labels with the axes of the image, where they fit it only so: formats store axes in an order of their own, or add some of length 1."""
+    from napari_sam2_adapters.data.axes import in_axes, label_axes
+
+    wanted = label_axes(image.axes)
+    lengths = dict(zip(image.axes, image.array.shape, strict=True))
+    if [int(n) for n in labels.array.shape] == [int(lengths[axis]) for axis in wanted]:
+        return labels.array
+    try:
+        return in_axes(labels.array, labels.axes, wanted)
+    except ValueError:  # of another shape, as is said where they are compared
+        return labels.array
 
 
 def _labelled(chosen: list[Path], images: Path, labels: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.axes import label_axes
 from napari_sam2_adapters.data.io import read_image, read_labels, write_labels
 from napari_sam2_adapters.data.losses import lost_in_file
-from napari_sam2_adapters.inference.rules import ClassRule, PostprocessConfig
+from napari_sam2_adapters.inference.rules import LARGEST_PX, ClassRule, PostprocessConfig
 from napari_sam2_adapters.wording import did_you_mean
 
 if TYPE_CHECKING:
@@ -174,9 +174,9 @@ def _pixels(flag: str, typed: Sequence[str], classes: Sequence[ClassInfo]) -> di
     for_all: dict[int, int] = {}
     for text in typed:
         name, equals, number = text.rpartition("=")
-        if not number.strip().isdecimal():
+        if not number.strip().isdecimal() or int(number) > LARGEST_PX:
             raise ValueError(
-                f"{flag} takes PIXELS or CLASS=PIXELS, such as 50 or {classes[-1].name}=50, but got {text!r}. Correct it."
+                f"{flag} takes PIXELS, up to {LARGEST_PX:,}, or CLASS=PIXELS, such as 50 or {classes[-1].name}=50, but got {text!r}. Correct it."
             )
         if equals:
             own[_class(name, classes).value] = int(number)

@@ -26,7 +26,7 @@ from napari_sam2_adapters.cli.files import (
     list_images,
 )
 from napari_sam2_adapters.cli.finishing import Finishing, settle_finishing
-from napari_sam2_adapters.cli.prediction import OWN_TILE, known_format, prediction_settings
+from napari_sam2_adapters.cli.prediction import OWN_TILE, mask_format, prediction_settings
 from napari_sam2_adapters.cli.settings import (
     Sections,
     build_settings,
@@ -67,8 +67,12 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     device: Device = "auto",
     memory_share: MemoryShare = None,
     masks_as: Annotated[
-        str, typer.Option(help="tif, ome.tif, ome.zarr, png, npz, nii.gz or nrrd.")
-    ] = "tif",
+        str | None,
+        typer.Option(
+            help="tif, ome.tif, ome.zarr, png, npz, nii.gz or nrrd. Default: tif.",
+            show_default=False,
+        ),
+    ] = None,
     png: Annotated[
         bool, typer.Option("--png", help="The same as --masks-as png; it keeps no pixel size.")
     ] = False,
@@ -161,9 +165,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
         volumes=volumes,
         measured=measure,
     )
-    outputs = _plan_outputs(
-        paths, output, "png" if png else known_format(masks_as), asked, finishing
-    )
+    outputs = _plan_outputs(paths, output, mask_format(masks_as, png=png), asked, finishing)
     check_output_folder(output)
     remove_orphans(output)  # of runs that were killed
     segmenter, header = load_adapter(model, device=chosen)

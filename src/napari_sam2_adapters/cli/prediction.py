@@ -11,7 +11,7 @@ from napari_sam2_adapters.config import PredictConfig, advise_on_views
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
 
-__all__ = ["OWN_TILE", "known_format", "prediction_settings"]
+__all__ = ["OWN_TILE", "known_format", "mask_format", "prediction_settings"]
 
 OWN_TILE = {"tile_size_px": "that of the adapter"}
 """What `prediction_settings` takes where no tile is given."""
@@ -33,6 +33,19 @@ def known_format(masks_as: str) -> str:
             f"--masks-as takes {', '.join(formats)}, got {masks_as!r}. Choose one of them."
         )
     return masks_as
+
+
+def mask_format(masks_as: str | None, *, png: bool) -> str:
+    """The ending of masks by the two flags of ``predict``, TIFF without one.
+
+    Raises
+    ------
+    ValueError
+        When there is no such format, or the flags ask for two.
+    """
+    if png and masks_as not in (None, "png"):
+        raise ValueError(f"--png and --masks-as {masks_as} ask for two formats. Give one of them.")
+    return "png" if png else known_format(masks_as or "tif")
 
 
 def prediction_settings(sections: dict[str, Any], header: AdapterHeader) -> PredictConfig:

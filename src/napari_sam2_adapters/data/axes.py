@@ -16,6 +16,7 @@ __all__ = [
     "channel_count",
     "check_axes",
     "guess_axes",
+    "in_axes",
     "label_axes",
     "plane_indices",
     "plane_shape",
@@ -168,6 +169,36 @@ def read_plane(
     if "C" not in axes:
         return region[np.newaxis]
     return np.moveaxis(region, "".join(a for a in axes if a in "YXC").index("C"), 0)
+
+
+def in_axes(array: ArrayLike, axes: str, wanted: str) -> ArrayLike:
+    """An array with its axes in another order, and with or without some of length 1; still lazy.
+
+    Formats store axes in an order of their own, and some leave out a time of one frame, or add a depth of one slice.
+
+    Raises
+    ------
+    ValueError
+        When an axis that is not wanted is longer than 1.
+    """
+    check_axes(array.shape, axes)
+    if axes == wanted:
+        return array
+    over = [
+        f"{a} ({n})" for n, a in zip(array.shape, axes, strict=True) if a not in wanted and n > 1
+    ]
+    if over:
+        raise ValueError(
+            f"The array has the axes {axes}, but {wanted} are wanted, without {', '.join(over)}. Pick a part of it."
+        )
+    if not isinstance(array, np.ndarray) and not hasattr(array, "compute"):
+        import dask.array
+
+        array = dask.array.from_array(array, chunks=getattr(array, "chunks", "auto"))
+    kept = [axis for axis in axes if axis in wanted]
+    picked: Any = array[tuple(slice(None) if axis in wanted else 0 for axis in axes)]
+    ordered = picked.transpose([kept.index(axis) for axis in wanted if axis in kept])
+    return cast("ArrayLike", ordered[tuple(slice(None) if a in kept else None for a in wanted)])
 
 
 def without_alpha(array: ArrayLike, axes: str) -> ArrayLike:

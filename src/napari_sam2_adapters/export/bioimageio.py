@@ -34,9 +34,12 @@ from napari_sam2_adapters.export.package_files import (
 )
 from napari_sam2_adapters.export.package_info import PackageInfo
 from napari_sam2_adapters.models.model_file import SUFFIX
+from napari_sam2_adapters.wording import shortened
 
 __all__ = ["PackageTestError", "export_bioimageio"]
 
+_LONGEST_FINDING = 200
+"""Of what is said of a licence, all that there are are a list of some thousand words."""
 _REFUSED_IN_NAMES = re.compile(r"[^A-Za-z0-9_+\- ()]+")
 
 
@@ -156,8 +159,11 @@ def _test(package: Path) -> None:
 
 def _first_finding(error: ValidationError) -> str:
     finding = error.errors()[0]
-    place = ".".join(str(part) for part in finding["loc"] if isinstance(part, str | int))
-    return f"bioimage.io does not take this description: {place}: {finding['msg']}. Correct that and try again."
+    # beside names of entries there are those of pydantic's own steps
+    place = ".".join(str(p) for p in finding["loc"] if isinstance(p, int) or p.isidentifier())
+    got = finding["input"]
+    what = " ".join(filter(None, (place, repr(got) if isinstance(got, str) else "")))
+    return f"bioimage.io does not take this description: {what}: {shortened(finding['msg'], _LONGEST_FINDING)}. Correct that and try again."
 
 
 @contextmanager

@@ -154,7 +154,7 @@ def translate(model: Path, tile_size_px: int | None = None) -> Generator[str, No
     """Make the ONNX file of a model file in memory and compare it with the network; arguments and errors as `export_onnx`."""
     yield "Reading the adapter"
     segmenter, header = load_adapter(model)
-    side = _checked_side(tile_size_px or header.tile_size_px)
+    side = _checked_side(header.tile_size_px if tile_size_px is None else tile_size_px)
     network = _Probabilities(segmenter).eval().requires_grad_(False)
     yield "Translating the network"
     content = _serialize(network, header, side)

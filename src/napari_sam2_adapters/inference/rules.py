@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 
 from napari_sam2_adapters.config import Settings
 
-__all__ = ["ClassRule", "PostprocessConfig"]
+__all__ = ["LARGEST_PX", "ClassRule", "PostprocessConfig"]
 
-_LARGEST_PX = 10**9
+LARGEST_PX = 10**9
 
 
 class ClassRule(Settings):
@@ -21,7 +21,7 @@ class ClassRule(Settings):
         int,
         Field(
             ge=0,
-            le=_LARGEST_PX,
+            le=LARGEST_PX,
             title="Smallest",
             description="Objects of fewer pixels than this take the class that surrounds them most; 0: all stay.",
         ),
@@ -30,7 +30,7 @@ class ClassRule(Settings):
         int,
         Field(
             ge=0,
-            le=_LARGEST_PX,
+            le=LARGEST_PX,
             title="Fill holes",
             description="Holes of up to this many pixels, whatever is in them, become this class; 0: none are filled.",
         ),

@@ -133,13 +133,16 @@ def _axes(series: Any, path: Path) -> tuple[str, tuple[int | slice, ...]]:
     """Our axes for tifffile's, and the index that drops axes of length 1 that have no name here."""
     names = ""
     picked: list[int | slice] = []
-    free = [axis for axis in "ZTC" if axis not in series.axes]
+    free = [axis for axis in "ZTC" if axis not in series.axes.replace("S", "C")]
+    nameless = sum(a in "IQ" and n > 1 for a, n in zip(series.axes, series.shape, strict=True))
+    # of several in the order of `guess_axes`: without names time comes before depth
+    guessed = iter(sorted(free[:nameless], key="TCZ".index))
     for letter, length in zip(series.axes, series.shape, strict=True):
         known = letter
         if letter == "S":
             known = "C" if "C" not in names else "?"
         elif letter in "IQ" and length > 1:
-            known = free.pop(0) if free else "?"
+            known = next(guessed, "?")
         if known in ORDER:
             names += known
             picked.append(slice(None))
