@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,10 +123,15 @@ class Dataset:
             counts += np.bincount(labels[labels >= 0], minlength=len(self.classes))
         return counts
 
+    @cached_property
+    def checksums(self) -> tuple[str, ...]:
+        """Of each image: pixels are read when it is first asked for, and the images may be gone afterwards."""
+        return tuple(image_checksum(pair) for pair in self.pairs)
+
     @property
     def split(self) -> Split:
-        """The division, with checksums of the images, which are read for it, and what an earlier one says of images that are not among these."""
-        images = tuple(image_checksum(pair) for pair in self.pairs)
+        """The division, with checksums of the images, and what an earlier one says of images that are not among these."""
+        images = self.checksums
         before = self._before or Split((), (), "")
         train, held_out = (
             (*now, *(region for region in earlier if region.pair >= len(images)))
