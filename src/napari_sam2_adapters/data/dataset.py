@@ -209,7 +209,7 @@ def build_dataset(
         split = split_regions(
             planes, names, len(chosen), held_out_fraction, crop_size_px, rng, images
         )
-        if before is not None and was_learnt(split.held_out, before):
+        if before is not None and was_learnt(split.held_out, before, images):
             split = replace(split, description=f"{split.description}, {_LEARNT_BEFORE}")
     return Dataset(
         pairs=checked,
