@@ -138,3 +138,13 @@ def test_labels_of_an_image_may_change_places() -> None:
         (r.rows.start, r.columns.start) for r in first.held_out
     }
     assert {region.pair for region in second.train} == {1}
+
+
+def test_who_holds_nothing_out_learns_from_everything() -> None:
+    first = build_dataset([cells(128, 0)])
+    second = build_dataset([cells(128, 0)], before=first.split, held_out_fraction=0)
+    assert second.held_out == []
+    assert second.train[0].shape == (128, 128)
+    third = build_dataset([cells(128, 0)], before=second.split)
+    assert third.held_out
+    assert third.split_description.endswith("so that scores flatter it")

@@ -176,7 +176,8 @@ def build_dataset(
     crop_size_px
         Side of the training crops; a held-out block is laid so that they fit beside it, where that can be.
     before
-        Division of an earlier training; of images that are among these its held-out part is kept, where that can be.
+        Division of an earlier training; of images that are among these its held-out part is kept, where that can be and
+        something is to be held out.
 
     Raises
     ------
@@ -204,7 +205,8 @@ def build_dataset(
     if before is not None:
         checksums = [image_checksum(pair) for pair in checked]
         before, images = number_anew(before, checksums), _number_alike(checksums)
-        split = keep_split(planes, names, len(chosen), before, images)
+        if held_out_fraction:
+            split = keep_split(planes, names, len(chosen), before, images)
     if split is None:
         split = split_regions(
             planes, names, len(chosen), held_out_fraction, crop_size_px, rng, images
