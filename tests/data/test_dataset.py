@@ -193,3 +193,14 @@ def test_an_image_with_several_labels_is_held_out_with_all_of_them(axes: str) ->
     assert held_out[0] == held_out[1]
     assert held_out[0]
     assert not held_out[0] & learnt[0]
+
+
+def test_an_image_is_known_again_when_it_is_gone():
+    """A file that is closed or moved while a training runs must not cost its result."""
+    image = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    labels = np.repeat(np.arange(64, dtype=np.uint8) % 2 + 1, 64).reshape(64, 64)
+    dataset = build_dataset([Pair(image, labels, "YX", "one")])
+    checksums = dataset.checksums
+    dataset.pairs = ()
+    assert dataset.split.images == checksums
+    assert len(set(checksums)) == 1

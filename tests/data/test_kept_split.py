@@ -121,3 +121,30 @@ def test_further_labels_of_an_image_are_divided_as_its_first() -> None:
     second = build_dataset([pair, pair], before=first.split)
     assert second.train == [*first.train, *renumbered(first.train)]
     assert second.held_out == [*first.held_out, *renumbered(first.held_out)]
+
+
+def test_labels_of_an_image_may_change_places() -> None:
+    """Though those of the first have nothing in the part to learn from."""
+    one, other = cells(128, 0), cells(128, 0)
+    other = replace(other, image=one.image, labels=other.labels.copy())
+    first = build_dataset([one, other])
+    region = first.train[0]
+    other.labels[region.rows, region.columns] = 0
+    first = build_dataset([one, other], before=first.split)
+    assert {region.pair for region in first.train} == {0}
+    second = build_dataset([other, one], before=first.split)
+    assert second.split_description == "the same part held out as before"
+    assert {(r.rows.start, r.columns.start) for r in second.held_out} == {
+        (r.rows.start, r.columns.start) for r in first.held_out
+    }
+    assert {region.pair for region in second.train} == {1}
+
+
+def test_who_holds_nothing_out_learns_from_everything() -> None:
+    first = build_dataset([cells(128, 0)])
+    second = build_dataset([cells(128, 0)], before=first.split, held_out_fraction=0)
+    assert second.held_out == []
+    assert second.train[0].shape == (128, 128)
+    third = build_dataset([cells(128, 0)], before=second.split)
+    assert third.held_out
+    assert third.split_description.endswith("so that scores flatter it")

@@ -164,10 +164,28 @@ def test_the_program_stays_below_its_share_of_the_main_memory(monkeypatch) -> No
     assert usable_memory(CPU) == 0
 
 
-def test_the_limit_of_a_container_is_kept(monkeypatch, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("group", "file"),
+    [
+        (None, "memory.max"),  # not Linux's own file system, as in some containers
+        ("0::/", "memory.max"),  # a container
+        ("0::/slurm/job_7/step_0", "memory.max"),
+        ("0::/slurm/job_7/step_0", "slurm/job_7/memory.max"),
+        (
+            "3:cpu:/\n4:cpuset,memory:/slurm/job_7/step_0",
+            "memory/slurm/job_7/memory.limit_in_bytes",
+        ),
+        ("4:memory:/docker/7", "memory/memory.limit_in_bytes"),  # seen from within
+    ],
+)
+def test_the_limit_of_a_container_or_a_job_is_kept(monkeypatch, tmp_path, group, file) -> None:
     own = psutil.Process().memory_info().rss
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(memory, "_LIMIT_OF_CONTAINER", limit)
+    groups, limit = tmp_path / "cgroup", tmp_path / file
+    if group is not None:
+        groups.write_text(f"{group}\n")
+    limit.parent.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path)
+    monkeypatch.setattr(memory, "_OWN_GROUPS", groups)
     monkeypatch.setenv(SHARE_VARIABLE, "0.5")
     without = usable_memory(CPU)
     limit.write_text("max\n")

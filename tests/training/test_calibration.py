@@ -176,6 +176,21 @@ def test_folds_keep_an_image_together() -> None:
     assert assign_folds(of_one[:1]) is None
 
 
+def test_folds_keep_all_labels_of_an_image_together(coins) -> None:
+    """Else a bias that one tells would be scored on the same pixels by the other."""
+    twice = (coins().pairs[0],) * 2
+    dataset = build_dataset(twice, held_out_fraction=0.5, crop_size_px=32)
+    windows = labelled_windows(dataset, 64)
+    divided = assign_folds(windows, dataset.checksums)
+    assert divided is not None
+    folds, images = divided
+    assert images.sum() == 1
+    half = len(windows) // 2
+    assert folds[:half].tolist() == folds[half:].tolist()
+    assert {window.region.pair for window in windows[:half]} == {0}
+    assert assign_folds([windows[0], windows[half]], dataset.checksums) is None
+
+
 @pytest.fixture(scope="module")
 def learnt() -> dict[str, torch.Tensor]:
     return {}

@@ -333,6 +333,32 @@ def test_moving_to_the_cpu_moves_no_other_network(tiny_segmenter, batch) -> None
         twin(batch[0])
 
 
+@pytest.mark.parametrize(("share", "at_once"), [("1.0", 4), ("1e-6", 1)])
+def test_what_goes_on_with_the_cpu_keeps_to_its_share_of_the_memory(
+    tiny_segmenter, batch, monkeypatch, share: str, at_once: int
+) -> None:
+    monkeypatch.setenv("SAM2_ADAPTERS_MEMORY_SHARE", share)
+    moved = []
+
+    class OnSmallDevice(Segmenter):
+        @property
+        def device(self) -> torch.device:
+            return torch.device("cpu" if moved else "meta")
+
+        def forward(self, image: Tensor) -> Tensor:
+            if not moved:
+                raise torch.OutOfMemoryError("CUDA out of memory (staged)")
+            return super().forward(image)
+
+    segmenter = tiny_segmenter(n_classes=2)
+    segmenter.__class__ = OnSmallDevice
+    monkeypatch.setattr(optimization, "move_apart", lambda *_: moved.append(1))
+    one = stepper(segmenter, batch_size=4)
+    one.take(*batch, progress=0.5, seed=0)
+    assert moved
+    assert one.part_size == at_once
+
+
 def test_dropout_is_the_same_again_where_no_random_state_is_kept(
     tiny_segmenter, batch, monkeypatch
 ) -> None:

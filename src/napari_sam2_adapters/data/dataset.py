@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,10 +124,15 @@ class Dataset:
             counts += np.bincount(labels[labels >= 0], minlength=len(self.classes))
         return counts
 
+    @cached_property
+    def checksums(self) -> tuple[str, ...]:
+        """Of each image: pixels are read when it is first asked for, and the images may be gone afterwards."""
+        return tuple(image_checksum(pair) for pair in self.pairs)
+
     @property
     def split(self) -> Split:
-        """The division, with checksums of the images, which are read for it, and what an earlier one says of images that are not among these."""
-        images = tuple(image_checksum(pair) for pair in self.pairs)
+        """The division, with checksums of the images, and what an earlier one says of images that are not among these."""
+        images = self.checksums
         before = self._before or Split((), (), "")
         train, held_out = (
             (*now, *(region for region in earlier if region.pair >= len(images)))
@@ -171,7 +177,8 @@ def build_dataset(
     crop_size_px
         Side of the training crops; a held-out block is laid so that they fit beside it, where that can be.
     before
-        Division of an earlier training; of images that are among these its held-out part is kept, where that can be.
+        Division of an earlier training; of images that are among these its held-out part is kept, where that can be and
+        something is to be held out.
 
     Raises
     ------
@@ -199,12 +206,13 @@ def build_dataset(
     if before is not None:
         checksums = [image_checksum(pair) for pair in checked]
         before, images = number_anew(before, checksums), _number_alike(checksums)
-        split = keep_split(planes, names, len(chosen), before, images)
+        if held_out_fraction:
+            split = keep_split(planes, names, len(chosen), before, images)
     if split is None:
         split = split_regions(
             planes, names, len(chosen), held_out_fraction, crop_size_px, rng, images
         )
-        if before is not None and was_learnt(split.held_out, before):
+        if before is not None and was_learnt(split.held_out, before, images):
             split = replace(split, description=f"{split.description}, {_LEARNT_BEFORE}")
     return Dataset(
         pairs=checked,

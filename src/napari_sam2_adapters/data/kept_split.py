@@ -12,6 +12,8 @@ from napari_sam2_adapters.data.splitting import PlaneKey, Region, Split
 
 __all__ = ["keep_split", "number_anew", "was_learnt"]
 
+_Part = tuple[slice, slice]
+
 
 def number_anew(before: Split, images: Sequence[str]) -> Split:
     """The division of an earlier training, with the numbers that its images have now.
@@ -39,10 +41,12 @@ def number_anew(before: Split, images: Sequence[str]) -> Split:
     return Split(train, held_out, before.description, tuple(known))
 
 
-def was_learnt(held_out: Sequence[Region], before: Split) -> bool:
-    """Whether a pixel of these regions was learnt from in an earlier training with the same numbers of pairs."""
+def was_learnt(held_out: Sequence[Region], before: Split, images: Sequence[int]) -> bool:
+    """Whether a pixel of these regions was learnt from in an earlier training; ``images`` as in :func:`split_regions`."""
+    image_of = dict(enumerate(images))
     return any(
-        (one.pair, one.plane) == (other.pair, other.plane)
+        image_of.get(one.pair, one.pair) == image_of.get(other.pair, other.pair)
+        and one.plane == other.plane
         and max(one.rows.start, other.rows.start) < min(one.rows.stop, other.rows.stop)
         and max(one.columns.start, other.columns.start) < min(one.columns.stop, other.columns.stop)
         for one in held_out
@@ -64,35 +68,39 @@ def keep_split(
     planes, names, n_classes, images
         As in :func:`split_regions`.
     before
-        The division that it was trained with; planes labelled since are learnt from, other labels of its planes are divided as these.
+        The division that it was trained with. Planes labelled since are learnt from, further labels of a plane are divided as its first.
 
     Returns
     -------
     Split or None
         None when nothing was held out, or a class would have nothing left to learn from.
     """
-    known = {(region.pair, region.plane) for region in (*before.train, *before.held_out)}
-    train = [region for region in before.train if (region.pair, region.plane) in planes]
-    held = [region for region in before.held_out if (region.pair, region.plane) in planes]
     image_of = dict(enumerate(images))
-    twins = {(image_of.get(pair, pair), plane): (pair, plane) for pair, plane in sorted(known)}
-    for key in sorted(planes.keys() - known):
-        twin = twins.get((image_of.get(key[0], key[0]), key[1]))
-        if twin is None:
-            rows, columns = (slice(0, length) for length in planes[key].shape)
-            train.append(Region(key[0], key[1], rows, columns, names[key]))
-            continue
-        for chosen, regions in ((train, before.train), (held, before.held_out)):
-            own = (region for region in regions if (region.pair, region.plane) == twin)
-            chosen += [replace(region, pair=key[0], name=names[key]) for region in own]
+    known: dict[PlaneKey, tuple[list[_Part], list[_Part]]] = {}
+    for number, regions in enumerate((before.train, before.held_out)):
+        for r in regions:
+            parts = known.setdefault((image_of.get(r.pair, r.pair), r.plane), ([], []))
+            if (r.rows, r.columns) not in parts[number]:
+                parts[number].append((r.rows, r.columns))
+    train: list[Region] = []
+    held: list[Region] = []
+    for key, plane in planes.items():
+        everything = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
+        divided = known.get((image_of.get(key[0], key[0]), key[1]), ([everything], []))
+        for chosen, parts_of in zip((train, held), divided, strict=True):
+            chosen += [
+                Region(key[0], key[1], rows, columns, names[key])
+                for rows, columns in parts_of
+                if (plane[rows, columns] >= 0).any()
+            ]
     if not held or not train:
         return None
     labelled, learnt = np.zeros(n_classes, bool), np.zeros(n_classes, bool)
     for plane in planes.values():
         labelled |= np.bincount(plane[plane >= 0], minlength=n_classes) > 0
     for region in train:
-        part = planes[region.pair, region.plane][region.rows, region.columns]
-        learnt |= np.bincount(part[part >= 0], minlength=n_classes) > 0
+        pixels = planes[region.pair, region.plane][region.rows, region.columns]
+        learnt |= np.bincount(pixels[pixels >= 0], minlength=n_classes) > 0
     if not np.array_equal(labelled, learnt):
         return None
     train.sort(key=lambda region: (region.pair, region.plane))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,7 +36,8 @@ _GPU_SHARE = 0.9
 """The rest of a GPU's free memory is lost between blocks, and in workspaces of its libraries."""
 _MARGIN = 1.5
 """What a pass really takes, relative to its tensors: by measurement 1.1 (training) to 1.5 (448² tiles, batch 1)."""
-_LIMIT_OF_CONTAINER = Path("/sys/fs/cgroup/memory.max")
+_GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+"""Linux's control groups, and those that this process is in."""
 
 _FULL_MEMORY = (
     "MPS backend out of memory",
@@ -173,24 +174,40 @@ def memory_share() -> float:
 def usable_memory(device: torch.device) -> int:
     """Bytes that further work may take on a device.
 
-    On the CPU this program as a whole stays below its share of the main memory (see `memory_share`), or of what its container may have,
-    and takes no more than is free.
+    On the CPU this program as a whole stays below its share of the main memory (see `memory_share`), or of what its container or its job
+    in a queue may have, and takes no more than is free.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int((free + kept) * _GPU_SHARE)
     memory = psutil.virtual_memory()
-    total = memory.total
-    if _LIMIT_OF_CONTAINER.is_file():
-        limit = _LIMIT_OF_CONTAINER.read_text().strip()
-        total = min(total, int(limit)) if limit.isdigit() else total
+    total = min([memory.total, *_limits_of_groups()])
     below_share = total * memory_share() - psutil.Process().memory_info().rss
     usable = int(max(0, min(below_share, memory.available)))
     if device.type == "mps":  # its memory is a part of the main memory
         on_gpu = torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
         return int(max(0, min(usable, on_gpu)))
     return usable
+
+
+def _limits_of_groups() -> Iterator[int]:
+    """Bytes that the control groups of this process may have, and all those that they lie in."""
+    own = _OWN_GROUPS.read_text().splitlines() if _OWN_GROUPS.is_file() else []
+    for line in ("0::/", *own):  # a container need not see where it is itself
+        _, controllers, group = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        first_version = bool(controllers)
+        root = _GROUPS / "memory" if first_version else _GROUPS
+        place = root / group.lstrip("/")
+        for folder in (place, *place.parents):
+            if not folder.is_relative_to(root):
+                break
+            file = folder / ("memory.limit_in_bytes" if first_version else "memory.max")
+            limit = file.read_text().strip() if file.is_file() else ""
+            if limit.isdigit():
+                yield int(limit)
 
 
 def peak_bytes(device: torch.device, work: Callable[[], object]) -> int:

@@ -37,12 +37,17 @@ _SLACK = 1e-4
 """Of mean Dice: of biases that differ less, the one nearest to none is taken."""
 
 
-def assign_folds(
-    windows: Sequence[Window],
-) -> Folds | None:
+def assign_folds(windows: Sequence[Window], images: Sequence[object] = ()) -> Folds | None:
     """Give each window its fold, 0 to 3.
 
     Images go to folds whole. Where there is one alone, its slices do, neighbours together, and where that is one alone, its windows.
+
+    Parameters
+    ----------
+    windows
+        What is divided.
+    images
+        What each pair's image is known by, for one may have several labels; empty: each pair has its own.
 
     Returns
     -------
@@ -50,16 +55,25 @@ def assign_folds(
         Folds ``(windows,)``, and of how many images the windows of each are ``(folds,)``, a share of one where there is one alone; None
         when there is one window alone, which cannot be divided.
     """
-    if len(windows) < 2:
+    if not windows:
         return None
-    images = _numbered([window.region.pair for window in windows])
-    if images.max() > 0:
-        return images % _MOST_FOLDS, np.bincount(np.unique(images) % _MOST_FOLDS).astype(float)
+    pairs = [window.region.pair for window in windows]
+    own = _numbered([images[pair] for pair in pairs] if images else pairs)
+    if own.max() > 0:
+        return own % _MOST_FOLDS, np.bincount(np.unique(own) % _MOST_FOLDS).astype(float)
     parts = _numbered([window.region.plane for window in windows])
     if parts.max() == 0:
-        parts = np.arange(len(windows))
+        parts = _numbered([_first_pixel(window) for window in windows])
+    if parts.max() == 0:
+        return None
     folds = parts * min(_MOST_FOLDS, parts.max() + 1) // (parts.max() + 1)
     return folds, np.full(folds.max() + 1, 1 / (folds.max() + 1))
+
+
+def _first_pixel(window: Window) -> tuple[int, int]:
+    """Row and column, counted in the image, of the first pixel that is scored."""
+    region, (rows, columns) = window.region, window.core
+    return region.rows.start + rows.start, region.columns.start + columns.start
 
 
 def _numbered(values: Sequence[object]) -> NDArray[np.int64]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from napari_sam2_adapters.config import TrainConfig
 from napari_sam2_adapters.data.dataset import Dataset, Region
-from napari_sam2_adapters.data.pairs import image_checksum
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.windows import Window
 from napari_sam2_adapters.wording import counted
@@ -57,7 +56,7 @@ def describe_run(
             "labelled training pixels per class": list(class_counts),
             "normalization": dataset.normalization.model_dump(mode="json"),
             "regions": _fingerprint([*dataset.train, *dataset.held_out]),
-            "pixels of the images": [image_checksum(pair) for pair in dataset.pairs],
+            "pixels of the images": [*dataset.checksums],
             "labels": _fingerprint_labels(dataset),
             # Compared letter by letter with that of earlier versions, so a single one is "1 windows" too.
             "held-out windows": f"{len(windows)} windows, {_fingerprint_windows(windows)}",

@@ -203,6 +203,7 @@ class Stepper:
                 )
             elif self._segmenter.device.type != "cpu":
                 self._move_to_cpu()
+                self.plan(max(images.shape[-2:]))  # its memory is another one, and has a bound, too
                 self._notice = (
                     f"The memory of {device} was full even for one crop, so the training goes on with the CPU; "
                     "that is much slower, and learns the same."
@@ -214,7 +215,7 @@ class Stepper:
                 )
 
     def _move_to_cpu(self) -> None:
-        """Go on there with whole batches: crops are not cut smaller, since something else would be learnt from them."""
+        """Go on there with whole batches, as far as they fit: crops are not cut smaller, since something else would be learnt from them."""
         slots = self.slots()
         move_apart(self._segmenter, torch.device("cpu"))
         self.optimizer = build_optimizer(self._segmenter, self._recipe, self._learning_rate)

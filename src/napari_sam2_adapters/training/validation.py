@@ -75,7 +75,7 @@ class HeldOut:
         windows = [self._labelled[index] for index in chosen]
         labelled = sum(int(window.class_counts.sum()) for window in windows)
         enough = 2 * labelled >= sum(window.core_area for window in windows)
-        return chosen, assign_folds(windows) if enough else None
+        return chosen, assign_folds(windows, self._dataset.checksums) if enough else None
 
     @property
     def tells_bias(self) -> bool:
