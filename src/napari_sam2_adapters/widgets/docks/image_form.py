@@ -162,8 +162,8 @@ class ImageForm(QWidget):
                     self.channels.addItem(
                         f"axis {axis} ({layer.axis_labels[axis]}), {length} long", axis
                     )
-            axis = chosen[0] if like_before else guess_channel_axis(layer)
-            self.channels.setCurrentIndex(max(0, self.channels.findData(axis)))
+            wanted = chosen[0] if like_before else guess_channel_axis(layer)
+            self.channels.setCurrentIndex(max(0, self.channels.findData(wanted)))
             for number, lengths in enumerate(self._shapes):
                 self.levels.addItem(f"{number} ({' × '.join(map(str, lengths))})")
             self.levels.setCurrentIndex(chosen[1] if like_before else 0)

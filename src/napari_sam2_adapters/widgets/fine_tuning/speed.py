@@ -74,7 +74,7 @@ def read_speeds() -> Speeds:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {key: Measured(**entry) for key, entry in content.items()}
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OSError) as error:
         _log.warning("The measured speeds in %s cannot be read and are left out: %s", path, error)
         return {}
 
@@ -103,7 +103,10 @@ def remember_speed(
     measured = Measured(seconds / steps, memory, _batch_pixels(model, train))
     speeds[key] = speeds[_kind(device, model)] = measured
     content = json.dumps({key: asdict(one) for key, one in speeds.items()}).encode()
-    write_atomically(_path(), lambda file: file.write(content), overwrite=True)
+    try:
+        write_atomically(_path(), lambda file: file.write(content), overwrite=True)
+    except OSError as error:  # no reason to lose what was trained
+        _log.warning("How long this run took cannot be kept: %s", error)
 
 
 def plan_sentence(outlook: Outlook, model: ModelConfig, train: TrainConfig) -> str:

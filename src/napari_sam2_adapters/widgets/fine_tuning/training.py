@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 from collections.abc import Generator
 from contextlib import closing
@@ -21,6 +22,7 @@ from napari_sam2_adapters.widgets.fine_tuning.following import (
 )
 from napari_sam2_adapters.widgets.fine_tuning.messages import (
     FineTuned,
+    Place,
     Previewed,
     Said,
     Start,
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from napari_sam2_adapters.training.train import Trainer
 
 __all__ = ["GUI_INTERVAL_S", "fine_tune", "save_fine_tuned"]
+
+_log = logging.getLogger(__name__)
 
 Updates = Generator[Update, None, FineTuned]
 
@@ -218,8 +222,9 @@ def _train(
         yield from follow(stop, trainer, records, dataset, wish, report)
     report.catch_up(trainer.history)
     yield report.send()
-    if wish.place is not None:
-        yield Previewed(wish.place, preview(segmenter, dataset, wish.place))
+    outcome = _judge(request, trainer, segmenter, dataset)
+    if wish.place is not None and (last := _last_preview(segmenter, dataset, wish.place)):
+        yield last
     remember_speed(
         described,
         segmenter.config,
@@ -228,7 +233,16 @@ def _train(
         steps=report.last_step - report.first_step,
         memory=report.memory,
     )
-    return _judge(request, trainer, segmenter, dataset)
+    return outcome
+
+
+def _last_preview(segmenter: Segmenter, dataset: Dataset, place: Place) -> Previewed | None:
+    """What it has learnt at last; None where that cannot be computed, which is no reason to lose what was trained."""
+    try:
+        return Previewed(place, preview(segmenter, dataset, place))
+    except (OSError, ValueError, RuntimeError) as error:
+        _log.warning("There is no last preview: %s", error)
+        return None
 
 
 def _read_dataset(request: TrainingRequest) -> Dataset:
