@@ -190,10 +190,13 @@ def test_other_data_of_the_image_bring_other_slices_to_choose_from(dock, viewer)
     image = viewer.add_image(np.zeros((5, 64, 64), np.uint8))
     planes = dock.extent.planes
     assert [planes.itemData(row) for row in range(planes.count())] == ["current", "all", "range"]
+    planes.setCurrentIndex(1)
     image.data = np.zeros((8, 64, 64), np.uint8)
     assert dock.extent.last.maximum() == 7
+    assert planes.currentData() == "all"
     image.data = np.zeros((2, 8, 64, 64), np.uint8)
     assert planes.itemData(2) == "block"
+    assert planes.currentData() == "current"
     image.data = np.zeros((64, 64), np.uint8)
     assert planes.count() == 1
 

@@ -78,11 +78,14 @@ class ExtentForm(QWidget):
             )
         if leading == self._leading:
             return
-        self._leading = leading
+        before, self._leading = self._leading or (), leading
+        alike = [axis for axis, _ in before] == [axis for axis, _ in leading]
+        chosen = self.planes.currentData() if alike else None  # of a stack that has grown, say
         self.planes.blockSignals(True)
         self.planes.clear()
         for text, what in _plane_choices(leading):
             self.planes.addItem(text, what)
+        self.planes.setCurrentIndex(max(0, self.planes.findData(chosen)))
         self.planes.blockSignals(False)
         if leading:
             longest = leading[-1][1] - 1
