@@ -49,9 +49,9 @@ _OF_OURS: dict[tuple[str, str | None], dict[str, Any]] = {
     ("isbi2012", "full"): {"detail": "unet"},
     ("isbi2012", "10"): {"detail": "unet"},
     ("isbi2012", "1"): {"detail": "unet"},
-    ("drive", "full"): {"detail": "unet"},
-    ("drive", "10"): {"detail": "unet"},
-    ("drive", "1"): {"detail": "unet"},
+    ("drive", "full"): {"crop": 224, "detail": "unet"},
+    ("drive", "10"): {"crop": 224, "detail": "unet"},
+    ("drive", "1"): {"crop": 224, "detail": "unet"},
     ("drive", "strokes"): {"crop": 96, "input_scale": 2.0},
     ("acdc", "full"): {"decoder": "full", "input_scale": 1.5},
 }

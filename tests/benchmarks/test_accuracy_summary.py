@@ -68,8 +68,8 @@ def test_a_row_that_tells_more_settings_than_are_chosen_counts():
 def test_chosen_settings_are_told_once_for_regimes_that_share_them():
     text = accuracy_summary.words("drive")
     assert text.count("loss composite") == 3
-    assert "*full*: loss composite, steps 900; hp, lw, lora detail unet" in text
-    assert "*10, 1*: loss composite; hp, lw, lora detail unet" in text
+    assert "*full*: loss composite, steps 900; hp, lw, lora crop 224, detail unet" in text
+    assert "*10, 1*: loss composite; hp, lw, lora crop 224, detail unet" in text
     assert "*strokes*: loss composite; hp, lw, lora crop 96, input_scale 2.0" in text
     assert accuracy_summary.words("sample") == ""
 

@@ -57,7 +57,7 @@ def test_what_is_given_on_the_command_line_goes_before_what_was_chosen():
     )
     merged = accuracy.with_chosen(options, "drive", "hp", "full")
     assert (merged.steps, merged.correct_shares) == (7, False)
-    assert (merged.crop, merged.detail, merged.loss) == (None, "unet", "composite")
+    assert (merged.crop, merged.detail, merged.loss) == (224, "unet", "composite")
     assert options.loss is None
     assert accuracy.with_chosen(options, "isbi2012", "hp", "10").detail == "unet"
 

@@ -66,7 +66,7 @@ class ModelConfig(Settings):
         DetailMode,
         Field(
             title="Detail",
-            description="What tells classes beside SAM. pixels: grey values and edges, for fine lines and strokes; unet: a small U-Net, for densely labelled membranes, "
+            description="What tells classes beside SAM. pixels: grey values and edges, for fine lines and strokes; unet: a small U-Net, for densely labelled membranes and vessels, "
             "three to four times as slow; none; auto: pixels with HP.",
         ),
     ] = "auto"

@@ -1,4 +1,4 @@
-"""A U-Net beside SAM's decoder, for what is drawn by hand pixel by pixel, such as membranes.
+"""A U-Net beside SAM's decoder, for what is drawn by hand pixel by pixel, such as membranes and vessels.
 
 SAM's features have stride 4, and the detail head on pixels looks through fixed filters. What closes a gap in a membrane lies between: shapes of some
 tens of pixels at full resolution. This network learns them from scratch; its logits are added to those of the decoder, which knows
