@@ -22,6 +22,7 @@ from napari_sam2_adapters.widgets.docks.dock import button, sentence
 from napari_sam2_adapters.widgets.docks.image_form import ImageForm
 from napari_sam2_adapters.widgets.docks.layer_choice import LayerChoice
 from napari_sam2_adapters.widgets.docks.layers import Picture, placement
+from napari_sam2_adapters.widgets.docks.log import show_failure
 from napari_sam2_adapters.widgets.docks.marking import mark
 from napari_sam2_adapters.widgets.docks.results import is_own
 from napari_sam2_adapters.widgets.docks.spread import edit_past_channels, note_spread, spread_of
@@ -194,8 +195,13 @@ class PairRow(QWidget):
 
     def add_labels(self) -> None:
         """Add an empty labels layer that lies on the image, and get the brush ready."""
-        image, picture = self.image.layer, self.image.picture()
+        image = self.image.layer
         if image is None:
+            return
+        try:
+            picture = self.image.picture()
+        except ValueError as error:
+            show_failure(str(error))
             return
         self.labels.layer = add_strokes(self._viewer, image, picture)
         self.guessed = False
