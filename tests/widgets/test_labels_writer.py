@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from napari.layers import Image, Labels
+from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
 
@@ -38,6 +39,18 @@ def _known_plugins() -> None:
 def labels(shape: tuple[int, ...] = (3, 16, 20), **keywords: Any) -> Labels:
     data = np.random.default_rng(0).integers(0, 4, shape)
     return Labels(data, **keywords)
+
+
+def test_a_class_that_was_painted_since_the_others_were_named_keeps_its_colour(
+    tmp_path: Path,
+) -> None:
+    layer = labels(features={"index": [1, 2], "class": ["cell", "wall"]})
+    colors = {None: "#ffffff", 0: "transparent", 1: "#ff0000", 2: "#00ff00", 3: "#123456"}
+    layer.colormap = DirectLabelColormap(color_dict=colors)
+    (path,) = layer.save(str(tmp_path / "a.ome.tif"), plugin=PLUGIN)
+    classes = {info.value: (info.name, info.color) for info in read_labels(path).classes}
+    assert classes[3] == ("class 3", "#123456")
+    assert classes[2] == ("wall", "#00ff00")
 
 
 @pytest.mark.parametrize("ending", [".ome.tif", ".tif"])

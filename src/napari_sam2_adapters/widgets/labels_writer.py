@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.notifications import show_warning
 from napari.utils.transforms import Affine, CompositeAffine
 from numpy.typing import NDArray
@@ -159,7 +160,7 @@ def _world_matrix(n_axes: int, attributes: Mapping[str, Any]) -> NDArray[np.floa
 def _classes(attributes: Mapping[str, Any]) -> tuple[ClassInfo, ...]:
     """Names from the table of features (``index`` and ``class``), colours as the layer shows them.
 
-    A row without a name is of a label that was measured, but is no class.
+    A row without a name is of a label that was measured, but is no class. One that was painted since the classes were named has a colour alone.
     """
     features = attributes.get("features")
     if features is None or not {"index", "class"} <= set(features):
@@ -172,6 +173,10 @@ def _classes(attributes: Mapping[str, Any]) -> tuple[ClassInfo, ...]:
     ]
     if len(named) > _MOST_CLASSES:
         return ()
+    colormap = attributes.get("colormap")
+    if isinstance(colormap, DirectLabelColormap):
+        known = {0, None, *(int(value) for value in features["index"])}
+        named += [(v, f"class {v}") for v in sorted(set(colormap.color_dict) - known)]
     found = []
     for value, name in named:
         try:

@@ -9,6 +9,7 @@ import zarr
 from napari.components import ViewerModel
 from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.key_bindings import coerce_keybinding
+from napari.utils.notifications import notification_manager
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.widgets.annotation import autosave, class_book, pair_row
@@ -286,6 +287,16 @@ def test_layers_may_be_renamed_reordered_reshaped_and_removed(form, qtbot) -> No
     assert settled(form, qtbot) == ""
     form.viewer.layers.remove(labels)
     assert "Choose a labels layer" in form.missing()
+
+
+def test_an_image_of_too_many_axes_is_refused_in_a_sentence(form) -> None:
+    image = form.viewer.add_image(np.zeros((2, 2, 2, 2, 9, 9), np.uint8), name="cells")
+    form.rows[0].image.choice.layer = image
+    assert "Split Stack" in form.missing()
+    seen = len(notification_manager.records)
+    form.rows[0].add_button.click()
+    assert "Split Stack" in notification_manager.records[seen].message
+    assert list(form.viewer.layers) == [image]
 
 
 def test_a_class_is_added_named_and_painted_with(form, qtbot) -> None:

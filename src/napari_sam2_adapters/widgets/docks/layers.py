@@ -275,7 +275,7 @@ def name_axes(names: Sequence[str]) -> str:
     if len(names) not in _LEADING:
         raise ValueError(
             f"The layer has {len(names)} axes besides channels, but images have 2 to 4 (time, depth, rows, columns). "
-            "Take a part of it, for example layer.data[0], or say which axis holds the channels."
+            "Take a part of it (right-click the layer ▸ Split Stack), or say which axis holds the channels."
         )
     default = _LEADING[len(names)]
     known = [_KNOWN_NAMES.get(str(name).lower(), "") for name in names[:-2]]
