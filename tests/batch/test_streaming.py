@@ -55,7 +55,9 @@ def network(tiny_segmenter) -> Any:
     return segmenter.folded()
 
 
-def stream(network: Any, volume: np.ndarray, target: Path, key: str = "a", **options: Any) -> Any:
+def stream(
+    network: Any, volume: np.ndarray, target: Path, key: str | None = "a", **options: Any
+) -> Any:
     image = ImageFile(volume, "ZYX", target.parent / "volume.tif", geometry=PLACE)
     return stream_labels(
         network, Header(), image, target, CONFIG, key=key, **{"overwrite": False, **options}
@@ -181,3 +183,21 @@ def test_a_batch_streams_and_goes_on(saved_model, volume, tmp_path: Path) -> Non
     assert found.pixel_size is None
     assert {r.status for r in run_batch(job)} == {"done"}  # nothing is done twice
     assert not list(job.output.glob(".*.partial"))
+
+
+def test_labels_without_a_key_are_removed_when_they_are_left_but_not_those_of_another_run(
+    network: Any, volume: np.ndarray, tmp_path: Path
+) -> None:
+    target = tmp_path / "a.ome.zarr"
+    left = stream(network, volume, target, key=None)
+    next(left)
+    left.close()
+    assert list(tmp_path.iterdir()) == []
+    late = stream(network, volume, target, key=None)
+    next(late)
+    kept = stream(network, volume, target)
+    next(kept)
+    late.close()
+    assert len(kept_drafts(tmp_path)) == 1
+    drained(kept)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ome.zarr"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 
@@ -165,3 +166,18 @@ def test_a_full_memory_is_a_sentence() -> None:
         np.empty(2**60, np.uint8)
     assert "--batch-size" in sentence(numpys.value)
     assert "--batch-size" in sentence(torch.OutOfMemoryError("CUDA out of memory\nlong story"))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_names_that_the_terminal_cannot_show_are_spelt(encoding: str) -> None:
+    """Windows' terminals know few letters, and file names need not be UTF-8; the command ended there, after all its work."""
+    name = "\u017b\udcff.tif"
+    prints = f"from napari_sam2_adapters.cli.terminal import output; output().print({name!a})"
+    code = f"import napari_sam2_adapters.cli as cli; cli.app = lambda: exec({prints!r}); cli.main()"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"},
+    )
+    assert result.stdout.decode(encoding).rstrip() in ("\\u017b\\udcff.tif", "\u017b\\udcff.tif")

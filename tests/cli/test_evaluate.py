@@ -102,6 +102,18 @@ def test_masks_whose_format_stores_other_axes_are_perfect_labels(
     assert json.loads(result.stdout)["mean_dice"] == 1
 
 
+def test_labels_whose_axes_may_be_exchanged_are_told(trained: Path, tmp_path: Path) -> None:
+    """Where time and depth are as long as each other, the shape does not tell which is which."""
+    for name, axes in (("a", "ZTYX"), ("b", "TZYX")):
+        array = np.random.default_rng(0).integers(1, 3, (2, 2, 40, 48), np.uint8)
+        tifffile.imwrite(
+            tmp_path / f"{name}.tif", array, photometric="minisblack", metadata={"axes": axes}
+        )
+    result = evaluate(trained, tmp_path / "a.tif", tmp_path / "b.tif", "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert "in another order than those of their images: b.tif (TZYX on ZTYX)" in result.stderr
+
+
 def test_images_without_labels_are_left_out(blobs: Path, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(blobs / "labels", tmp_path / "labels")
     (tmp_path / "labels" / "cell1.tif").unlink()

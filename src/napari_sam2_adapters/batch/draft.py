@@ -113,9 +113,11 @@ def open_draft(
 
 
 def discard_draft(target: Path, draft: Draft) -> None:
-    """Remove labels that nobody will go on with; nothing of those that have their name."""
+    """Remove labels that nobody will go on with; nothing of those that have their name, or that another process has begun meanwhile."""
     shutil.rmtree(target.parent / draft.folder, ignore_errors=True)
-    _file(target).unlink(missing_ok=True)
+    known = _read(_file(target))
+    if known is not None and known.folder == draft.folder:
+        _file(target).unlink(missing_ok=True)
 
 
 def level0_of(target: Path, draft: Draft) -> Any:

@@ -19,7 +19,11 @@ from napari_sam2_adapters.cli.evaluate import evaluate
 from napari_sam2_adapters.cli.export import export
 from napari_sam2_adapters.cli.info import info
 from napari_sam2_adapters.cli.predict import predict
-from napari_sam2_adapters.cli.terminal import SentenceGroup, allow_many_files
+from napari_sam2_adapters.cli.terminal import (
+    SentenceGroup,
+    allow_many_files,
+    spell_what_cannot_be_shown,
+)
 from napari_sam2_adapters.cli.train import train
 from napari_sam2_adapters.heap import share_one_heap
 
@@ -61,6 +65,7 @@ def main() -> None:
     """Run the command line."""
     share_one_heap()
     allow_many_files()
+    spell_what_cannot_be_shown()
     # What tifffile logs of a damaged file comes as a sentence when the file cannot be read.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     app()

@@ -122,6 +122,7 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
     ValueError
         When no image has labels, labels have no image, or a file cannot be used as such.
     """
+    from napari_sam2_adapters.data.axes import label_axes
     from napari_sam2_adapters.data.dataset import Pair
     from napari_sam2_adapters.data.io import read_image, read_labels
     from napari_sam2_adapters.data.matching import lie_elsewhere, match_labels
@@ -142,7 +143,7 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
         )
     else:
         paths = [(images, labels)]
-    pairs, sizes, elsewhere = [], set(), []
+    pairs, sizes, elsewhere, turned = [], set(), [], []
     for image_path, label_path in paths:
         image, label = read_image(image_path), read_labels(label_path)
         laid = _laid_on(image, label)
@@ -150,12 +151,21 @@ def read_training_files(images: Path, labels: Path, pattern: str) -> TrainingFil
         sizes.add((_plane_size(image.pixel_size), image.unit))
         if lie_elsewhere(image, label):
             elsewhere.append(label_path.name)
+        plain = label_axes(image.axes)
+        if laid is label.array and label.axes != plain and set(label.axes) == set(plain):
+            turned.append(f"{label_path.name} ({label.axes} on {plain})")
     pixel_size, unit = sizes.pop() if len(sizes) == 1 else (None, None)
     notices = []
     if len(labelled) < len(chosen):
         have = "has" if len(labelled) == 1 else "have"
         notices.append(
             f"{len(labelled):,} of {counted(len(chosen), 'image')} {have} labels; the others are left out."
+        )
+    if turned:
+        more = f" and {len(turned) - 5} more" if len(turned) > 5 else ""
+        notices.append(
+            f"By their files the axes of these labels are in another order than those of their images: {', '.join(turned[:5])}{more}. They are laid on "
+            "them as they are stored; if that is wrong, save image and labels with axes in one order."
         )
     if elsewhere:
         more = f" and {len(elsewhere) - 5} more" if len(elsewhere) > 5 else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 import warnings
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ __all__ = [
     "output",
     "progress_bar",
     "sentence",
+    "spell_what_cannot_be_shown",
 ]
 
 FAILED = 1
@@ -90,6 +92,15 @@ def allow_many_files() -> None:
     most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def spell_what_cannot_be_shown() -> None:
+    r"""Print names in letters that the terminal, or the file that output goes to, does not know as ``\u017b``, instead of ending in the middle.
+
+    Python does so for errors alone.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def sentence(error: BaseException) -> str:
