@@ -340,6 +340,23 @@ def test_pixels_of_a_deleted_class_go_only_where_the_user_says(
     np.testing.assert_array_equal(layer.data, before)
 
 
+def test_pixels_go_only_to_a_class_that_every_layer_can_hold(form, qtbot, monkeypatch) -> None:
+    for name in ("one", "two"):
+        form.viewer.add_image(np.zeros((20, 30), np.uint8), name=name)
+    form.viewer.add_labels(strokes(), name="one s")  # 8 bits
+    form.viewer.add_labels(strokes().astype(np.uint16) * 150, name="two s")
+    form.find_pairs()
+    settled(form, qtbot)
+    assert [info.value for info in form.classes] == [1, 2, 150, 300]
+    offered = []
+    monkeypatch.setattr(
+        class_book, "ask_what_becomes", lambda *args: offered.extend(i.value for i in args[-1])
+    )
+    form.book.table.choose(2)
+    form.book.delete()
+    assert offered == [1, 2, 150]
+
+
 def test_strokes_are_saved_also_when_their_layer_is_chosen_no_more(form, qtbot) -> None:
     form.viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
     first, second, third = (form.viewer.add_labels(strokes(), name=name) for name in "ABC")

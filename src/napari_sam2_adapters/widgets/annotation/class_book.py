@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import Signal
@@ -135,7 +136,7 @@ class ClassBook(QWidget):
         pixels = self._totals.get(chosen.value, 0)
         into = 0
         if pixels:
-            answer = ask_what_becomes(self, chosen, pixels, self.classes)
+            answer = ask_what_becomes(self, chosen, pixels, self._classes_of_all_layers())
             if answer is None:
                 return
             into = answer
@@ -146,6 +147,11 @@ class ClassBook(QWidget):
                 layer.selected_label = left[0].value
         if pixels:
             self._deletion.replace(self._layers, chosen.value, into)
+
+    def _classes_of_all_layers(self) -> tuple[ClassInfo, ...]:
+        """The classes whose value every layer can hold: in 8 bits 300 would be written as 44."""
+        largest = min(np.iinfo(layer.data.dtype).max for layer in self._layers)
+        return tuple(info for info in self.classes if info.value <= largest)
 
     def release(self) -> None:
         """Take our keys off the layers and follow none any more."""
