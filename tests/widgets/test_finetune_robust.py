@@ -12,6 +12,7 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_sam2_adapters.config import TrainConfig
+from napari_sam2_adapters.models.model_file import read_header
 from napari_sam2_adapters.widgets.annotation.snapshots import autosave_folder, list_snapshots
 from napari_sam2_adapters.widgets.docks import closing
 from napari_sam2_adapters.widgets.docks.results import OURS
@@ -179,12 +180,19 @@ def test_what_is_no_better_is_not_kept_unless_asked(
     with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
         dock.go_on_button.click()
     assert dock.status.text().startswith("No better than before")
+    verdict = dock.fine_tuned.verdict
     assert list_adapters() == kept
     assert not dock.segment_button.isVisibleTo(dock)
     chosen = tmp_path / "all the same.adapter.safetensors"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(chosen), ""))
     dock.save_button.click()
-    assert chosen.is_file()
+    refused, start = read_header(chosen), read_header(kept[0])
+    assert refused.tensors_sha256 != start.tensors_sha256  # what was learnt, not the start anew
+    assert not refused.scores
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.go_on_button.click()
+    # … and the next run begins where the last good one ended
+    assert dock.fine_tuned.verdict.baseline.mean_dice == verdict.baseline.mean_dice
 
 
 class ByHand(QCloseEvent):

@@ -154,13 +154,11 @@ class FineTune(Dock):
         self.pause_button.setEnabled(running and not self.job.stopping)
         self.pause_button.setText("Continue" if self.job.paused else "Pause")
         self.stop_button.setEnabled(running and not self.job.stopping)
-        trained = self.fine_tuned is not None and not running
-        self.save_button.setVisible(trained)
-        self.go_on_button.setVisible(trained)
+        trained = None if running else self.fine_tuned
+        self.save_button.setVisible(trained is not None and trained.to_save is not None)
+        self.go_on_button.setVisible(trained is not None)
         self.go_on_button.setEnabled(ready)
-        self.segment_button.setVisible(
-            trained and self.fine_tuned is not None and bool(self.fine_tuned.path)
-        )
+        self.segment_button.setVisible(trained is not None and bool(trained.path))
         self.progress.setVisible(running)
         if running and not self.progress.value():
             self.progress.setFormat("not yet begun" if self.job.paused else _GETTING_READY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,6 +193,10 @@ class FineTuned:
         File that it was saved in; None when it was no better than before.
     resumable
         Whether the run was stopped before its end and can be finished.
+    refused
+        The latest weights where no check was better than the start, for whoever wants them all the same; else None.
+    scores
+        The entry of the file, of the best weights; empty without held-out pixels, and for refused ones, which no check is of.
     """
 
     request: TrainingRequest
@@ -203,6 +207,13 @@ class FineTuned:
     split: Split
     path: Path | None = None
     resumable: bool = False
+    refused: Segmenter | None = None
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def to_save(self) -> Segmenter | None:
+        """The network that a file is written of; None where nothing was learnt."""
+        return self.segmenter if self.verdict.keep else self.refused
 
 
 Update = Said | Learned | Previewed

@@ -98,19 +98,21 @@ def save_fine_tuned(outcome: FineTuned, path: Path, *, overwrite: bool = False) 
     Raises
     ------
     FileExistsError, ValueError
-        As `save_adapter`.
+        As `save_adapter`; ValueError also when nothing was learnt.
     """
     from napari_sam2_adapters.models.model_file import save_adapter
 
-    request, verdict = outcome.request, outcome.verdict
+    request, network = outcome.request, outcome.to_save
+    if network is None:
+        raise ValueError("Nothing was learnt, so there is no adapter to save. Train first.")
     save_adapter(
         path,
-        outcome.segmenter,
+        network,
         normalization=outcome.normalization,
         tile_size_px=PredictConfig().tile_size_px,
         pixel_size=request.pixel_size,
         unit=request.unit,
-        scores=verdict.scores(),
+        scores=outcome.scores,
         training=outcome.training,
         overwrite=overwrite,
     )
@@ -124,11 +126,7 @@ def _go_on_from(
     from napari_sam2_adapters.models.model_file import load_adapter
 
     if start.segmenter is not None:
-        # the frozen weights are shared, what learns is copied: the earlier result stays as it was
-        shared: dict[int, object] = {
-            id(p): p for p in start.segmenter.parameters() if not p.requires_grad
-        }
-        segmenter = copy.deepcopy(start.segmenter, shared)
+        segmenter = _apart(start.segmenter)  # the earlier result stays as it was
         if segmenter.device != device:
             move_apart(segmenter, device)
         normalization = start.normalization
@@ -142,6 +140,12 @@ def _go_on_from(
     return segmenter, replace(
         request, classes=segmenter.classes, model=segmenter.config, start=start
     )
+
+
+def _apart(segmenter: Segmenter) -> Segmenter:
+    """A network of its own: the frozen weights are shared, what learns is copied."""
+    shared: dict[int, object] = {id(p): p for p in segmenter.parameters() if not p.requires_grad}
+    return copy.deepcopy(segmenter, shared)
 
 
 def _named_classes(
@@ -245,6 +249,21 @@ def _last_preview(segmenter: Segmenter, dataset: Dataset, place: Place) -> Previ
         return None
 
 
+def _refused(trainer: Trainer, segmenter: Segmenter) -> Segmenter | None:
+    """The latest weights of a run that was no better than its start; None where it learnt nothing, or no numbers."""
+    from napari_sam2_adapters.training.records import StepRecord
+
+    if not any(isinstance(record, StepRecord) for record in trainer.history):
+        return None
+    with trainer.current_weights() as current:
+        latest = current.trained_state()
+    if not all(bool(tensor.isfinite().all()) for tensor in latest.values()):
+        return None
+    network = _apart(segmenter)
+    network.load_trained_state(latest)
+    return network
+
+
 def _read_dataset(request: TrainingRequest) -> Dataset:
     from napari_sam2_adapters.data.dataset import build_dataset
 
@@ -290,9 +309,10 @@ def _judge(
         training,
         dataset.split,
         resumable=not trainer.stop_reason and training["steps"] > 0,
+        scores=verdict.scores(),
     )
     if not verdict.keep:
-        return outcome
+        return replace(outcome, refused=_refused(trainer, segmenter), scores={})
     path = new_adapter_path(request.title)
     save_fine_tuned(outcome, path)
     return replace(outcome, path=path)
