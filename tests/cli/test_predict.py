@@ -528,7 +528,7 @@ def test_only_the_largest_object_is_kept(blobs: Path, trained: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--min-size", "many"), "takes PIXELS or CLASS=PIXELS"),
+        (("--min-size", "many"), "takes PIXELS, up to 1,000,000,000, or CLASS=PIXELS"),
         (("--instances", "nucleos"), "knows no class 'nucleos'"),
         (("--fill-holes", "moon=5"), "knows no class 'moon'"),
         (("--only-largest", "moon"), "knows no class 'moon'"),

@@ -126,13 +126,15 @@ def test_patience_ends_a_run_without_progress(
 
 
 def test_the_time_budget_ends_a_run(coins, quick, tiny_segmenter, steps, checks) -> None:
-    config = quick(steps=100_000, validate_every=100_000, time_budget_s=0.6)
+    # long enough for ten steps on a busy machine, so that the rate has fallen when the last one begins
+    config = quick(steps=100_000, validate_every=100_000, time_budget_s=2)
     trainer = Trainer(tiny_segmenter(n_classes=2), coins(), config)
     history = list(trainer.run())
-    spent = sum(r.seconds for r in history if not isinstance(r, NoticeRecord))
-    assert 0.6 <= spent < 3
+    spent = [r.seconds for r in history if not isinstance(r, NoticeRecord)]
+    *_, last_step, last_check = spent
+    assert sum(spent) - last_step - last_check < 2 <= sum(spent)
     assert [r.step for r in checks(history)] == [0, steps(history)[-1].step]
-    assert "time budget of 0.6 s" in history[-1].message
+    assert "time budget of 2 s" in history[-1].message
     assert steps(history)[-1].learning_rate < 0.3e-3
 
 
