@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import nibabel
@@ -17,12 +17,14 @@ import SimpleITK
 import tifffile
 from typer.testing import CliRunner, Result
 
-from napari_sam2_adapters.batch import streaming
+from napari_sam2_adapters.batch import segment_file, streaming
+from napari_sam2_adapters.batch.segment_file import SegmentedFile
 from napari_sam2_adapters.cli import app
 from napari_sam2_adapters.data.io import read_image, read_labels
 from napari_sam2_adapters.data.units import convert
 from napari_sam2_adapters.inference.postprocess import clean_block
 from napari_sam2_adapters.inference.rules import ClassRule
+from napari_sam2_adapters.inference.tiled_run import TileProgress
 from napari_sam2_adapters.models.model_file import load_adapter, read_header, save_adapter
 
 
@@ -133,33 +135,28 @@ def test_what_is_missing_beside_a_mask_is_made_and_the_mask_left_alone(
     assert np.max(read_image(masks / "cell0_uncertainty.tif").array) <= 1
 
 
-def test_ctrl_c_keeps_the_masks_that_are_done(blobs: Path, trained: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_masks_that_are_done(
+    blobs: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images, masks = tmp_path / "images", tmp_path / "masks"
     images.mkdir()
     small = tifffile.imread(blobs / "images" / "cell0.tif")
     tifffile.imwrite(images / "a.tif", small)
-    tifffile.imwrite(images / "b.tif", np.tile(small, (40, 40)))
-    command = [
-        *(sys.executable, "-c", "from napari_sam2_adapters.cli import main; main()"),
-        *("predict", "--device", "cpu", "--model", str(trained)),
-        *("--images", str(images), "--output", str(masks)),
-    ]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        # A shell starts its background jobs, such as a test run, deaf to Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    ) as process:
-        while process.poll() is None and not (masks / "a.tif").exists():
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130, stderr
-    assert "Stopped. Segmented 1 of 2 images into" in stderr
-    assert "Traceback" not in stderr
+    tifffile.imwrite(images / "b.tif", np.tile(small, (10, 10)))
+    segment = segment_file.segment_file
+
+    def interrupted_in_b(*given: Any, **more: Any) -> Generator[TileProgress, None, SegmentedFile]:
+        tiles = segment(*given, **more)
+        if given[2].name == "b.tif":
+            yield next(tiles)
+            signal.raise_signal(signal.SIGINT)
+        return (yield from tiles)
+
+    monkeypatch.setattr(segment_file, "segment_file", interrupted_in_b)
+    result = predict(trained, images, masks)
+    assert result.exit_code == 130, result.output
+    assert "Stopped. Segmented 1 of 2 images into" in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
     assert [path.name for path in masks.iterdir()] == ["a.tif"]
 
 
