@@ -161,14 +161,15 @@ def test_measured_labels_that_are_no_class_do_not_take_the_names_away(tmp_path: 
     assert {info.name for info in CLASSES} <= {info.name for info in read_labels(path).classes}
 
 
+@pytest.mark.parametrize("colors", [{}, {"colormap": class_colormap(CLASSES)}])
 @pytest.mark.parametrize(
     ("index", "names"), [([1, np.nan, 3], ["membrane", "nucleus"]), (["a", "b", "c"], [])]
 )
 def test_a_table_whose_rows_are_no_labels_does_not_stop_the_labels_from_being_saved(
-    tmp_path: Path, index: list[Any], names: list[str]
+    tmp_path: Path, index: list[Any], names: list[str], colors: dict[str, Any]
 ) -> None:
     table = pd.DataFrame({"index": index, "class": ["membrane", "wall", "nucleus"]})
-    layer = labels(features=table)
+    layer = labels(features=table, **colors)
     (path,) = layer.save(str(tmp_path / "a.ome.tif"), plugin=PLUGIN)
     found = read_labels(path)
     np.testing.assert_array_equal(found.array, layer.data)

@@ -47,6 +47,11 @@ MOST_NAMED_CLASSES = 255
 NOTHING_LABELLED = (
     "Nothing is labelled. Paint some pixels of each class into the labels, with a value above 0."
 )
+ZERO_AS_BACKGROUND = (
+    "say that 0 is background (--zero-is background on the command line, zero_is='background' in Python, "
+    "“Label 0 is” in the Fine-tune dock)"
+)
+"""What to do where 0 is a class, for whoever is told so."""
 _LARGEST_VALUE = 65535
 _CHECKED_PIXELS = 2**16
 
@@ -207,13 +212,6 @@ def _check_number_of_classes(values: set[int], name: str) -> None:
             "Give label images with one value per class, for example (labels > 0) + 1, or name the classes that are "
             "meant in the settings file."
         )
-
-
-ZERO_AS_BACKGROUND = (
-    "say that 0 is background (--zero-is background on the command line, zero_is='background' in Python, "
-    "“Label 0 is” in the Fine-tune dock)"
-)
-"""What to do where 0 is a class, for whoever is told so."""
 
 
 def check_classes(classes: Sequence[ClassInfo], zero_is: ZeroIs) -> None:

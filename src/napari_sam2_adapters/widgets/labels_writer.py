@@ -12,6 +12,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.notifications import show_warning
 from napari.utils.transforms import Affine, CompositeAffine
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.geometry import Geometry
@@ -166,27 +167,24 @@ def _classes(attributes: Mapping[str, Any]) -> tuple[ClassInfo, ...]:
     if features is None or not {"index", "class"} <= set(features):
         return ()
     pairs = zip(features["index"], features["class"], strict=True)
-    named = [
-        (value, name)
-        for value, name in pairs
-        if pd.notna(value) and pd.notna(name) and str(name).strip()
-    ]
+    try:
+        rows = [(int(value), name) for value, name in pairs if pd.notna(value)]
+    except (ValueError, TypeError):  # the rows are no labels
+        return ()
+    named = [(value, name) for value, name in rows if pd.notna(name) and str(name).strip()]
     if len(named) > _MOST_CLASSES:
         return ()
     colormap = attributes.get("colormap")
     if isinstance(colormap, DirectLabelColormap):
-        known = {0, None, *(int(value) for value in features["index"])}
+        known = {0, None, *(value for value, _ in rows)}
         named += [(v, f"class {v}") for v in sorted(set(colormap.color_dict) - known)]
     found = []
     for value, name in named:
+        look: dict[str, Any] = {"value": value, "name": str(name)[:80]}
+        look |= _shown_color(colormap, value)
         try:
-            look: dict[str, Any] = {"value": int(value), "name": str(name)[:80]}
-            look |= _shown_color(attributes.get("colormap"), int(value))
             found.append(ClassInfo(**look))
-        except (
-            ValueError,
-            TypeError,
-        ):  # a table of single objects, or one whose rows are no labels
+        except ValidationError:  # a table of single objects, whose numbers may be larger
             return ()
     return tuple(found)
 
