@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,16 +21,22 @@ from napari_sam2_adapters.cli.files import read_training_files
 from napari_sam2_adapters.cli.train import _check_line, run_training
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import write_array, write_labels
+from napari_sam2_adapters.data.packed_split import division_in
 from napari_sam2_adapters.models.model_file import read_header
 from napari_sam2_adapters.training.records import StepRecord, ValidationRecord
 
 SMALL = ("--steps", "1", "--batch-size", "1", "--crop-size-px", "32")
 
 
-def arguments(blobs: Path, output: Path, *more: str) -> list[str]:
+def arguments(blobs: Path, output: Path, *more: str, settings: Path | None = None) -> list[str]:
     return [
         *("train", "--device", "cpu", "--images", str(blobs / "images")),
-        *("--labels", str(blobs / "labels"), "--settings", str(blobs / "settings.yaml")),
+        *(
+            "--labels",
+            str(blobs / "labels"),
+            "--settings",
+            str((settings or blobs) / "settings.yaml"),
+        ),
         *("--output", str(output), *more),
     ]
 
@@ -333,6 +339,78 @@ def test_an_interrupt_keeps_the_best_and_the_run_goes_on(blobs: Path, tmp_path: 
     assert result.exit_code == 0, result.output
     assert read_header(output).training["steps"] == done + 2
     assert not state.exists()
+
+
+def more_blobs(blobs: Path, folder: Path, names: Sequence[str], value: int = 2) -> Path:
+    """``images/`` and ``labels/`` with the blobs of these names upside down, and this value for the bright ones."""
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+        for name in names:
+            array = tifffile.imread(blobs / kind / name)[::-1].copy()
+            if kind == "labels":
+                array[array == 2] = value
+            tifffile.imwrite(folder / kind / f"new_{name}", array)
+    return folder
+
+
+def test_an_adapter_is_trained_further_and_what_was_held_out_stays_so(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    before = division_in(read_header(trained).training)
+    assert before is not None
+    data = more_blobs(blobs, tmp_path / "data", ["cell0.tif", "cell1.tif"])
+    for kind in ("images", "labels"):
+        shutil.copytree(blobs / kind, data / kind, dirs_exist_ok=True)
+    output = tmp_path / "further.adapter.safetensors"
+    more = ("--start-from", str(trained), "--steps", "30", "--learning-rate", "3e-3")
+    result = CliRunner().invoke(app, arguments(data, output, *more, settings=blobs))
+    assert result.exit_code == 0, result.output
+    header = read_header(output)
+    assert header.training["went_on_from"] == "blobs"
+    assert [info.name for info in header.classes] == ["dark", "bright"]
+    assert header.normalization == read_header(trained).normalization
+    after = division_in(header.training)
+    assert after is not None
+    # the image held out before and no other, under the number that it has now
+    held_out = [after.images[region.pair] for region in after.held_out]
+    assert held_out == [before.images[region.pair] for region in before.held_out]
+    assert len(after.train) == len(before.train) + 2
+    # nothing was learnt before the first check, so this is the score of the adapter as it was
+    assert header.scores["mean_dice_before"] == pytest.approx(
+        read_header(trained).scores["mean_dice"], abs=1e-3
+    )
+    shown = CliRunner().invoke(app, ["info", str(output)])
+    assert "went on from" in shown.output
+    assert "division" not in shown.output
+
+
+def test_what_speaks_against_the_adapter_that_is_trained_further_is_refused(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "further.adapter.safetensors"
+
+    def said(folder: Path, *more: str, settings: Path = blobs) -> str:
+        start = ("--start-from", str(trained), *more)
+        return " ".join(refusal(arguments(folder, output, *start, settings=settings)).split())
+
+    network = said(blobs, "--adapter", "hp", "--seed", "3")
+    assert "adapter hp (it has lw). Leave these out" in network
+    assert "seed" not in network
+    (tmp_path / "settings.yaml").write_text("normalization: {mode: range, low: 0, high: 900}")
+    assert "another normalization (it has percentile" in said(blobs, settings=tmp_path)
+    (tmp_path / "settings.yaml").write_text("classes: [{value: 1, name: a}, {value: 5, name: b}]")
+    assert "does not know b (5); it has dark (1), bright (2)" in said(blobs, settings=tmp_path)
+    (tmp_path / "settings.yaml").write_text("train: {steps: 2}")
+    other = more_blobs(blobs, tmp_path / "other", ["cell0.tif"], value=9)
+    assert "9" in said(other, settings=tmp_path)
+    colours = more_blobs(blobs, tmp_path / "colours", ["cell0.tif"])
+    path = colours / "images" / "new_cell0.tif"
+    grey = tifffile.imread(path)
+    tifffile.imwrite(path, np.dstack([grey] * 3), photometric="rgb")
+    assert "takes images of 1 channel, but these have 3" in said(colours, settings=tmp_path)
+    missing = ("--start-from", str(tmp_path / "no.adapter.safetensors"))
+    assert "There is no adapter file" in refusal(arguments(blobs, output, *missing))
+    assert not output.exists()
 
 
 def test_a_training_that_brings_nothing_is_not_saved(blobs: Path, tmp_path: Path) -> None:

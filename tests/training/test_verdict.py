@@ -4,6 +4,7 @@ import math
 import pytest
 
 from napari_sam2_adapters.config import TrainConfig
+from napari_sam2_adapters.data.splitting import Split
 from napari_sam2_adapters.training.records import (
     NoticeRecord,
     Record,
@@ -88,10 +89,15 @@ def test_nothing_learnt_is_not_kept(history: list[Record]) -> None:
 def test_the_summary_counts_steps_and_the_time_of_steps_and_checks() -> None:
     config = TrainConfig(steps=50, patience=3)
     history = [NoticeRecord(0, "hear"), check(0, 0.1, 0.5), *steps(1, 3)]
-    summary = training_summary(history, config, split="1 of 3 images held out", ended="")
+    summary = training_summary(
+        history, config, split=Split((), (), "1 of 3 images held out"), ended=""
+    )
     assert (summary["steps"], summary["seconds"]) == (3, 1.8)
     assert summary["ended"] == "Stopped by the user."
     assert TrainConfig(**summary["settings"]) == config
+    assert summary["split"] == "1 of 3 images held out"
     json.dumps(summary, allow_nan=False)
-    ended = training_summary(history, config, split="none", ended="All 50 steps are done.")["ended"]
+    ended = training_summary(
+        history, config, split=Split((), (), "none"), ended="All 50 steps are done."
+    )["ended"]
     assert ended == "All 50 steps are done."

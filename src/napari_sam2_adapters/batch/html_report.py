@@ -18,6 +18,7 @@ from napari_sam2_adapters.batch.html_style import STYLE
 from napari_sam2_adapters.batch.plan import REPORT_HTML, Item, printable
 from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.data.packed_split import DIVISION
 from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
@@ -234,7 +235,11 @@ def _model_card(header: AdapterHeader, path: Path, sha256: str) -> str:
         "Pixel size": f"{size} {header.unit or 'px'}" if size else "",
         "Grey values": f"{header.normalization.mode} {header.normalization.low:g} to {header.normalization.high:g}",
         **{f"Held-out {name}": _value(value) for name, value in header.scores.items()},
-        **{f"Training: {name}": _value(value) for name, value in header.training.items()},
+        **{
+            f"Training: {name}": _value(value)
+            for name, value in header.training.items()
+            if name != DIVISION
+        },
         "Checksum": sha256,
     }
     classes = "".join(

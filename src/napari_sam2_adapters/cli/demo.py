@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,7 +96,7 @@ def demo(
         training=training_summary(
             trainer.history,
             config,
-            split="the held-out images of the sample",
+            split=replace(dataset.split, description="the held-out images of the sample"),
             ended=trainer.stop_reason,
         ),
         overwrite=overwrite,

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from napari_sam2_adapters.cli.files import Device
 from napari_sam2_adapters.cli.terminal import output
+from napari_sam2_adapters.data.packed_split import DIVISION
 from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def _describe(path: Path, header: AdapterHeader) -> Table:
         table.add_row("Pixel size", f"{sizes} {header.unit or 'pixel'}")
     for what, content in (("Scores", header.scores), ("Training", header.training)):
         for name, value in content.items():
+            if name == DIVISION:  # places by the hundred, for whoever trains it further
+                continue
             table.add_row(f"{what}: {name.replace('_', ' ')}", _words(value))
     table.add_row("Made with", ", ".join(f"{k} {v}" for k, v in header.versions.items()))
     return table

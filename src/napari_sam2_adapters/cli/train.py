@@ -22,6 +22,7 @@ from napari_sam2_adapters.cli.files import (
     check_output_file,
     read_training_files,
 )
+from napari_sam2_adapters.cli.going_on import EarlierAdapter, read_earlier
 from napari_sam2_adapters.cli.interrupts import stop_requests
 from napari_sam2_adapters.cli.settings import (
     Sections,
@@ -36,6 +37,10 @@ from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfi
 from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
+    import torch
+
+    from napari_sam2_adapters.data.dataset import Dataset
+    from napari_sam2_adapters.models.segmenter import Segmenter
     from napari_sam2_adapters.training.train import Record, Trainer, ValidationRecord
 
 __all__ = ["run_training", "train"]
@@ -55,6 +60,12 @@ def train(  # noqa: PLR0913, PLR0917 (a flag each)
     memory_share: MemoryShare = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on from this state of an interrupted training.")
+    ] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Train this adapter further, with its network, classes and scaling; what was held out before stays held out."
+        ),
     ] = None,
     half: Annotated[
         bool, typer.Option("--half", help="Store 16-bit numbers: half the file size.")
@@ -83,13 +94,16 @@ def train(  # noqa: PLR0913, PLR0917 (a flag each)
     classes = read_classes(sections)
     state = resume or _state_file(output)
     _check_paths(output, state, resume, overwrite)
+    earlier = None
+    if start_from is not None:
+        earlier = read_earlier(start_from, sections, model_config, normalization, classes or ())
+        classes, normalization = earlier.classes, earlier.normalization
     files = read_training_files(images, labels, pattern)
     if files.notice:
         console().print(files.notice)
 
     from napari_sam2_adapters.atomic import check_writable
     from napari_sam2_adapters.data.dataset import build_dataset
-    from napari_sam2_adapters.models.checkpoints import build_segmenter
     from napari_sam2_adapters.models.device import choose_device, describe_device
     from napari_sam2_adapters.models.model_file import save_adapter
     from napari_sam2_adapters.training.train import Trainer
@@ -103,10 +117,10 @@ def train(  # noqa: PLR0913, PLR0917 (a flag each)
         held_out_fraction=train_config.held_out_fraction,
         seed=train_config.seed,
         crop_size_px=train_config.crop_size_px,
+        before=earlier.split if earlier else None,
     )
     chosen = choose_device(device)
-    model_config = model_config.model_copy(update={"input_channels": dataset.input_channels})
-    segmenter = build_segmenter(model_config, dataset.classes, device=chosen)
+    segmenter = _network(model_config, earlier, dataset, chosen)
     check_writable(output.parent)
     trainer = Trainer(segmenter, dataset, train_config, checkpoint=state, predict=predict_config)
     if resume:
@@ -121,6 +135,9 @@ def train(  # noqa: PLR0913, PLR0917 (a flag each)
         raise JobFailedError(
             f"{verdict.sentence} No adapter file was written; to go on, repeat the command with --resume {state} and more --steps."
         )
+    summary = training_summary(
+        trainer.history, train_config, split=dataset.split, ended=trainer.stop_reason
+    )
     save_adapter(
         output,
         segmenter,
@@ -129,16 +146,28 @@ def train(  # noqa: PLR0913, PLR0917 (a flag each)
         pixel_size=files.pixel_size,
         unit=files.unit,
         scores=verdict.scores(),
-        training=training_summary(
-            trainer.history,
-            train_config,
-            split=dataset.split_description,
-            ended=trainer.stop_reason,
-        ),
+        training=summary | ({"went_on_from": earlier.name} if earlier else {}),
         half=half,
         overwrite=overwrite,
     )
     console().print(verdict.sentence)
+    _say_end(trainer, output, state, stopped=stopped)
+
+
+def _network(
+    config: ModelConfig, earlier: EarlierAdapter | None, dataset: Dataset, device: torch.device
+) -> Segmenter:
+    """The network that learns: a fresh one for these data, or that of an adapter, with the names of now."""
+    if earlier is not None:
+        return earlier.load(dataset, device)
+    from napari_sam2_adapters.models.checkpoints import build_segmenter
+
+    fitting = config.model_copy(update={"input_channels": dataset.input_channels})
+    return build_segmenter(fitting, dataset.classes, device=device)
+
+
+def _say_end(trainer: Trainer, output: Path, state: Path, *, stopped: bool) -> None:
+    """Say where the adapter is, and how to go on; the state of a run that has come to its end goes."""
     if stopped:
         console().print(
             f"Stopped early; the best weights so far are in {output}. "

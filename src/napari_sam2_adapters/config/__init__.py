@@ -6,7 +6,7 @@ unknown keys, and each field says in plain words what it does, so that nothing i
 
 from __future__ import annotations
 
-from napari_sam2_adapters.config.classes import ClassInfo, default_classes
+from napari_sam2_adapters.config.classes import ClassInfo, default_classes, name_anew
 from napari_sam2_adapters.config.images import Normalization
 from napari_sam2_adapters.config.network import (
     AdapterKind,
@@ -37,4 +37,5 @@ __all__ = [
     "advise_on_views",
     "default_classes",
     "describe_errors",
+    "name_anew",
 ]

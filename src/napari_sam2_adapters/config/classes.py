@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -9,7 +10,7 @@ from pydantic import Field
 from napari_sam2_adapters.class_colors import CLASS_COLORS
 from napari_sam2_adapters.config.settings import Settings
 
-__all__ = ["ClassInfo", "default_classes"]
+__all__ = ["ClassInfo", "default_classes", "name_anew"]
 
 
 class ClassInfo(Settings):
@@ -37,3 +38,42 @@ def default_classes(values: list[int]) -> tuple[ClassInfo, ...]:
         )
         for position, value in enumerate(sorted(set(values)))
     )
+
+
+def name_anew(
+    known: Sequence[ClassInfo], labelled: Sequence[ClassInfo], name: str
+) -> tuple[ClassInfo, ...]:
+    """The classes of an adapter that is trained further, with the names and colours that those have which are labelled now.
+
+    Parameters
+    ----------
+    known
+        Its classes, in the order of its outputs.
+    labelled
+        The classes of now.
+    name
+        What the adapter is called.
+
+    Raises
+    ------
+    ValueError
+        When a class is labelled that it does not know, or two would have one name: scores go by name, and the file could not be opened again.
+    """
+    listed = ", ".join(f"{info.name} ({info.value})" for info in known)
+    values = {info.value for info in known}
+    strange = [f"{info.name} ({info.value})" for info in labelled if info.value not in values]
+    if strange:
+        raise ValueError(
+            f"{name} does not know {', '.join(strange)}; it has {listed}. Start from a fresh adapter."
+        )
+    now = {info.value: info for info in labelled}
+    classes = tuple(now.get(info.value, info) for info in known)
+    by_name: dict[str, int] = {}
+    for info in classes:
+        if info.name in by_name:
+            raise ValueError(
+                f"In {name} the classes {by_name[info.name]} and {info.value} would both be called {info.name!r}: it has {listed}. "
+                "Label with these values, or name the class otherwise."
+            )
+        by_name[info.name] = info.value
+    return classes

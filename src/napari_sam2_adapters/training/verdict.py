@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_sam2_adapters.config import TrainConfig
+from napari_sam2_adapters.data.packed_split import DIVISION, pack_split
+from napari_sam2_adapters.data.splitting import Split
 from napari_sam2_adapters.training.records import (
     Record,
     StepRecord,
@@ -138,7 +140,7 @@ def judge(history: Sequence[Record]) -> Verdict:
 
 
 def training_summary(
-    history: Sequence[Record], config: TrainConfig, *, split: str, ended: str
+    history: Sequence[Record], config: TrainConfig, *, split: Split, ended: str
 ) -> dict[str, Any]:
     """The entry ``training`` of a model file, as plain numbers and words.
 
@@ -147,7 +149,7 @@ def training_summary(
     history
         Every record of a run, as `Trainer.history`.
     split
-        What was held out, in words.
+        What was learnt from and what was held out, as `Dataset.split`.
     ended
         Why the run ended, as `Trainer.stop_reason`; empty when the user stopped it.
     """
@@ -158,7 +160,8 @@ def training_summary(
         "settings": config.model_dump(mode="json", exclude_none=True),
         "steps": len(_steps(history)),
         "seconds": round(sum(spent), 1),
-        "split": split,
+        "split": split.description,
+        DIVISION: pack_split(split),
         "ended": ended or "Stopped by the user.",
     }
 

@@ -278,7 +278,9 @@ def test_an_adapter_file_is_trained_further_with_its_own_settings(
 
 def test_a_class_that_the_adapter_does_not_know_is_refused(request_of, saved_adapter) -> None:
     start = Start("cells", path=saved_adapter())
-    with pytest.raises(ValueError, match=r"knows the classes 1 .* 7 \(class 7\) is labelled too"):
+    with pytest.raises(
+        ValueError, match=r"cells does not know class 7 \(7\); it has class 1 \(1\)"
+    ):
         run(request_of(start=start, classes=default_classes([1, 7])))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,31 +31,7 @@ __all__ = [
     "TrainingRequest",
     "Update",
     "Wish",
-    "named_anew",
 ]
-
-
-def named_anew(
-    known: Sequence[ClassInfo], painted: Sequence[ClassInfo], name: str
-) -> tuple[ClassInfo, ...]:
-    """The classes of an adapter of this name, with the names and colours that those have which are labelled now.
-
-    Raises
-    ------
-    ValueError
-        When two would have one name: scores go by name, and the file could not be opened again.
-    """
-    now = {info.value: info for info in painted}
-    classes = tuple(now.get(info.value, info) for info in known)
-    values: dict[str, int] = {}
-    for info in classes:
-        if info.name in values:
-            raise ValueError(
-                f"In {name} the classes {values[info.name]} and {info.value} would both be called {info.name!r}: it has "
-                f"{', '.join(f'{old.name} ({old.value})' for old in known)}. Paint with these values, or name the class otherwise."
-            )
-        values[info.name] = info.value
-    return classes
 
 
 @dataclass(frozen=True)

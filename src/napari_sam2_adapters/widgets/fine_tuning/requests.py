@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.config import ClassInfo, name_anew
 from napari_sam2_adapters.data.dataset import Pair
 from napari_sam2_adapters.widgets.docks.layers import pixel_size
 from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
-from napari_sam2_adapters.widgets.fine_tuning.messages import TrainingRequest, named_anew
+from napari_sam2_adapters.widgets.fine_tuning.messages import TrainingRequest
 from napari_sam2_adapters.widgets.fine_tuning.resume import OpenImage
 from napari_sam2_adapters.widgets.fine_tuning.runs import SavedRun
 from napari_sam2_adapters.widgets.fine_tuning.start_choice import KnownStart
@@ -56,11 +56,11 @@ def classes_to_show(
     Raises
     ------
     ValueError
-        As `named_anew`.
+        As `name_anew`.
     """
     if known is None:
         return painted
-    return named_anew(known.classes, painted, known.start.name)
+    return name_anew(known.classes, painted, known.start.name)
 
 
 def resumed_request(run: SavedRun, images: Sequence[OpenImage]) -> TrainingRequest:

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from napari_sam2_adapters.atomic import machine_id, write_atomically
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, Normalization, Settings, TrainConfig
-from napari_sam2_adapters.data.splitting import Region, Split
+from napari_sam2_adapters.data.packed_split import unpack_split
+from napari_sam2_adapters.data.splitting import Split
 from napari_sam2_adapters.widgets.annotation.snapshots import (
     SUFFIX,
     LabelsToSave,
@@ -39,7 +40,6 @@ __all__ = [
     "forget_run",
     "leave_run",
     "open_run",
-    "pack_split",
     "read_labels",
     "take_run",
 ]
@@ -193,38 +193,6 @@ def read_labels(run: SavedRun, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
         replace(pair, labels=read_snapshot(run.folder / f"labels{number}{SUFFIX}")[1])
         for number, pair in enumerate(pairs)
     )
-
-
-def pack_split(split: Split | None) -> tuple[tuple[Any, ...], ...]:
-    """Regions of a division, ready for JSON."""
-    if split is None:
-        return ()
-    kinds = (("train", split.train), ("held out", split.held_out))
-    images = tuple(("image", checksum) for checksum in split.images)
-    return images + tuple(
-        (
-            kind,
-            region.pair,
-            list(region.plane),
-            [region.rows.start, region.rows.stop],
-            [region.columns.start, region.columns.stop],
-            region.name,
-        )
-        for kind, regions in kinds
-        for region in regions
-    )
-
-
-def unpack_split(packed: Sequence[Sequence[Any]]) -> Split | None:
-    """What `pack_split` packed."""
-    if not packed:
-        return None
-    images = tuple(str(entry[1]) for entry in packed if entry[0] == "image")
-    regions: dict[str, list[Region]] = {"train": [], "held out": []}
-    for kind, pair, plane, rows, columns, name in packed[len(images) :]:
-        region = Region(int(pair), tuple(plane), slice(*rows), slice(*columns), str(name))
-        regions[kind].append(region)
-    return Split(tuple(regions["train"]), tuple(regions["held out"]), "", images)
 
 
 def _folder() -> Path:

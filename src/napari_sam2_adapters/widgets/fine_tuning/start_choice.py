@@ -9,13 +9,14 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
-from napari_sam2_adapters.config import ClassInfo, ModelConfig
+from napari_sam2_adapters.config import ClassInfo, ModelConfig, name_anew
+from napari_sam2_adapters.data.packed_split import division_in
 from napari_sam2_adapters.widgets.docks.dock import sentence
 from napari_sam2_adapters.widgets.docks.drop_down import DropDown
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch
 from napari_sam2_adapters.widgets.docks.store import SUFFIX, adapters_folder
-from napari_sam2_adapters.widgets.fine_tuning.messages import FineTuned, Start, named_anew
+from napari_sam2_adapters.widgets.fine_tuning.messages import FineTuned, Start
 from napari_sam2_adapters.wording import counted
 
 __all__ = ["KnownStart", "StartChoice"]
@@ -109,15 +110,8 @@ class StartChoice(QWidget):
         known = self.known
         if known is None:
             return ""
-        values = {info.value for info in known.classes}
-        strange = [f"{info.name} ({info.value})" for info in painted if info.value not in values]
-        if strange:
-            return (
-                f"{known.start.name} does not know {', '.join(strange)}; it has "
-                f"{', '.join(f'{info.name} ({info.value})' for info in known.classes)}. Start from a fresh adapter."
-            )
         try:
-            named_anew(known.classes, painted, known.start.name)
+            name_anew(known.classes, painted, known.start.name)
         except ValueError as error:
             return str(error)
         wanted = known.model.input_channels
@@ -184,6 +178,5 @@ def _read(path: Path) -> KnownStart:
     from napari_sam2_adapters.models.model_file import read_header
 
     header = read_header(path)
-    return KnownStart(
-        Start(path.name.removesuffix(SUFFIX), path=path), header.model, header.classes
-    )
+    start = Start(path.name.removesuffix(SUFFIX), path=path, split=division_in(header.training))
+    return KnownStart(start, header.model, header.classes)

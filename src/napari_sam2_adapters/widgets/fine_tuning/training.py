@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam2_adapters.config import ClassInfo, PredictConfig
+from napari_sam2_adapters.config import PredictConfig, name_anew
+from napari_sam2_adapters.data.packed_split import pack_split
 from napari_sam2_adapters.widgets.docks.load_torch import loading_modules
 from napari_sam2_adapters.widgets.docks.store import new_adapter_path
 from napari_sam2_adapters.widgets.fine_tuning.following import (
@@ -29,7 +30,6 @@ from napari_sam2_adapters.widgets.fine_tuning.messages import (
     TrainingRequest,
     Update,
     Wish,
-    named_anew,
 )
 from napari_sam2_adapters.widgets.fine_tuning.runs import (
     ImageOfRun,
@@ -38,7 +38,6 @@ from napari_sam2_adapters.widgets.fine_tuning.runs import (
     forget_run,
     leave_run,
     open_run,
-    pack_split,
     read_labels,
     take_run,
 )
@@ -135,7 +134,7 @@ def _go_on_from(
         normalization = header.normalization
     else:
         raise ValueError("There is no adapter to go on from; choose its file, or start afresh.")
-    segmenter.classes = _named_classes(segmenter.classes, request.classes, start.name)
+    segmenter.classes = name_anew(segmenter.classes, request.classes, start.name)
     start = replace(start, normalization=normalization)
     return segmenter, replace(
         request, classes=segmenter.classes, model=segmenter.config, start=start
@@ -146,20 +145,6 @@ def _apart(segmenter: Segmenter) -> Segmenter:
     """A network of its own: the frozen weights are shared, what learns is copied."""
     shared: dict[int, object] = {id(p): p for p in segmenter.parameters() if not p.requires_grad}
     return copy.deepcopy(segmenter, shared)
-
-
-def _named_classes(
-    known: tuple[ClassInfo, ...], painted: tuple[ClassInfo, ...], name: str
-) -> tuple[ClassInfo, ...]:
-    """The adapter's classes with the names and colours of now."""
-    values = [info.value for info in known]
-    strange = [f"{info.value} ({info.name})" for info in painted if info.value not in values]
-    if strange:
-        raise ValueError(
-            f"The adapter {name} knows the classes {', '.join(f'{info.value} ({info.name})' for info in known)}, but "
-            f"{', '.join(strange)} is labelled too. Start with a fresh adapter to learn new classes."
-        )
-    return named_anew(known, painted, name)
 
 
 def _open_or_take(request: TrainingRequest) -> SavedRun:
@@ -295,7 +280,7 @@ def _judge(
     training = training_summary(
         trainer.history,
         request.train,
-        split=dataset.split_description,
+        split=dataset.split,
         ended=trainer.stop_reason,
     )
     training["image"] = ", ".join(pair.name for pair in request.pairs)
