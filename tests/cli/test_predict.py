@@ -58,6 +58,22 @@ def test_masks_have_the_names_and_pixel_sizes_of_their_images(
     assert 0 <= np.min(unsure) < np.max(unsure) <= 1
 
 
+@pytest.mark.parametrize("other", ["cell.png", "Cell.png"])
+def test_two_images_do_not_write_one_file(trained: Path, tmp_path: Path, other: str) -> None:
+    """Also where a file system takes Cell.tif for cell.tif, so that masks go the same way everywhere."""
+    flat = np.zeros((40, 50), np.uint8)
+    tifffile.imwrite(tmp_path / "cell.tif", flat)
+    (tmp_path / other).write_bytes(imagecodecs.png_encode(flat))
+    result = predict(trained, tmp_path, tmp_path / "masks")
+    assert result.exit_code == 2, result.output
+    said = " ".join(result.stderr.split())
+    own = f"'{Path(other).stem}.tif'"
+    assert "would be one file" in said
+    assert own in said
+    assert "'cell.tif'" in said
+    assert not (tmp_path / "masks").exists()
+
+
 def test_a_bad_file_does_not_stop_the_others(blobs: Path, trained: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()

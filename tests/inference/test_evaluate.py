@@ -8,6 +8,7 @@ from skimage import data
 
 from napari_sam2_adapters.config import ClassInfo, PredictConfig
 from napari_sam2_adapters.data.dataset import Pair
+from napari_sam2_adapters.inference import evaluate as evaluation
 from napari_sam2_adapters.inference.evaluate import (
     ImageScore,
     class_indices,
@@ -98,6 +99,18 @@ def test_a_stack_counts_every_plane_and_its_labels_are_read_plane_by_plane(tiny_
     (scored,) = score_images(segmenter, [pair], zero_is="unlabelled")
     assert np.trace(scored.confusion) == scored.confusion.sum() == stack.size
     assert lazy.reads == 4  # each plane is looked at before the network runs, and compared after it
+
+
+def test_nothing_is_computed_that_is_not_scored(tiny_segmenter, monkeypatch):
+    """Probabilities of a volume take as many bytes as it has classes, four times."""
+    configs = []
+    monkeypatch.setattr(
+        evaluation, "predict", lambda *a, config, **k: configs.append(config) or predict(*a, **k)
+    )
+    pair = Pair(np.zeros((64, 64)), np.ones((64, 64), int), "YX", "x")
+    wish = PredictConfig(tile_size_px=64, probabilities=True, uncertainty=True)
+    list(score_images(tiny_segmenter(), [pair], zero_is="unlabelled", config=wish))
+    assert configs == [PredictConfig(tile_size_px=64)]
 
 
 def test_labels_of_another_shape_are_refused_before_the_network_runs(tiny_segmenter):

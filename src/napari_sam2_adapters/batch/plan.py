@@ -22,6 +22,7 @@ __all__ = [
     "REPORT_HTML",
     "REPORT_JSONL",
     "Item",
+    "file_key",
     "find_inputs",
     "plan_items",
     "printable",
@@ -118,9 +119,9 @@ def plan_items(job: BatchJob, predict: PredictConfig) -> list[Item]:
     above = _common_folder(sources) if job.folder is None else _plain(job.folder)
     items = [_item(job, predict, index, source, above) for index, source in enumerate(sources)]
     files = (path for item in items for path in (*item.outputs.values(), *item.extras.values()))
-    taken = Counter(map(_folded, files))
+    taken = Counter(map(file_key, files))
     names = (JOB_FILE, REPORT_CSV, REPORT_JSONL, REPORT_HTML)
-    own = {_folded(job.output / name) for name in names}
+    own = {file_key(job.output / name) for name in names}
     inputs = {_resolved(source) for source in sources}
     return [_checked(item, taken, own, inputs) for item in items]
 
@@ -205,9 +206,9 @@ def printable(path: Path | PurePosixPath) -> str:
 def _checked(item: Item, taken: Counter[str], own: set[str], inputs: set[Path]) -> Item:
     refusal = ""
     for path in item.outputs.values():
-        if taken[_folded(path)] > 1:
+        if taken[file_key(path)] > 1:
             refusal = f"Results of several images would be called {path.name}. Rename one of the images, or choose by pattern."
-        elif _folded(path) in own:
+        elif file_key(path) in own:
             refusal = f"The batch's own file {path.name} has this name. Rename the image."
         elif len(os.fsencode(path.name)) > _LONGEST_NAME_BYTES:
             refusal = f"The name {path.name[:40]}… of the result would be too long. Shorten the image's name."
@@ -233,6 +234,6 @@ def _resolved(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _folded(path: Path) -> str:
+def file_key(path: Path) -> str:
     """A path as file systems that ignore case and accents' spelling see it."""
     return unicodedata.normalize("NFC", os.path.abspath(path)).casefold()  # noqa: PTH100

@@ -211,6 +211,7 @@ def _plan_outputs(
 ) -> list[dict[str, Path]]:
     """The files to write for each image, the labels last; refused where two or an image would be one file."""
     from napari_sam2_adapters.batch.job import ending_beside
+    from napari_sam2_adapters.batch.plan import file_key
     from napari_sam2_adapters.data.formats.registry import image_stem
 
     if any(path.resolve().parent == folder.resolve() for path in paths):
@@ -225,11 +226,12 @@ def _plan_outputs(
         stem = image_stem(path)
         files = {kind: folder / f"{stem}{end}" for kind, end in beside.items()}
         outputs.append({**files, "labels": folder / f"{stem}.{masks_as}"})
-    names = Counter(file.name for files in outputs for file in files.values())
-    twice = [name for name, count in names.items() if count > 1]
-    if twice:
+    written = [file for files in outputs for file in files.values()]
+    key, count = Counter(map(file_key, written)).most_common(1)[0]
+    if count > 1:
+        names = dict.fromkeys(repr(file.name) for file in written if file_key(file) == key)
         raise ValueError(
-            f"Results of two images would be called {twice[0]!r}. Choose one of them with --pattern."
+            f"Results of two images would be one file, {' or '.join(names)}. Choose one of them with --pattern."
         )
     return outputs
 

@@ -122,6 +122,8 @@ def score_images(
         When an image does not fit the model, has a label that the model does not know, or its labels have another
         shape; the sentence names the image.
     """
+    labels_alone = {"probabilities": False, "uncertainty": False}  # which nobody would look at
+    config = (config or PredictConfig()).model_copy(update=labels_alone)
     for pair in pairs if isinstance(pairs, Sequence) else ():
         _check_pair(segmenter, pair)
         axes = label_axes(pair.axes)
