@@ -39,6 +39,7 @@ from napari_sam2_adapters.widgets.fine_tuning.runs import (
     read_labels,
 )
 from napari_sam2_adapters.widgets.fine_tuning.speed import Outlook, plan_sentence, read_speeds
+from napari_sam2_adapters.widgets.fine_tuning.start_choice import _read
 from napari_sam2_adapters.widgets.fine_tuning.training import _go_on_from, fine_tune
 
 TRAIN = TrainConfig(steps=6, validate_every=3, batch_size=1, crop_size_px=32)
@@ -274,6 +275,18 @@ def test_an_adapter_file_is_trained_further_with_its_own_settings(
     header = read_header(result.path)
     assert header.model.adapter == "lw"
     assert [info.name for info in header.classes] == ["dark", "bright"]
+
+
+def test_going_on_from_the_file_holds_out_what_it_never_learnt(request_of) -> None:
+    """As on another day, when nothing of the first run is in memory."""
+    first, _ = run(request_of(TRAIN.model_copy(update={"steps": 30, "validate_every": 15})))
+    assert first.path is not None, first.verdict.sentence
+    known = _read(first.path)
+    assert {info.name for info in known.classes} == {"class 1", "class 2"}
+    further = request_of(TRAIN.model_copy(update={"seed": 5}), start=known.start)
+    second, _ = run(further)
+    assert second.split.held_out == first.split.held_out
+    assert second.verdict.before == pytest.approx(first.verdict.after, abs=1e-6)
 
 
 def test_a_class_that_the_adapter_does_not_know_is_refused(request_of, saved_adapter) -> None:
