@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,10 +103,11 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 @pytest.fixture
 def wait_for_workers(client: Client) -> Callable[[int], None]:
-    """Wait until so many workers of the client are there; those that an earlier test has killed as they began are started again."""
+    """Wait until so many workers of the client answer; those that an earlier test has killed as they began are started again."""
 
     def wait(number: int) -> None:
-        while len(client.nthreads()) < number:
+        # the scheduler lists a worker that was killed a moment ago
+        while len(client.run(os.getpid, on_error="ignore")) < number:
             client.cluster.scale(2)
             time.sleep(0.2)
 

@@ -30,7 +30,7 @@ from napari_sam2_adapters.batch.lock import LOCK_FILE
 from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.batch.run import ItemRecord, run_batch
 from napari_sam2_adapters.batch.segment_item import Network, Progress, segment_item
-from napari_sam2_adapters.batch.shared_item import Part, Steps
+from napari_sam2_adapters.batch.shared_item import Opened, Part, Steps, open_item
 
 N_LARGE = 6
 
@@ -74,9 +74,25 @@ def undisturbed(job: BatchJob) -> BatchJob:
 
 
 def test_two_workers_write_the_files_and_the_report_of_a_local_run(
-    client: Client, large: BatchJob
+    client: Client, wait_for_workers: Callable[[int], None], large: BatchJob, tmp_path: Path
 ) -> None:
-    records = list(run_batch(large, cluster=DaskWorkers(client)))
+    def together(network: Network, part: Part) -> Generator[Progress, None, Entry | Opened]:
+        """Wait for the other worker, which may take long to load the network, and at a tile until it is time to tell of it."""
+        (tmp_path / f"begun {os.getpid()}").touch()
+        while len(list(tmp_path.glob("begun *"))) < 2:
+            time.sleep(0.01)
+        steps = open_item(network, part)
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                return end.value
+            if progress.tiles < 3:
+                time.sleep(remote._TELL_INTERVAL_S)
+            yield progress
+
+    wait_for_workers(2)
+    records = list(run_batch(large, cluster=DaskWorkers(client, steps=Steps(open=together))))
     local = undisturbed(large)
     assert masks(large) == masks(local)
     assert len(masks(large)) == N_LARGE

@@ -33,21 +33,25 @@ RUN = """
 import sys, torch
 from napari_sam2_adapters.batch.job import BatchJob
 from napari_sam2_adapters.batch.run import run_batch
-from napari_sam2_adapters.config import PredictConfig
-from napari_sam2_adapters.data.io import read_labels, write_array
-from napari_sam2_adapters.data.samples import load_sample
 torch.set_num_threads(1)
+done = 0
 try:
     for record in run_batch(BatchJob.model_validate_json(sys.argv[1])):
-        pass
+        done += record.status == "done" and not record.earlier
+        if eval(sys.argv[2]):
+            sys.stdin.read()  # until it is closed
 except OSError as error:
     sys.exit(str(error))
 """
 
 
-def start(job: BatchJob, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
-    command = [*prefix, sys.executable, "-c", RUN, job.model_dump_json()]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8")
+def start(
+    job: BatchJob, prefix: Sequence[str] = (), *, wait_if: str = "False"
+) -> subprocess.Popen[str]:
+    """Run a job. It waits where ``wait_if`` holds, so that it is not through before this process has looked how far it is."""
+    command = [*prefix, sys.executable, "-c", RUN, job.model_dump_json(), wait_if]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stderr=pipe, encoding="utf-8")
 
 
 def entries(job: BatchJob) -> list[Entry]:
@@ -105,7 +109,8 @@ def test_killed_runs_add_up_to_an_undisturbed_one(two_hundred: BatchJob) -> None
     seed = random.randrange(10**6)  # noqa: S311 (a test's moments, no secret)
     chance = random.Random(seed)  # noqa: S311
     for target in sorted(chance.sample(range(1, N_MANY - 20), 3)):
-        with start(two_hundred) as process:
+        left = max(1, target + 10 - done_lines(two_hundred))
+        with start(two_hundred, wait_if=f"done == {left}") as process:
             while done_lines(two_hundred) < target and process.poll() is None:
                 time.sleep(0.002)
             time.sleep(chance.uniform(0, 0.05))
@@ -173,7 +178,7 @@ def test_a_streamed_image_goes_on_with_the_chunks_that_killed_runs_have_finished
     chance = random.Random(seed)  # noqa: S311
     kept: dict[str, tuple[int, int]] = {}
     for bands in (1, 3, 5):
-        with start(huge) as process:
+        with start(huge, wait_if="record.all_tiles - record.tiles == 3") as process:
             while process.poll() is None:
                 now = draft()
                 if now is not None and count_bands(now.done) >= bands:
@@ -208,7 +213,7 @@ def test_a_streamed_image_goes_on_with_the_chunks_that_killed_runs_have_finished
 
 
 def test_a_second_process_is_refused_and_the_first_goes_on(many: BatchJob) -> None:
-    with start(many) as first:
+    with start(many, wait_if="done == 1") as first:
         while done_lines(many) < 1 and first.poll() is None:
             time.sleep(0.01)
         first.send_signal(signal.SIGSTOP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from distributed import Client
 
 from napari_sam2_adapters.batch import draft as draft_module
+from napari_sam2_adapters.batch import remote
 from napari_sam2_adapters.batch.bands import Bands, count_bands, joined, missing
 from napari_sam2_adapters.batch.dask_workers import DaskWorkers
 from napari_sam2_adapters.batch.draft import Draft
@@ -48,11 +50,14 @@ def sharing(**steps: Any) -> Steps:
     return Steps(open=open_any, **steps)
 
 
-def noting(folder: Path) -> Steps:
-    """Leave a file for each band when it is begun to be segmented, called by the process."""
+def noting(folder: Path, workers: int = 1) -> Steps:
+    """Leave a file for each band when it is begun to be segmented, called by the process; nobody begins before so many workers can."""
 
     def segment(network: Network, part: Part) -> Generator[Progress, None, Entry | None]:
         assert part.run is not None
+        (folder / f"process {os.getpid()}").touch()
+        while len(list(folder.glob("process *"))) < workers:
+            time.sleep(0.01)
         for band in range(*part.run):
             (folder / f"{band} {os.getpid()}").touch()
         return (yield from segment_bands(network, part))
@@ -113,7 +118,8 @@ def test_labels_of_many_hands_are_those_of_one(
     tmp_path: Path,
 ) -> None:
     wait_for_workers(2)
-    records = list(run_batch(huge, cluster=DaskWorkers(client, steps=noting(tmp_path))))
+    steps = noting(tmp_path, workers=2)
+    records = list(run_batch(huge, cluster=DaskWorkers(client, steps=steps)))
     done = records[-1]
     assert done.status == "done"
     assert sum(done.pixels.values()) == HEIGHT * WIDTH
@@ -199,8 +205,17 @@ def test_cancel_keeps_final_bands_and_a_run_without_workers_goes_on(
     huge: BatchJob,
     expected: dict[str, bytes],
 ) -> None:
+    def one_band(network: Network, part: Part) -> Generator[Progress, None, Entry | None]:
+        """Wait with a final band to be stopped, for whoever stops it may take long to hear of the band."""
+        told = len(remote._stopped)
+        for progress in segment_bands(network, part):
+            yield progress
+            while progress.bands and len(remote._stopped) == told:
+                time.sleep(0.01)
+        return None
+
     wait_for_workers(2)
-    records = run_batch(huge, cluster=DaskWorkers(client, steps=sharing()))
+    records = run_batch(huge, cluster=DaskWorkers(client, steps=sharing(segment=one_band)))
     for _ in records:
         if count_bands(state(huge).done) >= 1:
             break
@@ -240,12 +255,16 @@ def test_a_band_that_kills_its_workers_fails_the_image_and_a_retry_goes_on(
     huge: BatchJob,
     expected: dict[str, bytes],
 ) -> None:
+    hidden = huge.output / ".huge.ome.zarr.progress.json"
+
     def deadly(network: Network, part: Part) -> Generator[Progress, None, Entry | None]:
         if part.run is not None and part.run[1] == 5:
+            while not Draft.model_validate_json(hidden.read_bytes()).done:
+                time.sleep(0.01)  # the other worker has the first bands
             os.kill(os.getpid(), signal.SIGKILL)
         return (yield from segment_bands(network, part))
 
-    wait_for_workers(1)
+    wait_for_workers(2)  # one alone would be given all bands, and none would be final
     steps = sharing(segment=deadly)
     failed = last(run_batch(huge, cluster=DaskWorkers(client, steps=steps)))
     assert failed.status == "failed"

@@ -60,7 +60,7 @@ def processes(folder: Path) -> list[int]:
 
 
 def ends(process: int) -> bool:
-    for _ in range(100):
+    for _ in range(600):
         if not Path(f"/proc/{process}").exists():
             return True
         time.sleep(0.1)

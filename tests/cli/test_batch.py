@@ -185,6 +185,29 @@ def test_ctrl_c_while_it_looks_at_earlier_results_is_a_stop(
     assert "KeyError" not in result.output
 
 
+HALF_WAY = """
+import sys
+from contextlib import closing
+from napari_sam2_adapters.batch import run
+from napari_sam2_adapters.cli import main
+
+most, segment = int(sys.argv.pop(1)), run.run_batch
+
+def held(*given, **more):
+    done = 0
+    with closing(segment(*given, **more)) as records:
+        for record in records:
+            yield record
+            done += record.status == "done"
+            if done == most:
+                sys.stdin.read()
+
+run.run_batch = held
+main()
+"""
+"""The program, which waits when so many images are done until its input is closed: who is slow to interrupt it meets it at work."""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no Ctrl-C to one process")
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     blobs: Path, trained: Path, tmp_path: Path
@@ -194,11 +217,9 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     content = (blobs / "images" / "cell0.tif").read_bytes()
     for number in range(40):
         (images / f"{number}.tif").write_bytes(content)
-    command = [sys.executable, "-c", "from napari_sam2_adapters.cli import main; main()"]
-    command += arguments(trained, images, results)
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
-    ) as run:
+    command = [sys.executable, "-c", HALF_WAY, "20", *arguments(trained, images, results)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8") as run:
         while not list(results.glob("*.tif")) and run.poll() is None:
             time.sleep(0.01)
         run.send_signal(signal.SIGINT)
@@ -226,12 +247,13 @@ def test_ctrl_c_of_a_terminal_ends_a_run_with_workers_well(
     content = (blobs / "images" / "cell0.tif").read_bytes()
     for number in range(60):
         (images / f"{number}.tif").write_bytes(content)
-    command = [sys.executable, "-c", "from napari_sam2_adapters.cli import main; main()"]
-    command += arguments(trained, images, results, "--workers", "2")
+    given = arguments(trained, images, results, "--workers", "2")
+    pipe = subprocess.PIPE
     with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        [sys.executable, "-c", HALF_WAY, "30", *given],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
         encoding="utf-8",
         start_new_session=True,
     ) as run:

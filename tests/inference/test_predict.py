@@ -366,7 +366,7 @@ def test_a_gpu_computes_the_next_tiles_while_the_last_are_written(camera, monkey
         shape = camera.shape
 
         def __setitem__(self, key, value):
-            assert begun.wait(20)  # one after the other, nobody would have begun
+            assert begun.wait(60)  # one after the other, nobody would have begun
             labels[key] = value
 
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *_: tensor)

@@ -25,7 +25,7 @@ def test_the_next_item_is_made_while_the_last_one_is_used():
 
     for number in read_ahead(items()):
         if number < 2:
-            assert made[number + 1].wait(20)  # without a thread nobody would make it
+            assert made[number + 1].wait(60)  # without a thread nobody would make it
     assert not readers()
 
 
@@ -40,7 +40,7 @@ def test_as_many_are_made_ahead_as_asked_and_no_more(ahead):
 
     found = read_ahead(items(), ahead)
     assert next(found) == 0
-    assert all(event.wait(20) for event in made[: ahead + 1])
+    assert all(event.wait(60) for event in made[: ahead + 1])
     assert not any(event.is_set() for event in made[ahead + 1 :])
     assert list(found) == list(range(1, 9))
     assert not readers()

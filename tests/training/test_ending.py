@@ -6,6 +6,7 @@ import contextlib
 import gc
 import itertools
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.training import trainer as trainer_module
+from napari_sam2_adapters.training import validation
 from napari_sam2_adapters.training.train import NoticeRecord, Trainer, ValidationRecord
 
 
@@ -125,8 +128,13 @@ def test_patience_ends_a_run_without_progress(
     assert "has not risen in 3 checks" in history[-1].message
 
 
-def test_the_time_budget_ends_a_run(coins, quick, tiny_segmenter, steps, checks) -> None:
-    # long enough for ten steps on a busy machine, so that the rate has fallen when the last one begins
+def test_the_time_budget_ends_a_run(
+    coins, quick, tiny_segmenter, steps, checks, monkeypatch
+) -> None:
+    # a clock on which steps and checks take 0.1 s each: on a busy machine there may be few steps in any time
+    now = itertools.count(0.0, 0.1)
+    for module in (trainer_module, validation):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(now)))
     config = quick(steps=100_000, validate_every=100_000, time_budget_s=2)
     trainer = Trainer(tiny_segmenter(n_classes=2), coins(), config)
     history = list(trainer.run())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,12 @@ import pytest
 from superqt.utils import WorkerBase
 
 from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
+from napari_sam2_adapters.inference import predict
+from napari_sam2_adapters.inference.tiled_run import TileProgress
 from napari_sam2_adapters.widgets.docks import preferences
+from napari_sam2_adapters.widgets.docks.jobs import Job
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch
+from napari_sam2_adapters.widgets.segmenting.tidying import REPORT_INTERVAL_S
 
 load_torch()  # before a window, whose driver brings another LLVM than that of Triton
 
@@ -85,6 +91,30 @@ def segment_dock(make_napari_viewer_proxy, qtbot, saved_adapter) -> Iterator[Any
     qtbot.waitUntil(lambda: not dock.job.running, timeout=60_000)
     dock.close()
     dock.deleteLater()
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch) -> Callable[[Job, int], None]:
+    """``hold(job, 40)``: runs of the Segment dock tell of that tile and wait there to be stopped, or for ``hold`` of a later one.
+
+    However slow the window is, it meets a run at work.
+    """
+    real, places = predict.predict_tiles, list[int]()
+
+    def at(job: Job, tile: int) -> None:
+        def held(*given: Any, **more: Any) -> Iterator[TileProgress]:
+            with closing(real(*given, **more)) as tiles:
+                for told in tiles:
+                    if told.done >= places[-1]:
+                        time.sleep(REPORT_INTERVAL_S)  # so that it is told
+                    yield told
+                    while told.done >= places[-1] and not job.stopping:
+                        time.sleep(0.01)
+
+        places.append(tile)
+        monkeypatch.setattr(predict, "predict_tiles", held)
+
+    return at
 
 
 @pytest.fixture

@@ -89,8 +89,8 @@ def test_log_and_folder_are_opened(
 def test_measuring_opens_the_segment_dock(make_napari_viewer_proxy, qtbot) -> None:
     viewer = make_napari_viewer_proxy()
     run("measure")
-    qtbot.wait(50)
-    assert any(isinstance(dock, Segment) for dock in viewer.window.dock_widgets.values())
+    docks = viewer.window.dock_widgets
+    qtbot.waitUntil(lambda: any(isinstance(d, Segment) for d in docks.values()), timeout=60_000)
 
 
 def test_all_that_we_do_is_in_the_palette(make_napari_viewer_proxy) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import zarr
+from napari.layers import Labels
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QFileDialog, QWidget
@@ -52,6 +53,13 @@ def grow(dock: FineTune, qtbot, by: int = 1) -> None:
     """Wait until it has learnt some more."""
     step = dock.progress.value()
     qtbot.waitUntil(lambda: dock.progress.value() >= step + by, timeout=WAIT_MS)
+
+
+def counted(dock: FineTune, layer: Labels, qtbot) -> None:
+    """Wait until it knows what is painted in the layer now."""
+    values, numbers = np.unique(layer.data, return_counts=True)
+    there = dict(zip(values.tolist(), numbers.tolist(), strict=True))
+    qtbot.waitUntil(lambda: dock.data.totals == there, timeout=WAIT_MS)
 
 
 def previews(viewer) -> list:
@@ -131,7 +139,7 @@ def test_it_goes_on_with_the_strokes_added_since(open_dock, viewer, qtbot, two_h
     first = dock.fine_tuned
     painted.data[2] = strokes[0]
     painted.refresh()
-    qtbot.wait(500)
+    counted(dock, painted, qtbot)
     qtbot.waitUntil(dock.go_on_button.isEnabled, timeout=WAIT_MS)
     with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
         dock.go_on_button.click()
@@ -175,7 +183,7 @@ def test_what_is_no_better_is_not_kept_unless_asked(
     painted.refresh()
     wrong = LONG.model_copy(update={"steps": 2, "learning_rate": 1.0})
     dock.training.plain.settings = dock.training.advanced_train.settings = wrong
-    qtbot.wait(500)
+    counted(dock, painted, qtbot)
     qtbot.waitUntil(dock.go_on_button.isEnabled, timeout=WAIT_MS)
     with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
         dock.go_on_button.click()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,13 +168,15 @@ class TestAdapters:
             return str(tmp_path / "cells"), offered[1]
 
         monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+        said: list[str] = []
+        dock.job.updated.connect(lambda _: said.append(dock.status.text()))
         dock.adapters.buttons["export"].click()
         assert [kind.rpartition("(")[2] for kind in offered] == [
             f"*{SUFFIX})",
             "*.onnx)",
             "*.bioimageio.zip)",
         ]
-        qtbot.waitUntil(lambda: dock.status.text().startswith("Reading"), timeout=WAIT_MS)
+        qtbot.waitUntil(lambda: any(s.startswith("Reading") for s in said), timeout=WAIT_MS)
         assert dock.cancel_button.isEnabled()
         with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
             dock.cancel_button.click()
@@ -313,17 +315,21 @@ class TestBackbones:
         answers: list[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        append = download._Part.append
+        cancelled, append = threading.Event(), download._Part.append
 
         def slowly(part: download._Part, piece: bytes) -> None:
-            time.sleep(0.01)
+            assert part.size < 20_000 or cancelled.wait(WAIT_MS / 1000)
             append(part, piece)
+
+        def cancel(_: object) -> None:
+            dock.cancel_button.click()
+            cancelled.set()
 
         monkeypatch.setattr(download._Part, "append", slowly)
         monkeypatch.setattr(download, "_PIECE_BYTES", 1000)
         expects(WEIGHTS)
         dock.backbones.choose("tiny")
-        dock.job.updated.connect(lambda _: dock.cancel_button.click())
+        dock.job.updated.connect(cancel)
         with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
             dock.backbones.download_button.click()
         assert dock.status.text().startswith("Stopped; what has come of tiny stays")

@@ -145,11 +145,12 @@ def test_a_users_labels_are_never_touched(dock, viewer, qtbot, two_halves) -> No
     assert layer.name != theirs.name
 
 
-def test_cancel_keeps_what_is_done(dock, viewer, qtbot) -> None:
+def test_cancel_keeps_what_is_done(dock, viewer, qtbot, hold) -> None:
     rng = np.random.default_rng(0)
     viewer.add_image(rng.integers(0, 255, (200, 128, 128), dtype=np.uint8))
     dock.extent.planes.setCurrentIndex(1)
     qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    hold(dock.job, 40)
     dock.start_button.click()
     qtbot.waitUntil(lambda: dock.progress.value() > 9, timeout=WAIT_MS)
     with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):

@@ -252,8 +252,9 @@ def long_stack() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (200, 96, 96), dtype=np.uint8)
 
 
-def begun(dock, qtbot) -> Layer:
+def begun(dock, qtbot, hold) -> Layer:
     """Segment the whole stack, and give the layer as soon as it grows."""
+    hold(dock.job, 40)
     dock.extent.planes.setCurrentIndex(1)
     qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
     dock.start_button.click()
@@ -261,10 +262,12 @@ def begun(dock, qtbot) -> Layer:
     return named(dock.viewer, "SAM2 adapters")
 
 
-def test_nobody_paints_in_what_is_being_written(segment_dock, press, qtbot, long_stack) -> None:
+def test_nobody_paints_in_what_is_being_written(
+    segment_dock, press, qtbot, long_stack, hold
+) -> None:
     dock, viewer = segment_dock, segment_dock.viewer
     viewer.add_image(long_stack, name="cells")
-    layer = begun(dock, qtbot)
+    layer = begun(dock, qtbot, hold)
     assert not layer.editable
     assert "can be painted in then" in dock.status.text()
     with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
@@ -349,11 +352,11 @@ def test_removing_the_result_on_another_image_does_not_stop_a_run(
 
 
 def test_a_run_ends_when_something_else_paints_in_its_layer(
-    segment_dock, press, qtbot, long_stack
+    segment_dock, press, qtbot, long_stack, hold
 ) -> None:
     dock, viewer = segment_dock, segment_dock.viewer
     viewer.add_image(long_stack, name="cells")
-    layer = begun(dock, qtbot)
+    layer = begun(dock, qtbot, hold)
     with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
         layer.data_setitem((np.full(50, 199), np.full(50, 20), np.arange(50)), 7)
     assert dock.status.text() == "Stopped, because its layer was painted in."
@@ -412,12 +415,13 @@ def test_another_adapter_takes_no_slice_away_that_it_does_not_give_anew(
     ]
 
 
-def test_a_run_outlives_what_happens_to_the_layers(segment_dock, qtbot) -> None:
+def test_a_run_outlives_what_happens_to_the_layers(segment_dock, qtbot, hold) -> None:
     dock, viewer = segment_dock, segment_dock.viewer
     rng = np.random.default_rng(0)
     lazy = da.from_array(rng.integers(0, 255, (60, 96, 96), dtype=np.uint8), chunks=(1, 96, 96))
     image = viewer.add_image(lazy, name="cells")
     dock.extent.planes.setCurrentIndex(1)
+    hold(dock.job, 40)
     qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
     dock.start_button.click()
     dock.start()  # a second start does nothing
@@ -431,8 +435,8 @@ def test_a_run_outlives_what_happens_to_the_layers(segment_dock, qtbot) -> None:
     image.data = np.zeros((7, 8, 9) if napari.__version__.startswith("0.7.") else (5, 7, 8, 9))
     viewer.layers.remove(image)
     viewer.dims.ndisplay = 3
-    done = dock.progress.value()
-    qtbot.waitUntil(lambda: dock.progress.value() > done, timeout=WAIT_MS)
+    hold(dock.job, 80)
+    qtbot.waitUntil(lambda: dock.progress.value() > 40, timeout=WAIT_MS)
     with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
         viewer.layers.remove(layer)
     assert "its layer was removed" in dock.status.text()
@@ -440,7 +444,7 @@ def test_a_run_outlives_what_happens_to_the_layers(segment_dock, qtbot) -> None:
 
 
 def test_a_dock_that_is_closed_stops_and_keeps_what_is_done(
-    make_napari_viewer_proxy, qtbot, saved_adapter
+    make_napari_viewer_proxy, qtbot, saved_adapter, hold
 ) -> None:
     from napari_sam2_adapters.widgets.segment import Segment
 
@@ -450,6 +454,7 @@ def test_a_dock_that_is_closed_stops_and_keeps_what_is_done(
     viewer.window.add_dock_widget(dock, name="Segment")
     rng = np.random.default_rng(0)
     viewer.add_image(rng.integers(0, 255, (200, 96, 96), dtype=np.uint8))
+    hold(dock.job, 40)
     dock.extent.planes.setCurrentIndex(1)
     qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
     dock.start_button.click()

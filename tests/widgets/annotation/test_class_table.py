@@ -21,7 +21,7 @@ def test_pixels_are_shown_of_the_slice_and_in_all(table) -> None:
 
 
 def test_a_new_name_is_told(table, qtbot) -> None:
-    with qtbot.waitSignal(table.classes_changed, timeout=1000):
+    with qtbot.waitSignal(table.classes_changed, timeout=60_000):
         table.item(1, 1).setText("nucleus")
     assert [info.name for info in table.classes] == ["a", "nucleus"]
 
@@ -34,7 +34,7 @@ def test_an_empty_or_taken_name_is_put_back(table) -> None:
 
 
 def test_a_name_that_is_taken_is_said_and_marked_until_the_next_one(table, qtbot) -> None:
-    with qtbot.waitSignal(table.name_refused, timeout=1000) as told:
+    with qtbot.waitSignal(table.name_refused, timeout=60_000) as told:
         table.item(1, 1).setText("a")
     assert told.args == [
         "Another class is called “a” already, so “b” keeps its name. Type another one."
@@ -47,7 +47,7 @@ def test_a_name_that_is_taken_is_said_and_marked_until_the_next_one(table, qtbot
 
 
 def test_a_click_chooses_the_class_to_paint_with(table, qtbot) -> None:
-    with qtbot.waitSignal(table.class_chosen, timeout=1000) as told:
+    with qtbot.waitSignal(table.class_chosen, timeout=60_000) as told:
         table.selectRow(1)
     assert told.args == [2]
     table.choose(1)  # as when the layer's own control is used

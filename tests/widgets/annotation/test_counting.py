@@ -50,7 +50,7 @@ def painted(qtbot):
 def test_paint_undo_and_new_data_are_counted(painted, qtbot) -> None:
     viewer, layer, counter = painted
     layer.brush_size, layer.selected_label = 4, 2
-    with qtbot.waitSignal(counter.edited, timeout=1000):
+    with qtbot.waitSignal(counter.edited, timeout=60_000):
         layer.paint((1, 10, 10), 2)
     qtbot.waitUntil(lambda: counter.totals.get(2, 0) > 5, timeout=60_000)
     viewer.dims.set_point(0, 1)

@@ -46,7 +46,7 @@ def test_controls_have_the_bounds_and_words_of_the_settings(qtbot) -> None:
 def test_a_change_is_told(qtbot) -> None:
     form = SettingsForm(TrainConfig(), ["steps"])
     qtbot.addWidget(form)
-    with qtbot.waitSignal(form.changed, timeout=1000):
+    with qtbot.waitSignal(form.changed, timeout=60_000):
         form.findChild(QSpinBox, "steps").setValue(3)
     assert form.settings.steps == 3
 

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -167,14 +168,20 @@ def test_threads_leave_one_core_unless_the_preferences_say_so(monkeypatch) -> No
     assert thread_count() == 3
 
 
-def test_a_pulse_is_not_due_twice_at_once() -> None:
+def test_a_pulse_is_not_due_twice_at_once(monkeypatch) -> None:
+    now = 7.0
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(monotonic=lambda: now))
     pulse = Pulse(0.05)
     assert pulse.due()
+    now += 0.04
     assert not pulse.due()
-    time.sleep(0.06)
+    now += 0.02
     assert pulse.due()
     pulse.wait(10)
+    now += 9
     assert not pulse.due()
+    now += 2
+    assert pulse.due()
 
 
 def test_a_program_that_ends_while_a_question_is_open_ends_well() -> None:

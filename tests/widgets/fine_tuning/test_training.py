@@ -46,6 +46,12 @@ TRAIN = TrainConfig(steps=6, validate_every=3, batch_size=1, crop_size_px=32)
 MODEL = ModelConfig(adapter="lora")
 
 
+@pytest.fixture(autouse=True)
+def _every_step_is_told(monkeypatch) -> None:
+    # a machine may take all six steps in the tenth of a second after which the window hears of them: too late to stop
+    monkeypatch.setattr(following, "GUI_INTERVAL_S", 0.0)
+
+
 @pytest.fixture
 def request_of(two_halves):
     image, strokes = two_halves

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
+from napari_sam2_adapters.inference.measure import Measured
 from napari_sam2_adapters.widgets.docks.results import find_own
+from napari_sam2_adapters.widgets.segmenting import measuring
 
 WAIT_MS = 120_000
 
 
-def test_a_measurement_goes_on_when_a_result_is_removed(segment_dock, press, qtbot) -> None:
+def test_a_measurement_goes_on_when_a_result_is_removed(
+    segment_dock, press, qtbot, monkeypatch
+) -> None:
+    removed, measure = threading.Event(), measuring.measure
+
+    def held(*given: Any, **more: Any) -> Iterator[Measured]:
+        for number, part in enumerate(measure(*given, **more)):
+            assert not number or removed.wait(WAIT_MS / 1000)
+            yield part
+
+    monkeypatch.setattr(measuring, "measure", held)
     dock, viewer = segment_dock, segment_dock.viewer
     image = viewer.add_image(np.zeros((64, 64), np.uint8), name="cells")
     press(dock, dock.start_button)
@@ -25,6 +41,7 @@ def test_a_measurement_goes_on_when_a_result_is_removed(segment_dock, press, qtb
     viewer.layers.remove(result)
     assert dock.job.running
     assert not dock.job.stopping
+    removed.set()
     qtbot.waitUntil(lambda: not dock.job.running, timeout=WAIT_MS)
     assert dock.status.text() == "Measured."
     assert len(np.unique(dock.measuring.table["z"])) == 12
