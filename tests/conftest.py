@@ -22,6 +22,7 @@ from napari_sam2_adapters.models.backbone import HieraBackbone, HieraShape
 from napari_sam2_adapters.models.backbone_files import BACKBONES
 from napari_sam2_adapters.models.decoder import SamHeads
 from napari_sam2_adapters.models.segmenter import Segmenter, assemble
+from simulated_card import simulated_card
 
 # The same examples each time and on any machine; `pytest --hypothesis-profile default` looks for others.
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -78,6 +79,13 @@ def tiny_segmenter() -> Callable[..., Segmenter]:
 def _one_thread() -> None:
     # Two threads on two busy cores wait for each other: the small networks of these tests ran many times slower.
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def card() -> Iterator[torch.device]:
+    """A graphics card, simulated by the CPU."""
+    with simulated_card() as device:
+        yield device
 
 
 SERVED = bytes(range(256)) * 300
