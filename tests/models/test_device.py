@@ -37,6 +37,15 @@ def test_the_cpu_is_always_there() -> None:
     assert choose_device("cpu") == torch.device("cpu")
 
 
+@pytest.mark.parametrize("name", ["auto", "cuda", "cuda:0"])
+def test_a_card_is_known_by_its_number_as_tensors_name_it(card: torch.device, name: str) -> None:
+    chosen = choose_device(name)
+    assert chosen == card == torch.zeros(1, device=chosen).device
+    assert describe_device(chosen) == "a simulated card, 68.7 of 85.9 GB free"
+    with pytest.raises(ValueError, match="not available"):
+        choose_device("cuda:1")
+
+
 @pytest.mark.parametrize("name", ["cuda:97", "meta", "xpu"])
 def test_a_device_that_is_not_here_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name!r} is not available .* Choose auto or cpu"):

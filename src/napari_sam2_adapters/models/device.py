@@ -39,7 +39,7 @@ def choose_device(preference: str = "auto") -> torch.device:
         preference = os.environ.get("SAM2_ADAPTERS_DEVICE") or "auto"
     if preference == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
+            return _current_card()
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(preference)
@@ -56,7 +56,12 @@ def choose_device(preference: str = "auto") -> torch.device:
         raise ValueError(
             f"The device {preference!r} is not available to PyTorch here. Choose auto or cpu."
         )
-    return device
+    return _current_card() if device == torch.device("cuda") else device
+
+
+def _current_card() -> torch.device:
+    """By its number, as tensors name it: "cuda" is not equal to the "cuda:0" that it means."""
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def describe_device(device: torch.device) -> str:
