@@ -295,6 +295,22 @@ def test_going_on_from_the_file_holds_out_what_it_never_learnt(request_of) -> No
     assert second.verdict.before == pytest.approx(first.verdict.after, abs=1e-6)
 
 
+def test_what_a_card_has_learnt_is_shown_saved_and_trained_further_by_either(
+    request_of, card
+) -> None:
+    train = TRAIN.model_copy(update={"held_out_fraction": 0.0, "steps": 2})
+    place = Place((0,), slice(0, 32), slice(0, 40))
+    result, updates = run(request_of(train, device="cuda"), place=place)
+    assert result.segmenter.device == card
+    assert any(isinstance(u, Previewed) and u.labels.shape == (32, 40) for u in updates)
+    assert read_header(result.path).training["steps"] == 2
+    start = Start("cells", segmenter=result.segmenter, normalization=result.normalization)
+    for device in ("cpu", "cuda"):
+        further, _ = run(request_of(train, start=start, device=device))
+        assert further.segmenter.device.type == device
+        assert result.segmenter.device == card  # the earlier one stays where it was
+
+
 def test_a_class_that_the_adapter_does_not_know_is_refused(request_of, saved_adapter) -> None:
     start = Start("cells", path=saved_adapter())
     with pytest.raises(
