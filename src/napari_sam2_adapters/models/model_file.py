@@ -57,7 +57,7 @@ class AdapterHeader(Settings):
     scores: dict[str, Any] = Field(default_factory=dict)
     """Held-out scores, by name."""
     training: dict[str, Any] = Field(default_factory=dict)
-    """A summary of the training: settings, steps, seconds, data."""
+    """A summary of the training: settings, steps, seconds, data and their division."""
     versions: dict[str, str] = Field(default_factory=dict)
 
 
