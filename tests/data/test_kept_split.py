@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from napari_sam2_adapters.data.dataset import Pair, build_dataset
-from napari_sam2_adapters.data.kept_split import keep_split
+from napari_sam2_adapters.data.kept_split import keep_split, was_learnt
+from napari_sam2_adapters.data.packed_split import pack_split, unpack_split
 from napari_sam2_adapters.data.splitting import Region, Split
 
 
@@ -148,3 +149,25 @@ def test_who_holds_nothing_out_learns_from_everything() -> None:
     third = build_dataset([cells(128, 0)], before=second.split)
     assert third.held_out
     assert third.split_description.endswith("so that scores flatter it")
+
+
+def test_what_was_learnt_is_told_however_often_the_training_goes_on() -> None:
+    """Also after a division was drawn anew, which says nothing of it by itself."""
+    image = np.random.default_rng(0).integers(0, 255, (120, 120), np.uint8)
+    labels = np.ones((120, 120), np.uint8)
+    labels[:, ::2] = 2
+    pairs = [Pair(image, labels, "YX", "cells")]
+    split = build_dataset(pairs, held_out_fraction=0).split
+    for _ in range(2):
+        dataset = build_dataset(pairs, held_out_fraction=0.25, crop_size_px=32, before=split)
+        assert "has learnt before, so that scores flatter it" in dataset.split_description
+        split = unpack_split(pack_split(dataset.split))
+        assert split is not None
+        assert was_learnt(split.held_out, split, ())
+    fresh = build_dataset(pairs, held_out_fraction=0.25, crop_size_px=32).split
+    for _ in range(2):
+        again = build_dataset(pairs, held_out_fraction=0.25, crop_size_px=32, before=fresh)
+        assert again.split_description == "the same part held out as before"
+        assert len(again.split.train) == len(fresh.train)
+        assert not was_learnt(again.split.held_out, again.split, ())
+        fresh = again.split

@@ -131,14 +131,18 @@ class Dataset:
 
     @property
     def split(self) -> Split:
-        """The division, with checksums of the images, and what an earlier one says of images that are not among these."""
+        """The division, with checksums of the images, all that was learnt before, and what was held out of images that are not among these."""
         images = self.checksums
         before = self._before or Split((), (), "")
-        train, held_out = (
-            (*now, *(region for region in earlier if region.pair >= len(images)))
-            for now, earlier in ((self.train, before.train), (self.held_out, before.held_out))
+        known = {region.place for region in self.train}
+        learnt = [region for region in before.train if region.place not in known]
+        apart = [region for region in before.held_out if region.pair >= len(images)]
+        return Split(
+            (*self.train, *learnt),
+            (*self.held_out, *apart),
+            self.split_description,
+            images + before.images[len(images) :],
         )
-        return Split(train, held_out, self.split_description, images + before.images[len(images) :])
 
     @property
     def mostly_unlabelled(self) -> bool:

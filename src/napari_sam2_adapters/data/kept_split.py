@@ -73,7 +73,7 @@ def keep_split(
     Returns
     -------
     Split or None
-        None when nothing was held out, or a class would have nothing left to learn from.
+        None when nothing was held out, what was had been learnt before, or a class would have nothing left to learn from.
     """
     image_of = dict(enumerate(images))
     known: dict[PlaneKey, tuple[list[_Part], list[_Part]]] = {}
@@ -93,7 +93,7 @@ def keep_split(
                 for rows, columns in parts_of
                 if (plane[rows, columns] >= 0).any()
             ]
-    if not held or not train:
+    if not held or not train or was_learnt(before.held_out, before, images):
         return None
     labelled, learnt = np.zeros(n_classes, bool), np.zeros(n_classes, bool)
     for plane in planes.values():

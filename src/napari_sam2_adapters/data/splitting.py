@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,12 @@ class Region:
     rows: slice
     columns: slice
     name: str
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """Where it lies, whatever it is called."""
+        rows, columns = self.rows, self.columns
+        return self.pair, self.plane, rows.start, rows.stop, columns.start, columns.stop
 
     @property
     def shape(self) -> tuple[int, int]:

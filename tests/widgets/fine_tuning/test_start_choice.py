@@ -45,3 +45,8 @@ def test_a_file_that_says_what_was_held_out_is_scored_on_that(qtbot, saved_adapt
     qtbot.waitUntil(lambda: "same held-out part" in choice.line.text(), timeout=60_000)
     assert choice.known is not None
     assert choice.known.start.split == split
+    everything = pack_split(Split(split.train, (), "", ("abc",)))
+    choice.choose_file(saved_adapter("all", training={DIVISION: everything}))
+    qtbot.waitUntil(
+        lambda: "learnt from all that was labelled" in choice.line.text(), timeout=60_000
+    )

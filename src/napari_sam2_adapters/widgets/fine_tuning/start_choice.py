@@ -10,7 +10,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, name_anew
+from napari_sam2_adapters.data.kept_split import was_learnt
 from napari_sam2_adapters.data.packed_split import division_in
+from napari_sam2_adapters.data.splitting import Split
 from napari_sam2_adapters.widgets.docks.dock import sentence
 from napari_sam2_adapters.widgets.docks.drop_down import DropDown
 from napari_sam2_adapters.widgets.docks.jobs import Question
@@ -161,9 +163,13 @@ class StartChoice(QWidget):
         known, self._last = self.known, self.box.currentData()
         if known is None:
             self.line.setText("")
-        elif known.start.split is not None:
+        elif known.start.split is not None and _never_learnt(known.start.split):
             self.line.setText(
                 "Images that it learnt from are scored on the same held-out part as before, which it never learnt."
+            )
+        elif known.start.split is not None:
+            self.line.setText(
+                "It has learnt from all that was labelled, so its score before may flatter it on the same images."
             )
         else:
             self.line.setText(
@@ -171,6 +177,11 @@ class StartChoice(QWidget):
             )
         self.line.setVisible(known is not None)
         self.changed.emit()
+
+
+def _never_learnt(split: Split) -> bool:
+    """Whether something was held out, of which nothing had been learnt before."""
+    return bool(split.held_out) and not was_learnt(split.held_out, split, ())
 
 
 def _read(path: Path) -> KnownStart:
