@@ -20,7 +20,7 @@ from napari_sam2_adapters.models.model_file import read_header
 from napari_sam2_adapters.training.records import CALIBRATING
 from napari_sam2_adapters.training.train import Trainer
 from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
-from napari_sam2_adapters.widgets.fine_tuning import following, training
+from napari_sam2_adapters.widgets.fine_tuning import following
 from napari_sam2_adapters.widgets.fine_tuning.messages import (
     FineTuned,
     Learned,
@@ -105,21 +105,27 @@ def test_a_run_that_ends_leaves_an_adapter_a_speed_and_nothing_to_resume(request
     assert "not yet measured" in plan_sentence(outlook, unknown, TRAIN)
 
 
-@pytest.mark.parametrize("lost", ["speeds", "last preview"])
+@pytest.mark.parametrize("lost", ["speeds", "last preview", "all previews"])
 def test_what_was_trained_is_kept_whatever_else_cannot_be(
     request_of, adapters_home, monkeypatch, lost
 ) -> None:
-    def fail(*_: object) -> None:
-        raise OSError("the network drive is gone")
+    shown = {"last preview": 1}.get(lost, 0)
+    asked: list[Place] = []
+
+    def preview(segmenter: object, dataset: object, place: Place) -> np.ndarray:
+        asked.append(place)
+        if len(asked) > shown:
+            raise OSError("the network drive is gone")
+        return np.zeros((32, 40), np.uint8)
 
     if lost == "speeds":  # as where another program holds the file
         (adapters_home.parent / "speed.json").mkdir(parents=True)
     else:
-        monkeypatch.setattr(training, "preview", fail)
         monkeypatch.setattr(following, "PREVIEW_INTERVAL_S", 3600)
-        monkeypatch.setattr(following, "preview", lambda *_: np.zeros((32, 40), np.uint8))
+        monkeypatch.setattr(following, "preview", preview)
     train = TRAIN.model_copy(update={"held_out_fraction": 0.0})  # it is kept without a score
     result, _ = run(request_of(train), place=Place((0,), slice(0, 32), slice(0, 40)))
+    assert len(asked) == (0 if lost == "speeds" else 2)
     assert not result.resumable
     assert read_header(result.path).classes
 

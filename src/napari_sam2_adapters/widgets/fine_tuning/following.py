@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from napari_sam2_adapters.training.records import Record, StepRecord, ValidationRecord
     from napari_sam2_adapters.training.train import Trainer
 
-__all__ = ["GUI_INTERVAL_S", "Report", "follow", "preview"]
+__all__ = ["GUI_INTERVAL_S", "Report", "follow", "previewed"]
+
+_log = logging.getLogger(__name__)
 
 GUI_INTERVAL_S = 0.1
 PREVIEW_INTERVAL_S = 2.0
@@ -127,7 +130,7 @@ def follow(
         if wish.place is not None and report.last_step and next_preview.due():
             started, place = time.perf_counter(), wish.place
             with trainer.current_weights() as segmenter:
-                said.append(Previewed(place, preview(segmenter, dataset, place)))
+                said.append(previewed(segmenter, dataset, place))
             taken = time.perf_counter() - started
             next_preview.wait(max(PREVIEW_INTERVAL_S, taken / _PREVIEW_SHARE))
         report.seconds += time.perf_counter() - since
@@ -141,6 +144,18 @@ def follow(
             if trainer.awaits_calibration:
                 yield Said(CALIBRATING)
             return
+
+
+def previewed(segmenter: Segmenter, dataset: Dataset, place: Place) -> Previewed | None:
+    """What it has learnt, on a part of a plane; None where that cannot be read or computed.
+
+    The plane on show may be one that nothing is learnt from, and is no reason to lose what is trained.
+    """
+    try:
+        return Previewed(place, preview(segmenter, dataset, place))
+    except (OSError, ValueError, RuntimeError) as error:
+        _log.warning("There is no preview of plane %s: %s", place.plane, error)
+        return None
 
 
 def preview(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import threading
 from collections.abc import Generator
 from contextlib import closing
@@ -19,12 +18,10 @@ from napari_sam2_adapters.widgets.fine_tuning.following import (
     GUI_INTERVAL_S,
     Report,
     follow,
-    preview,
+    previewed,
 )
 from napari_sam2_adapters.widgets.fine_tuning.messages import (
     FineTuned,
-    Place,
-    Previewed,
     Said,
     Start,
     TrainingRequest,
@@ -49,8 +46,6 @@ if TYPE_CHECKING:
     from napari_sam2_adapters.training.train import Trainer
 
 __all__ = ["GUI_INTERVAL_S", "fine_tune", "save_fine_tuned"]
-
-_log = logging.getLogger(__name__)
 
 Updates = Generator[Update, None, FineTuned]
 
@@ -212,7 +207,7 @@ def _train(
     report.catch_up(trainer.history)
     yield report.send()
     outcome = _judge(request, trainer, segmenter, dataset)
-    if wish.place is not None and (last := _last_preview(segmenter, dataset, wish.place)):
+    if wish.place is not None and (last := previewed(segmenter, dataset, wish.place)):
         yield last
     remember_speed(
         described,
@@ -223,15 +218,6 @@ def _train(
         memory=report.memory,
     )
     return outcome
-
-
-def _last_preview(segmenter: Segmenter, dataset: Dataset, place: Place) -> Previewed | None:
-    """What it has learnt at last; None where that cannot be computed, which is no reason to lose what was trained."""
-    try:
-        return Previewed(place, preview(segmenter, dataset, place))
-    except (OSError, ValueError, RuntimeError) as error:
-        _log.warning("There is no last preview: %s", error)
-        return None
 
 
 def _refused(trainer: Trainer, segmenter: Segmenter) -> Segmenter | None:
