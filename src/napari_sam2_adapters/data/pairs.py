@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -38,6 +38,7 @@ __all__ = [
     "labelled_planes",
     "opaque",
     "plane_name",
+    "too_large",
 ]
 
 ZeroIs = Literal["unlabelled", "background"]
@@ -102,11 +103,17 @@ def find_classes(pairs: Sequence[Pair], zero_is: ZeroIs) -> tuple[ClassInfo, ...
     found = sorted(value for value in values if value >= first)
     if not any(value > 0 for value in values):
         raise ValueError(NOTHING_LABELLED)
-    if found[-1] > _LARGEST_VALUE:
-        raise ValueError(
-            f"Label values go up to {_LARGEST_VALUE}, but {found[-1]} occurs. Number the classes 1, 2, 3, …"
-        )
+    if reason := too_large(found):
+        raise ValueError(reason)
     return default_classes(found)
+
+
+def too_large(values: Iterable[int]) -> str:
+    """That one of the label values is larger than that of a class can be, and the mend; empty when none is."""
+    largest = max(values, default=0)
+    if largest <= _LARGEST_VALUE:
+        return ""
+    return f"Label values go up to {_LARGEST_VALUE}, but {largest} occurs. Number the classes 1, 2, 3, …"
 
 
 def labelled_planes(

@@ -9,6 +9,7 @@ from napari_sam2_adapters.widgets.annotation.class_names import (
     classes_of_layer,
     dress_layer,
     join_classes,
+    missing_classes,
     name_classes,
     next_class,
 )
@@ -155,3 +156,10 @@ def test_a_value_painted_later_gets_a_colour_that_no_other_class_has() -> None:
     first, second = classes_of_layer(layer, [1, 7], "unlabelled")
     assert first.color == seventh.color != second.color
     assert layer.get_color(7).tolist() != [1, 1, 1, 1]
+
+
+def test_a_value_too_large_for_a_class_is_named_and_no_class_is_left_out_in_silence() -> None:
+    classes = default_classes([1, 2])
+    totals = {0: 10, 1: 5, 2: 5, 70_000: 5}
+    assert "70000 occurs" in missing_classes(classes, classes, totals)
+    assert missing_classes(classes, classes, {1: 5, 2: 5, 70_000: 0}) == ""

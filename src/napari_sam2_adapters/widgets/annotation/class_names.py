@@ -12,7 +12,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from pandas.api.types import is_numeric_dtype
 
 from napari_sam2_adapters.config import ClassInfo, default_classes
-from napari_sam2_adapters.data.pairs import MOST_CLASSES, ZeroIs
+from napari_sam2_adapters.data.pairs import MOST_CLASSES, ZeroIs, too_large
 
 __all__ = [
     "MOST_CLASSES",
@@ -139,6 +139,8 @@ def missing_classes(
             f"The labels have {len(painted)} values. If they number single objects, give all objects of a class "
             "one value."
         )
+    if reason := too_large(painted):
+        return reason
     if len(learnt) < 2:
         unpainted = unpainted_classes(classes, totals)
         mend = "Paint some background with another value"
