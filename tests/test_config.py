@@ -16,6 +16,7 @@ from napari_sam2_adapters.config import (
     advise_on_views,
     default_classes,
     describe_errors,
+    name_anew,
 )
 
 SETTINGS = (ModelConfig, TrainConfig, PredictConfig, Normalization)
@@ -155,3 +156,14 @@ class TestDefaultClasses:
         colours = [c.color for c in default_classes(list(range(20)))]
         assert all(a != b for a, b in itertools.pairwise(colours))
         assert len(set(colours[:8])) == 8
+
+
+def test_a_class_that_nobody_has_named_keeps_the_name_that_the_adapter_knows() -> None:
+    """As strokes in a layer of another day, whose values are 1, 2, … and nothing more."""
+    known = tuple(
+        ClassInfo(value=value, name=name) for value, name in ((0, "resin"), (1, "axon"), (2, "fat"))
+    )
+    painted = (*default_classes([0, 1]), ClassInfo(value=2, name="myelin", color="#112233"))
+    anew = name_anew(known, painted, "nerve")
+    assert [info.name for info in anew] == ["resin", "axon", "myelin"]
+    assert [info.color for info in anew] == [info.color for info in painted]

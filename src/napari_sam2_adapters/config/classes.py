@@ -33,7 +33,7 @@ def default_classes(values: list[int]) -> tuple[ClassInfo, ...]:
     return tuple(
         ClassInfo(
             value=value,
-            name="background" if value == 0 else f"class {value}",
+            name=_plain_name(value),
             color=colors[position % len(colors)],
         )
         for position, value in enumerate(sorted(set(values)))
@@ -44,6 +44,8 @@ def name_anew(
     known: Sequence[ClassInfo], labelled: Sequence[ClassInfo], name: str
 ) -> tuple[ClassInfo, ...]:
     """The classes of an adapter that is trained further, with the names and colours that those have which are labelled now.
+
+    A class that nobody has named now, such as ``class 2``, keeps its name.
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ def name_anew(
             f"{name} does not know {', '.join(strange)}; it has {listed}. Start from a fresh adapter."
         )
     now = {info.value: info for info in labelled}
-    classes = tuple(now.get(info.value, info) for info in known)
+    classes = tuple(_renamed(info, now.get(info.value, info)) for info in known)
     by_name: dict[str, int] = {}
     for info in classes:
         if info.name in by_name:
@@ -77,3 +79,14 @@ def name_anew(
             )
         by_name[info.name] = info.value
     return classes
+
+
+def _renamed(known: ClassInfo, now: ClassInfo) -> ClassInfo:
+    """A class as it is labelled now, under the name that it had where it has been given none."""
+    named = now.name != _plain_name(now.value)
+    return now if named else now.model_copy(update={"name": known.name})
+
+
+def _plain_name(value: int) -> str:
+    """What a class is called that nobody has named."""
+    return "background" if value == 0 else f"class {value}"
