@@ -60,7 +60,7 @@ def places(draw):
 def test_labels_come_back_with_their_place(place, known, lengths, time, highest, name):
     axes = "ZYX"[-len(place.pixel_size) :]
     # MetaImage does not tell time from depth in a plane
-    time = time and (len(axes) == 3 or not name.endswith(("a", "d")))
+    time = time and (len(axes) == 3 or not name.endswith(("a", "d"))) and name != "a.seg.nrrd"
     axes = f"T{axes}" if time else axes
     if not known:
         place = Geometry(place.pixel_size, place.unit)
@@ -262,6 +262,13 @@ def test_layers_of_overlapping_segments_are_a_sentence(tmp_path, labels):
     (tmp_path / "a.seg.nrrd").write_bytes(content.replace(b"kinds: vector", b"kinds: list"))
     with pytest.raises(ValueError, match=r"overlapping segments in 2 layers.*one labelmap"):
         read_labels(tmp_path / "a.seg.nrrd")
+
+
+def test_time_is_not_written_as_layers_of_segments(tmp_path, labels):
+    """3D Slicer would show the first moment alone."""
+    with pytest.raises(ValueError, match="a single volume"):
+        write_labels(tmp_path / "a.seg.nrrd", np.stack([labels, labels]), axes="TZYX")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.mhd", "a.nhdr"])

@@ -35,6 +35,7 @@ _META_TYPES = {
 }
 _NRRD_TYPES = {"float32": "float", "float64": "double"}
 _SIZE_DIGITS = 20
+_SEGMENTATION = ".seg.nrrd"
 
 
 def check(path: Path, axes: str, dtype: np.dtype[np.generic] | None) -> None:
@@ -46,6 +47,11 @@ def check(path: Path, axes: str, dtype: np.dtype[np.generic] | None) -> None:
     if "C" in axes and ("T" in axes or path.suffix.lower() in META):
         raise ValueError(
             f"{path.name} cannot hold channels with the axes {axes}. Write a TIFF instead, or NRRD without time."
+        )
+    if "T" in axes and path.name.lower().endswith(_SEGMENTATION):
+        # 3D Slicer takes a further axis there for layers of segments that overlap, and the classes for those of the first one
+        raise ValueError(
+            f"{path.name} cannot hold time: a segmentation of 3D Slicer is a single volume. Save it as .nrrd or .nii.gz instead."
         )
 
 
