@@ -114,3 +114,16 @@ def test_a_damaged_file_is_named_and_left_out(tmp_path, strokes, damage, caplog)
     if damage != "flipped":
         assert list_snapshots(tmp_path) == []
         assert "a.labels.npz" in caplog.text
+
+
+def test_whatever_byte_is_damaged_the_others_are_listed(tmp_path, strokes) -> None:
+    whole, damaged = tmp_path / "whole.labels.npz", tmp_path / "damaged.labels.npz"
+    for path in (whole, damaged):
+        write_snapshot(path, to_save(strokes))
+    content = damaged.read_bytes()
+    # of what it says of itself, and of the table at the end
+    for place in range(content.index(b"about.json"), len(content), 3):
+        flipped = bytearray(content)
+        flipped[place] ^= 255
+        damaged.write_bytes(flipped)
+        assert whole in [saved.path for saved in list_snapshots(tmp_path)]
