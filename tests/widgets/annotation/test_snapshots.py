@@ -1,9 +1,11 @@
 """What is saved is what comes back, or nothing is."""
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numpy.lib import format as npy
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.widgets.annotation import snapshots
@@ -69,6 +71,21 @@ def test_the_checksum_tells_whether_anything_is_new(tmp_path, strokes) -> None:
     assert write_snapshot(path, to_save(strokes)) == first
     strokes[0, 0, 0] = 1
     assert write_snapshot(path, to_save(strokes)) != first
+
+
+def test_strokes_painted_while_it_is_written_are_new_the_next_time(tmp_path, monkeypatch) -> None:
+    labels = np.zeros((6, 8), np.uint8)
+    labels[2:4] = 1  # from edge to edge: this part of the array is one piece in memory
+
+    def write_array(file, array, **options) -> None:
+        npy.write_array(file, array, **options)
+        labels[3, 5] = 2
+
+    monkeypatch.setattr(snapshots, "npy", SimpleNamespace(write_array=write_array))
+    first = write_snapshot(tmp_path / "a.labels.npz", to_save(labels))
+    monkeypatch.undo()
+    assert (read_snapshot(tmp_path / "a.labels.npz")[1] == 2).sum() == 0
+    assert write_snapshot(tmp_path / "b.labels.npz", to_save(labels)) != first
 
 
 def test_few_are_kept_of_each_layer_and_in_all(tmp_path, strokes, monkeypatch) -> None:

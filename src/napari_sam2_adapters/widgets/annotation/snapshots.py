@@ -248,7 +248,7 @@ def _write_planes(archive: zipfile.ZipFile, labels: ArrayLike) -> tuple[list[dic
         box = _labelled_box(plane)
         if box is None:
             continue
-        part = np.ascontiguousarray(plane[box])  # a copy: the user may paint on
+        part = np.array(plane[box], order="C")  # a copy: the user may paint on
         with archive.open(f"plane{len(planes)}.npy", "w", force_zip64=True) as file:
             npy.write_array(file, part, allow_pickle=False)
         place = {
