@@ -28,7 +28,7 @@ class Run:
     Attributes
     ----------
     image, picture
-    return Run(LayerId(layer.unique_id), picture.without_pixels(), model, header, entry)
+        Which layer it is, and what was taken from it, without pixels.
     model, header
         The adapter.
     entry
