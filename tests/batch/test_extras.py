@@ -15,11 +15,14 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_sam2_adapters.batch.extras import ruler_of
 from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, Extras
 from napari_sam2_adapters.batch.report import Report
 from napari_sam2_adapters.batch.run import ItemRecord, run_batch
 from napari_sam2_adapters.batch.scheme import survey_batch
 from napari_sam2_adapters.batch.stamps import file_sha256
+from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import read_image, read_labels
 
 ALL = Extras(measurements=True, overlays=True, html_report=True)
@@ -64,6 +67,19 @@ def test_measurements_are_in_units_of_the_image(job: BatchJob, images: Path) -> 
     assert {float(row["centroid_z_um"]) for row in of_stack} == {0.0, 2.0, 4.0}
     assert not (job.output / "overlays").exists()
     assert not (job.output / "report.html").exists()
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "YXZ", "TYZX"])
+def test_each_axis_has_its_own_pixel_size_wherever_it_stands(axes: str) -> None:
+    """A geometry is in the order Z, Y, X."""
+    geometry = Geometry((5.0, 2.0, 0.5), "micrometer", (50.0, 20.0, 5.0), time_step=3.0)
+    array = np.zeros((2, 2, 2, 2)[: len(axes)], np.uint8)
+    ruler = ruler_of(ImageFile(array, axes, Path("a.npz"), geometry=geometry))
+    sizes, starts = {"Z": 5, "Y": 2, "X": 0.5, "T": 3}, {"Z": 50, "Y": 20, "X": 5, "T": 0}
+    positions = np.array([range(len(axes))], float)
+    wanted = [starts[axis] + sizes[axis] * place for place, axis in enumerate(axes)]
+    np.testing.assert_allclose(ruler.to_world(positions), [wanted])
+    assert ruler.content([axes.index("Y"), axes.index("X")]) == pytest.approx(1)
 
 
 def test_what_is_asked_for_later_comes_without_the_labels_being_made_anew(job: BatchJob) -> None:

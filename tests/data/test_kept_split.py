@@ -42,6 +42,16 @@ def test_without_a_held_out_part_there_is_nothing_to_keep() -> None:
     assert keep_split(found, dict.fromkeys(found, ""), 2, Split((whole(0, (0,)),), (), "")) is None
 
 
+def test_a_part_that_reaches_out_of_the_image_is_of_another_one() -> None:
+    """A division without checksums cannot be known by them."""
+    labels = np.indices((8, 10)).sum(axis=0).astype(np.int16) % 2
+    upper = Region(0, (0,), slice(0, 4), slice(0, 10), "")
+    for lower in ((4, 9), (4, 8)):
+        before = Split((upper,), (replace(upper, rows=slice(*lower)),), "")
+        kept = keep_split({(0, (0,)): labels}, {(0, (0,)): ""}, 2, before)
+        assert (kept is None) == (lower == (4, 9))
+
+
 def test_a_data_set_keeps_the_part_of_an_earlier_one() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (6, 40, 40), dtype=np.uint8)

@@ -103,14 +103,17 @@ def test_foreign_tensors_are_refused(tmp_path: Path) -> None:
     [
         (json.dumps({"version": 2, "identity": {}, "progress": {}}), "later version"),
         (json.dumps({"version": 1}), "header of the checkpoint .* is damaged"),
+        (json.dumps({"version": 1, "identity": {}, "progress": {}}), "is damaged"),
+        (json.dumps({"version": 1, "identity": {}, "progress": 7}), "is damaged"),
         ("{", "header of the checkpoint .* is damaged"),
     ],
 )
 def test_a_later_or_damaged_header_is_refused(tmp_path: Path, header: str, said: str) -> None:
     path = tmp_path / "run.safetensors"
     save_file({"w": torch.ones(1)}, path, metadata={"napari_sam2_adapters.training": header})
-    with pytest.raises(ValueError, match=said):
-        read_checkpoint(path)
+    for read in (read_checkpoint, read_progress):
+        with pytest.raises(ValueError, match=said):
+            read(path)
 
 
 def test_a_mismatch_names_the_part_and_both_sides() -> None:

@@ -17,7 +17,7 @@ from napari_sam2_adapters.data.io import read_image, write_array, write_labels
 from napari_sam2_adapters.data.samples import load_sample
 from napari_sam2_adapters.widgets.docks.layers import world_matrix
 from napari_sam2_adapters.widgets.docks.results import class_colormap, class_features
-from napari_sam2_adapters.widgets.labels_reader import get_labels_reader
+from napari_sam2_adapters.widgets.labels_reader import get_labels_reader, read_label_files
 from napari_sam2_adapters.widgets.loading.file_layers import image_layer
 
 PLUGIN = "napari-sam2-adapters"
@@ -72,6 +72,17 @@ def test_what_is_not_ours_is_left_to_others(tmp_path: Path) -> None:
         assert (get_labels_reader(str(path)) is not None) == (path == ours), path.name
     assert get_labels_reader([str(ours), str(tmp_path / "scan.nii.gz")]) is None
     assert get_labels_reader(str(tmp_path / "missing.npz")) is None
+
+
+@pytest.mark.parametrize("ending", ["npz", "nii", "nii.gz"])
+def test_what_is_damaged_is_left_to_others(tmp_path: Path, ending: str) -> None:
+    path = write_labels(tmp_path / f"mask.{ending}", np.eye(9, dtype=np.uint8), axes="YX")
+    content = path.read_bytes()
+    for place in range(min(len(content), 348)):  # a NIfTI header has so many
+        damaged = bytearray(content)
+        damaged[place] ^= 255
+        path.write_bytes(damaged)
+        assert get_labels_reader(str(path)) in (None, read_label_files)
 
 
 def test_nobody_is_asked_who_reads_tiff_and_pictures() -> None:

@@ -482,6 +482,19 @@ def test_what_is_odd_about_a_file_is_said(qtbot, tmp_path: Path) -> None:
     assert form.about.text().endswith("pixel size. Slices lie unevenly.")
 
 
+def test_each_axis_is_shown_with_its_own_pixel_size(qtbot, tmp_path: Path) -> None:
+    """A geometry is in the order Z, Y, X, whatever that of the file is."""
+    form = AxesForm()
+    qtbot.addWidget(form)
+    place = Geometry((5.0, 2.0, 0.5), "micrometer")
+    file = ImageFile(np.zeros((8, 9, 3), np.uint8), "YXZ", tmp_path / "a.npz", geometry=place)
+    form.show_file(file)
+    assert [size.value() for size in form.sizes] == [2, 0.5, 5]
+    assert not form.edited
+    form.sizes[2].setValue(7.0)
+    assert form.apply(file).pixel_size == (7, 2, 0.5)
+
+
 def test_labels_of_one_image_are_not_laid_on_the_next(dock, viewer, qtbot, tmp_path: Path) -> None:
     """Images of two patients often have one shape."""
     for name in ("patient 1", "patient 2", "patient 1 seg"):

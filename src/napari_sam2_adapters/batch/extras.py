@@ -72,7 +72,7 @@ def ruler_of(image: ImageFile) -> Ruler:
     matrix = np.eye(len(axes) + 1)
     if image.geometry is None:
         return Ruler(matrix)
-    spatial = [place for place, axis in enumerate(axes) if axis in "ZYX"]
+    spatial = [axes.index(axis) for axis in "ZYX" if axis in axes]
     matrix[np.ix_([*spatial, -1], [*spatial, -1])] = image.geometry.affine()
     if "T" in axes and image.geometry.time_step is not None:
         matrix[axes.index("T"), axes.index("T")] = image.geometry.time_step

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_sam2_adapters.batch.extras import ruler_of
 from napari_sam2_adapters.config import ClassInfo
-from napari_sam2_adapters.data.axes import label_axes
+from napari_sam2_adapters.data.axes import in_axes, label_axes
 from napari_sam2_adapters.data.io import read_image, read_labels, write_labels
 from napari_sam2_adapters.data.losses import lost_in_file
 from napari_sam2_adapters.inference.rules import LARGEST_PX, ClassRule, PostprocessConfig
@@ -73,13 +73,14 @@ class Finishing:
         from napari_sam2_adapters.inference.measure import write_csv
         from napari_sam2_adapters.inference.postprocess import postprocess
 
-        labels, image = read_labels(raw), read_image(source)
+        stored, image = read_labels(raw), read_image(source)
         axes = label_axes(image.axes)
-        cleaned = np.zeros(labels.array.shape, labels.array.dtype)
-        objects = np.zeros(labels.array.shape, np.uint32) if self.rules.object_values else None
+        labels = in_axes(stored.array, stored.axes, axes)
+        cleaned = np.zeros(labels.shape, labels.dtype)
+        objects = np.zeros(labels.shape, np.uint32) if self.rules.object_values else None
         found: list[int] = []
         for block in postprocess(
-            labels.array,
+            labels,
             axes,
             self.rules,
             classes=[info.value for info in self.classes],

@@ -73,7 +73,8 @@ def keep_split(
     Returns
     -------
     Split or None
-        None when nothing was held out, what was had been learnt before, or a class would have nothing left to learn from.
+        None when nothing was held out, what was had been learnt before, a part reaches out of its image, or a class would have nothing left to
+        learn from.
     """
     image_of = dict(enumerate(images))
     known: dict[PlaneKey, tuple[list[_Part], list[_Part]]] = {}
@@ -93,7 +94,8 @@ def keep_split(
                 for rows, columns in parts_of
                 if (plane[rows, columns] >= 0).any()
             ]
-    if not held or not train or was_learnt(before.held_out, before, images):
+    fitting = all(_lies_within(r, planes[r.pair, r.plane]) for r in (*train, *held))
+    if not (fitting and held and train) or was_learnt(before.held_out, before, images):
         return None
     labelled, learnt = np.zeros(n_classes, bool), np.zeros(n_classes, bool)
     for plane in planes.values():
@@ -105,3 +107,9 @@ def keep_split(
         return None
     train.sort(key=lambda region: (region.pair, region.plane))
     return Split(tuple(train), tuple(held), "the same part held out as before")
+
+
+def _lies_within(region: Region, plane: NDArray[np.int16]) -> bool:
+    """Whether a region lies in its plane: that of a division without checksums may be of another image."""
+    height, width = plane.shape
+    return bool(region.rows.stop <= height and region.columns.stop <= width)

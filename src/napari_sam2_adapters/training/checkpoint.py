@@ -135,7 +135,9 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         )
     try:
         header: dict[str, Any] = json.loads(metadata[_HEADER])
-        version, _, _ = int(header["version"]), header["identity"], header["progress"]
+        version = int(header["version"])
+        if version <= FORMAT_VERSION:
+            _, _ = header["identity"], int(header["progress"]["step"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"The header of the checkpoint {path} is damaged ({error!r}). Start anew without resuming."

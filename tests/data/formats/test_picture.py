@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -76,6 +78,23 @@ def test_words_of_others_are_no_classes(tmp_path: Path) -> None:
         text.add_text("Classes", words)
         Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / "w.png", pnginfo=text)
         assert read_labels(tmp_path / "w.png").classes == ()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_few_bits_with_a_transparent_value_are_the_labels_that_they_are(
+    tmp_path: Path, depth: int
+) -> None:
+    path, labels = tmp_path / "m.png", np.arange(16, dtype=np.uint8) % 2**depth
+    packed = np.packbits(np.unpackbits(labels[:, None], axis=1)[:, 8 - depth :])
+    head = struct.pack(">IIBBBBB", len(labels), 1, depth, 0, 0, 0, 0)
+    chunks = {b"IHDR": head, b"tRNS": b"\0\0", b"IDAT": zlib.compress(b"\0" + packed.tobytes())}
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, data in (chunks | {b"IEND": b""}).items():
+        content += struct.pack(">I", len(data)) + name + data
+        content += struct.pack(">I", zlib.crc32(name + data))
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_labels(path).array, [labels])
+    assert np.max(read_image(path).array) == 255
 
 
 def test_one_bit_and_printers_inks(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """What is saved is what comes back, or nothing is."""
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numpy.lib import format as npy
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.widgets.annotation import snapshots
@@ -71,6 +73,21 @@ def test_the_checksum_tells_whether_anything_is_new(tmp_path, strokes) -> None:
     assert write_snapshot(path, to_save(strokes)) != first
 
 
+def test_strokes_painted_while_it_is_written_are_new_the_next_time(tmp_path, monkeypatch) -> None:
+    labels = np.zeros((6, 8), np.uint8)
+    labels[2:4] = 1  # from edge to edge: this part of the array is one piece in memory
+
+    def write_array(file, array, **options) -> None:
+        npy.write_array(file, array, **options)
+        labels[3, 5] = 2
+
+    monkeypatch.setattr(snapshots, "npy", SimpleNamespace(write_array=write_array))
+    first = write_snapshot(tmp_path / "a.labels.npz", to_save(labels))
+    monkeypatch.undo()
+    assert (read_snapshot(tmp_path / "a.labels.npz")[1] == 2).sum() == 0
+    assert write_snapshot(tmp_path / "b.labels.npz", to_save(labels)) != first
+
+
 def test_few_are_kept_of_each_layer_and_in_all(tmp_path, strokes, monkeypatch) -> None:
     monkeypatch.setattr(snapshots, "KEPT_IN_ALL", 5)
     for number in range(5):
@@ -114,3 +131,16 @@ def test_a_damaged_file_is_named_and_left_out(tmp_path, strokes, damage, caplog)
     if damage != "flipped":
         assert list_snapshots(tmp_path) == []
         assert "a.labels.npz" in caplog.text
+
+
+def test_whatever_byte_is_damaged_the_others_are_listed(tmp_path, strokes) -> None:
+    whole, damaged = tmp_path / "whole.labels.npz", tmp_path / "damaged.labels.npz"
+    for path in (whole, damaged):
+        write_snapshot(path, to_save(strokes))
+    content = damaged.read_bytes()
+    # of what it says of itself, and of the table at the end
+    for place in range(content.index(b"about.json"), len(content), 3):
+        flipped = bytearray(content)
+        flipped[place] ^= 255
+        damaged.write_bytes(flipped)
+        assert whole in [saved.path for saved in list_snapshots(tmp_path)]

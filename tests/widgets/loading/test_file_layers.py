@@ -134,6 +134,19 @@ def test_labels_of_a_file_lie_on_it(
     np.testing.assert_allclose(corners(Labels(mask, **placement(there))), wanted, atol=1e-9)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_geometry_holds_for_axes_in_any_order(tmp_path: Path, turned: bool) -> None:
+    """It is in the order Z, Y, X, whatever that of the file is."""
+    direction = ((1, 0, 0), (0, 0.8, -0.6), (0, 0.6, 0.8)) if turned else None
+    place = Geometry((5, 2, 0.5), "micrometer", (50, 20, 10), direction)
+    shown = [
+        image_layer(ImageFile(array, axes, tmp_path, geometry=place))
+        for array, axes in ((VALUES, "ZYX"), (np.moveaxis(VALUES, 0, -1), "YXZ"))
+    ]
+    usual, other = (Image(one.data, **one.keywords) for one in shown)
+    np.testing.assert_allclose(np.roll(corners(other), 1, axis=1), corners(usual))
+
+
 def test_the_world_of_a_turned_nifti_is_nibabel_s(tmp_path: Path) -> None:
     """In the order Z, Y, X, and with X and Y pointing the other way: left and back."""
     shown = image_layer(read_image(_nifti(tmp_path)))

@@ -61,6 +61,8 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         )
     decode = imagecodecs.png_decode if png else imagecodecs.jpeg_decode
     array: NDArray[Any] = decode(encoded)
+    if array.ndim == 3 and array.shape[-1] == 2:  # grey and transparency
+        array = array[..., 0]
     if array.ndim == 2:
         if not as_labels:
             return ImageFile(array, "YX", path)
@@ -72,8 +74,6 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         raise ValueError(
             f"{path} is a JPEG in the four inks of printers (CMYK). Convert it to RGB or grey."
         )
-    if array.shape[-1] == 2:  # grey and transparency
-        return ImageFile(array[..., 0], "YX", path)
     if png and encoded[_PNG_COLOUR_TYPE_BYTE] == _PNG_PALETTE and _has_grey_palette(path):
         return ImageFile(array[..., 0], "YX", path)
     return ImageFile(array[..., :3], "YXC", path, rgb=True)

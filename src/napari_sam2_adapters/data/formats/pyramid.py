@@ -26,11 +26,6 @@ class LevelShape:
     chunks: tuple[int, ...]
     shards: tuple[int, ...] | None = None
 
-    @property
-    def grain(self) -> tuple[int, ...]:
-        """Shape of what one file holds."""
-        return self.shards or self.chunks
-
 
 def halved_levels(
     shape: Sequence[int], axes: str, scale: Sequence[float], shift: Sequence[float]

@@ -43,6 +43,8 @@ SUFFIX = ".labels.npz"
 KEPT_PER_LAYER = 3
 KEPT_IN_ALL = 30
 FORMAT_VERSION = 1
+_DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, LookupError, TypeError, ValueError, AttributeError, RuntimeError)  # fmt: skip
+"""What comes of a damaged archive: the last one of flags that ask for a password or another compression."""
 
 _log = logging.getLogger(__name__)
 
@@ -168,7 +170,7 @@ def read_snapshot(path: Path, into: Any = None) -> tuple[SavedLabels, Any]:
                     part = npy.read_array(file, allow_pickle=False)
                 rows, columns = slice(*plane["rows"]), slice(*plane["columns"])
                 labels[(*plane["index"], rows, columns)] = part
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError) as error:
+    except _DAMAGES as error:
         raise ValueError(_damaged(path, error)) from error
     return saved, labels
 
@@ -179,7 +181,7 @@ def list_snapshots(folder: Path) -> list[SavedLabels]:
     for path in folder.glob(f"*{SUFFIX}"):
         try:
             found.append(_read_about(path))
-        except (ValueError, FileNotFoundError) as error:
+        except (ValueError, OSError) as error:
             _log.warning("%s", error)
     return sorted(found, key=lambda saved: saved.time, reverse=True)
 
@@ -246,7 +248,7 @@ def _write_planes(archive: zipfile.ZipFile, labels: ArrayLike) -> tuple[list[dic
         box = _labelled_box(plane)
         if box is None:
             continue
-        part = np.ascontiguousarray(plane[box])  # a copy: the user may paint on
+        part = np.array(plane[box], order="C")  # a copy: the user may paint on
         with archive.open(f"plane{len(planes)}.npy", "w", force_zip64=True) as file:
             npy.write_array(file, part, allow_pickle=False)
         place = {
@@ -276,7 +278,7 @@ def _read_about(path: Path) -> SavedLabels:
         with zipfile.ZipFile(path) as archive:
             about = json.loads(archive.read("about.json"))
         return _saved(path, about)
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+    except _DAMAGES as error:
         raise ValueError(_damaged(path, error)) from error
 
 

@@ -37,7 +37,7 @@ class AxesSettings:
     axes
         The axes.
     sizes
-        Pixel sizes along those in space.
+        Pixel sizes along those in space, in the order Z, Y, X.
     unit
         Their unit, None when nothing is known.
     rgb
@@ -143,11 +143,8 @@ class AxesForm(QWidget):
     @property
     def settings(self) -> AxesSettings:
         """What is set, as it is now."""
-        sizes = tuple(
-            size.exact
-            for letter, size in zip(self.axes, self.sizes, strict=True)
-            if letter in "ZYX"
-        )
+        own = {letter: size.exact for letter, size in zip(self.axes, self.sizes, strict=True)}
+        sizes = tuple(own[letter] for letter in "ZYX" if letter in own)
         unit = unit_name(self.unit.currentText())
         return AxesSettings(self.axes, sizes, unit, self.channel_choice == "rgb")
 
@@ -185,7 +182,8 @@ class AxesForm(QWidget):
             self.channels.setCurrentIndex(self.channels.findData(channels))
 
     def _add_rows(self, file: ImageFile) -> None:
-        spatial = iter(file.pixel_size or ())
+        spatial = [letter for letter in "ZYX" if letter in file.axes]
+        known = dict(zip(spatial, file.pixel_size or (), strict=False))
         for column, heading in enumerate(("Axis", "Length", "Pixel size")):
             self._grid.addWidget(QLabel(heading), 0, column)
         for row, (letter, length) in enumerate(zip(file.axes, file.array.shape, strict=True), 1):
@@ -199,7 +197,7 @@ class AxesForm(QWidget):
             size.setRange(1e-12, 1e9)
             size.setKeyboardTracking(False)
             size.setStepType(RealSpinBox.StepType.AdaptiveDecimalStepType)
-            size.give(next(spatial, 1.0) if letter in "ZYX" else 1.0)
+            size.give(known.get(letter, 1.0))
             size.setEnabled(letter in "ZYX")
             size.setToolTip("Length of a pixel along this axis; of a section, its thickness.")
             count = QLabel(f"{length:,}")

@@ -193,7 +193,7 @@ def place_of(file: ImageFile, axes: str) -> dict[str, Any]:
     geometry = file.geometry
     if geometry is None:
         return place
-    spatial = [axis for axis in file.axes if axis in "ZYX"]
+    spatial = [axis for axis in "ZYX" if axis in file.axes]
     sizes = dict(zip(spatial, geometry.pixel_size, strict=True))
     units: dict[str, str | None] = dict.fromkeys(spatial, geometry.unit)
     if "T" in axes and geometry.time_step is not None:

@@ -92,7 +92,9 @@ def tidy(stop: threading.Event, request: TidyRequest) -> Generator[Tidying, None
     planes = request.planes if again else sorted(arrays.planes)
     known = dict(arrays.object_classes) if again else {}
     axes = label_axes(request.axes)
-    replaced = _objects_in(arrays, block_keys(arrays.labels.shape, axes, rules.together, planes))
+    blocks = block_keys(arrays.labels.shape, axes, rules.together, planes)
+    # with other rules all are numbered anew, or none are
+    replaced = _objects_in(arrays, blocks) if known else [[] for _ in blocks]
     pulse, done, total = Pulse(REPORT_INTERVAL_S), 0, len(replaced)
     for block in postprocess(
         arrays.labels,
@@ -141,6 +143,4 @@ def _prepare(arrays: ResultArrays, rules: PostprocessConfig) -> ResultArrays:
 
 def _objects_in(arrays: ResultArrays, blocks: Sequence[Block]) -> list[list[int]]:
     """Numbers of the objects that each block has so far."""
-    if not arrays.object_classes:
-        return [[] for _ in blocks]
     return [np.unique(np.asarray(arrays.objects[key])).tolist() for key in blocks]
