@@ -6,6 +6,7 @@ drops such a file which one to take. Their labels open in the Load dock.
 
 from __future__ import annotations
 
+import logging
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ __all__ = ["get_labels_reader", "read_label_files"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 _NIFTI_LABEL = 1002
+
+_log = logging.getLogger(__name__)
 
 
 def get_labels_reader(
@@ -43,18 +46,21 @@ def read_label_files(path: str | Sequence[str]) -> list[LayerData]:
 def _says_labels(path: Path) -> bool:
     found = format_of(path)
     check = {"NPZ": _npz_says_labels, "NIfTI": _nifti_says_labels}.get(found.name if found else "")
-    return check is not None and path.is_file() and check(path)
+    if check is None or not path.is_file():
+        return False
+    try:
+        return check(path)
+    except Exception:  # of many kinds: what is wrong with a damaged file is for its reader to say
+        _log.debug("%s does not say whether it holds labels", path, exc_info=True)
+        return False
 
 
 def _npz_says_labels(path: Path) -> bool:
     """Whether it has the entries of `data.formats.numpy_file`, and holds whole numbers without channels."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if not {"array.npy", "axes.npy"} <= set(archive.namelist()):
-                return False
-        read_labels(path)
-    except Exception:  # a damaged file is for whoever reads it to say
-        return False
+    with zipfile.ZipFile(path) as archive:
+        if not {"array.npy", "axes.npy"} <= set(archive.namelist()):
+            return False
+    read_labels(path)
     return True
 
 
@@ -64,11 +70,8 @@ def _nifti_says_labels(path: Path) -> bool:
         import nibabel
     except ModuleNotFoundError:
         return False
-    try:
-        header: Any = nibabel.load(path).header
-        return int(header["intent_code"]) == _NIFTI_LABEL
-    except Exception:  # as above; what nibabel raises is of many kinds
-        return False
+    header: Any = nibabel.load(path).header
+    return int(header["intent_code"]) == _NIFTI_LABEL
 
 
 def _listed(path: str | Sequence[str]) -> list[str]:
