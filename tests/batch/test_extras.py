@@ -82,6 +82,15 @@ def test_each_axis_has_its_own_pixel_size_wherever_it_stands(axes: str) -> None:
     assert ruler.content([axes.index("Y"), axes.index("X")]) == pytest.approx(1)
 
 
+def test_places_in_time_are_in_the_unit_of_the_file(job: BatchJob, images: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 200, (2, 40, 40), dtype=np.uint8)
+    metadata = {"axes": "TYX", "finterval": 0.5, "tunit": "msec", "unit": "um"}
+    tifffile.imwrite(images / "a.tif", frames, imagej=True, resolution=(2, 2), metadata=metadata)
+    run(with_extras(job, Extras(measurements=True)))
+    rows = table(job.output / "measurements" / "a.csv")
+    assert {float(row["centroid_t_msec"]) for row in rows} == {0, 0.5}
+
+
 def test_what_is_asked_for_later_comes_without_the_labels_being_made_anew(job: BatchJob) -> None:
     run(job)
     before, entries = times(job), Report(job.output)

@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import csv
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from napari_sam2_adapters.inference.measure import (
-    Ruler,
     join_tables,
     measure,
     total_by_label,
     write_csv,
 )
+from napari_sam2_adapters.inference.ruler import Ruler
 
 
 def ruler(*scale: float, unit: str | None = "micrometer", shift: float = 0.0) -> Ruler:
@@ -134,6 +135,16 @@ def test_time_points_are_measured_apart(plane) -> None:
     table = join_tables([record.table for record in records])
     assert table["t"].tolist() == [0, 0, 1, 1]
     assert table["centroid_t"].tolist() == [0, 0, 60, 60]
+
+
+@pytest.mark.parametrize(
+    ("unit", "name"),
+    [("second", "sec"), ("ms", "msec"), ("µs", "usec"), ("h", "hour"), (None, ""), ("um", "")],
+)
+def test_places_in_time_end_in_a_unit_of_time(plane, unit, name) -> None:
+    rule = replace(ruler(60, 1, 1), time_unit=unit)
+    (block,) = measure(plane[None], "TYX", rule)
+    assert f"centroid_t_{name}".rstrip("_") in block.table
 
 
 def test_totals_of_a_stack_are_those_of_its_volume() -> None:

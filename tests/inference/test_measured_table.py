@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_sam2_adapters.inference.measure import Ruler, join_tables, measure, write_csv
+from napari_sam2_adapters.inference.measure import join_tables, measure, write_csv
 from napari_sam2_adapters.inference.measured_table import measured_table
+from napari_sam2_adapters.inference.ruler import Ruler
 
 
 @pytest.mark.parametrize(

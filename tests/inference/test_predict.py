@@ -212,6 +212,17 @@ def test_wrong_number_of_channels_is_refused_in_a_sentence(tiny_segmenter):
         predict(tiny_segmenter("lw"), np.zeros((64, 64, 3), np.uint8), axes="YXC")
 
 
+@pytest.mark.parametrize(
+    ("shape", "what"),
+    [((300, 1), "300 px high and 1 px wide"), ((2, 1, 400), "1 px high and 400 px wide")],
+)
+def test_a_line_of_pixels_is_refused_by_the_size_of_the_image(tiny_segmenter, shape, what):
+    with pytest.raises(
+        ValueError, match=rf"{what}, but .* at least 2×2 px\. Choose a larger image, or"
+    ):
+        predict(tiny_segmenter("lw"), np.zeros(shape), config=SMALL)
+
+
 def test_progress_announces_every_row_once_and_cancel_keeps_them(camera):
     network = Threshold()
     outputs = allocate_outputs(network, camera.shape, "YX", SMALL)

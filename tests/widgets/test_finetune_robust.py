@@ -188,6 +188,7 @@ def test_what_is_no_better_is_not_kept_unless_asked(
     with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
         dock.go_on_button.click()
     assert dock.status.text().startswith("No better than before")
+    assert "Save as … keeps what it learnt last all the same" in dock.status.text()
     verdict = dock.fine_tuned.verdict
     assert list_adapters() == kept
     assert not dock.segment_button.isVisibleTo(dock)

@@ -22,6 +22,7 @@ from napari_sam2_adapters.batch.hand import (
     Hand,
     Mail,
     free_card,
+    leaving,
     lost_image,
     progress_of,
     reaching_scheduler,
@@ -112,7 +113,7 @@ class DaskWorkers:
             message = self._mail.get(timeout=_BEAT_S)
         except queue.Empty:
             return None
-        hand = next((h for h in self._hands.values() if h.call == message["call"]), None)
+        hand = next((h for h in self._hands.values() if h.sent(message)), None)
         return None if hand is None else self._hear(hand, message)
 
     def stop(self) -> list[Ended]:
@@ -139,9 +140,9 @@ class DaskWorkers:
         busy = [hand.address for hand in self._hands.values() if hand.state == "busy"]
         if not busy:
             return []
-        self._ask_to_stop(self._run, busy)
+        self._ask_to_stop(remote.leave, self._run, busy)
         ended, asked, self._stopping = [], time.monotonic(), True
-        while any(hand.may_write(asked) for hand in self._hands.values()):
+        while leaving(self._hands.values(), asked):
             try:
                 news = self.news()
             except OSError:  # of the others, some may still end well
@@ -152,10 +153,10 @@ class DaskWorkers:
                 ended.append(news)
         return ended
 
-    def _ask_to_stop(self, name: str, addresses: list[str]) -> None:
-        """As `remote.stop`."""
+    def _ask_to_stop(self, how: Callable[..., None], name: str, addresses: list[str]) -> None:
+        """As `remote.stop` or `remote.leave`."""
         with reaching_scheduler(self._client):
-            self._client.run(remote.stop, name, workers=addresses, on_error="ignore")
+            self._client.run(how, name, workers=addresses, on_error="ignore")
 
     def _look(self) -> None:
         """Once in a while: which workers have come, and which are gone."""
@@ -202,7 +203,7 @@ class DaskWorkers:
         return f"{self._run}-{secrets.token_hex(4)}"
 
     def _call(self, hand: Hand, function: Any, *arguments: Any, name: str = "") -> None:
-        hand.call, hand.begun = name or self._new_name(), False
+        hand.call = name or self._new_name()
         call = remote.Call(self._run, hand.call)
         options = {"workers": [hand.address], "allow_other_workers": False, "key": call.name}
         with reaching_scheduler(self._client):
@@ -218,8 +219,8 @@ class DaskWorkers:
         elif kind == "strange":  # another process at the same address
             self._bury(hand)
             self._prepare(hand)
-        elif kind == "begun":
-            hand.begun = True
+        elif kind == "leaving":
+            hand.hear_of_leaving(message["at_work"])
         elif part is None:
             if kind == "error":
                 self._set_aside(hand, message["reason"])
@@ -284,7 +285,7 @@ class DaskWorkers:
             return
         for hand in self._hands.values():
             if hand.part is not None and hand.part.task.item.index == index:
-                self._ask_to_stop(hand.call, [hand.address])
+                self._ask_to_stop(remote.stop, hand.call, [hand.address])
 
     def _set_aside(self, hand: Hand, reason: str) -> None:
         """Do without a worker; the run ends when that was the last one."""
@@ -294,8 +295,7 @@ class DaskWorkers:
         warnings.warn(f"The worker {hand.address} is left out: {reason}", stacklevel=2)
 
     def _check_usable(self) -> None:
-        states = {hand.state for hand in self._hands.values()}
-        if states == {"unusable"}:
+        if {hand.state for hand in self._hands.values()} == {"unusable"} and not self._stopping:
             raise ValueError(f"No worker of the cluster can use the model: {self._unusable}")
 
     def _bury(self, hand: Hand) -> None:

@@ -15,7 +15,7 @@ from napari_sam2_adapters.data.axes import ArrayLike, label_axes
 from napari_sam2_adapters.data.image_file import ImageFile
 
 if TYPE_CHECKING:
-    from napari_sam2_adapters.inference.measure import Ruler
+    from napari_sam2_adapters.inference.ruler import Ruler
 
 __all__ = ["ruler_of", "write_extras"]
 
@@ -66,7 +66,7 @@ def write_extras(
 
 def ruler_of(image: ImageFile) -> Ruler:
     """From positions in the labels of an image to the world that its file speaks of."""
-    from napari_sam2_adapters.inference.measure import Ruler
+    from napari_sam2_adapters.inference.ruler import Ruler
 
     axes = label_axes(image.axes)
     matrix = np.eye(len(axes) + 1)
@@ -76,7 +76,7 @@ def ruler_of(image: ImageFile) -> Ruler:
     matrix[np.ix_([*spatial, -1], [*spatial, -1])] = image.geometry.affine()
     if "T" in axes and image.geometry.time_step is not None:
         matrix[axes.index("T"), axes.index("T")] = image.geometry.time_step
-    return Ruler(matrix, image.geometry.unit)
+    return Ruler(matrix, image.geometry.unit, image.geometry.time_unit)
 
 
 def _write_measurements(

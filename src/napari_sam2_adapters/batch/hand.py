@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,11 +19,11 @@ from napari_sam2_adapters.batch.stamps import FileStamp
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["Hand", "Mail", "free_card", "lost_image", "progress_of", "reaching_scheduler", "tell_error"]  # fmt: skip
+__all__ = ["Hand", "Mail", "free_card", "leaving", "lost_image", "progress_of", "reaching_scheduler", "tell_error"]  # fmt: skip
 
 Mail = queue.SimpleQueue[dict[str, Any]]
-_GRACE_S = 2.0
-"""How long a call that has not begun is waited for after all were stopped."""
+_PATIENCE_S = 1800.0
+"""How long a worker is waited for that was asked to stop: it may be at a slow tile, or measure a huge image, but also hang."""
 
 
 @dataclass
@@ -45,8 +46,6 @@ class Hand:
         Name of the call that it has.
     part
         What it is doing.
-    begun
-        Whether it has begun with that.
     future
         The call.
     """
@@ -59,7 +58,6 @@ class Hand:
     network: str = ""
     call: str = ""
     part: Part | None = None
-    begun: bool = False
     future: Future[None] | None = None
 
     @property
@@ -67,9 +65,16 @@ class Hand:
         """Its machine."""
         return self.address.rpartition("://")[2].rpartition(":")[0]
 
-    def may_write(self, asked: float) -> bool:
-        """Whether it may still write after it was asked to stop (s, `time.monotonic`); what begins later leaves at once."""
-        return self.state == "busy" and (self.begun or time.monotonic() - asked < _GRACE_S)
+    def sent(self, message: dict[str, Any]) -> bool:
+        """Whether a message is of its call, or of its process whatever that does."""
+        if "address" in message:
+            return bool(message["address"] == self.address)
+        return bool(message["call"] == self.call)
+
+    def hear_of_leaving(self, at_work: list[str]) -> None:
+        """Let go of a call that has not begun, as `remote.leave` tells: what begins later leaves at once."""
+        if self.state == "busy" and self.call not in at_work:
+            self.free("idle")
 
     def free(self, state: Literal["idle", "unusable"]) -> None:
         """Let go of the call."""
@@ -123,6 +128,24 @@ def progress_of(part: Part, message: dict[str, Any]) -> Progress:
         tuple(message["notices"]),
         tuple(message["bands"]),
     )
+
+
+def leaving(hands: Iterable[Hand], asked: float) -> bool:
+    """Whether anyone may still tell of its end after all were asked to stop (s, `time.monotonic`).
+
+    A worker that is at work tells when it leaves, and one that dies is buried; one that hangs does neither.
+    """
+    late = [hand for hand in hands if hand.state == "busy"]
+    if time.monotonic() - asked < _PATIENCE_S:
+        return bool(late)
+    for hand in late:
+        name = hand.part.task.item.name if hand.part is not None else "its image"
+        warnings.warn(
+            f"The worker {hand.address} was asked to stop {_PATIENCE_S / 60:.0f} minutes ago and is still at {name}. "
+            "That is not waited for any longer: look into its log, end it, and start the batch again to go on.",
+            stacklevel=2,
+        )
+    return False
 
 
 def lost_image(task: Task, reason: str) -> Entry:

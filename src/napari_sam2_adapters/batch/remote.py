@@ -27,10 +27,11 @@ from napari_sam2_adapters.batch.stamps import file_sha256
 
 if TYPE_CHECKING:
     import torch
+    from distributed import Worker
 
     from napari_sam2_adapters.batch.workers import Model
 
-__all__ = ["Call", "dask_setup", "introduce", "prepare", "stop", "work"]
+__all__ = ["Call", "dask_setup", "introduce", "leave", "prepare", "stop", "work"]
 
 _PROCESS = secrets.token_hex(8)
 """Tells this process from the one that had its address before."""
@@ -41,6 +42,8 @@ _SHARED_CARDS = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
 
 _networks: OrderedDict[str, Network] = OrderedDict()
 _stopped: set[str] = set()
+_at_work: set[str] = set()
+"""Names of the calls of `work` that may still write."""
 _loading = threading.Lock()
 
 
@@ -102,7 +105,7 @@ def prepare(call: Call, model: Model, content: bytes | None, device: str | None,
 
 
 def work(call: Call, process: str, network: str, part: Part, step: Step) -> None:
-    """Work on an image; tells ``begun``, ``tiles``, and at last how it ended.
+    """Work on an image; tells ``tiles``, and at last how it ended.
 
     That is ``done`` with the line of the report, ``opened`` with what is known of an image to share, ``segmented`` for bands, ``stopped``,
     ``disk``, or ``strange``.
@@ -122,9 +125,9 @@ def work(call: Call, process: str, network: str, part: Part, step: Step) -> None
         call.tell("strange")
         return
     _use_own_threads()
-    call.tell("begun")
     steps = step(_networks[network], part)
     told = time.monotonic()
+    _at_work.add(call.name)  # before it looks whether to stop: `leave` goes the other way round
     try:
         while not _stopped & {call.run, call.name}:
             progress = next(steps)
@@ -138,6 +141,8 @@ def work(call: Call, process: str, network: str, part: Part, step: Step) -> None
     else:
         steps.close()  # left at a yield it has written nothing but whole bands
         call.tell("stopped")
+    finally:
+        _at_work.remove(call.name)  # after its end is told, so that `leave` is heard after that
 
 
 def _tell_end(call: Call, result: Entry | Opened | None) -> None:
@@ -150,8 +155,27 @@ def _tell_end(call: Call, result: Entry | Opened | None) -> None:
 
 
 def stop(name: str) -> None:
-    """Have a call, or all images of a run, left after the tile in work."""
+    """Have a call left after the tile in work."""
     _stopped.add(name)
+
+
+def leave(run: str, dask_worker: Worker) -> None:
+    """Have all images of a run left after the tile in work; tells ``leaving``, with the calls whose end is still to be told.
+
+    What is not among them has told of its end before, or has not begun, and will write nothing.
+
+    Parameters
+    ----------
+    run
+        Its name.
+    dask_worker
+        Where this runs, given by Dask.
+    """
+    _stopped.add(run)
+    at_work = sorted(_at_work.copy())
+    message = {"kind": "leaving", "address": dask_worker.address, "at_work": at_work}
+    # behind what the threads at work have told, which waits in this queue
+    dask_worker.loop.add_callback(dask_worker.log_event, run, message)
 
 
 def dask_setup(worker: Any) -> None:

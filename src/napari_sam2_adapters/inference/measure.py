@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.data.axes import ArrayLike, check_axes
-from napari_sam2_adapters.data.units import file_symbol, length_in_metres, unit_name
 from napari_sam2_adapters.inference.postprocess import Block, block_keys
+from napari_sam2_adapters.inference.ruler import Ruler
 
 __all__ = [
     "Measured",
-    "Ruler",
     "Table",
     "join_tables",
     "measure",
@@ -38,44 +37,6 @@ _SHAPES = {
     "axis_major_length": "major_axis",
     "axis_minor_length": "minor_axis",
 }
-
-
-@dataclass(frozen=True)
-class Ruler:
-    """From pixels to the world.
-
-    Attributes
-    ----------
-    matrix
-        (n + 1, n + 1), homogeneous, from positions in the labels (pixel centres at whole numbers) to world coordinates.
-    unit
-        Unit of the world along Y and X, such as ``micrometer``; None for pixels.
-    """
-
-    matrix: NDArray[np.float64]
-    unit: str | None = None
-
-    @property
-    def symbol(self) -> str:
-        """Unit in a column's name: ``um``, ``nm``, ``px`` and so on."""
-        name = unit_name(self.unit)
-        if name is None:
-            return "px"
-        known = length_in_metres(name) is not None
-        return (file_symbol(name, ascii_only=True) if known else name).replace(" ", "_")
-
-    def spacing(self, axes: Sequence[int]) -> tuple[float, ...]:
-        """Length of a pixel along some axes."""
-        return tuple(float(np.linalg.norm(self.matrix[:-1, axis])) for axis in axes)
-
-    def content(self, axes: Sequence[int]) -> float:
-        """Area or volume of a pixel over some axes; exact also for sheared images."""
-        edges = self.matrix[:-1, list(axes)]
-        return float(np.sqrt(np.linalg.det(edges.T @ edges)))
-
-    def to_world(self, positions: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """World coordinates (m, n) of positions (m, n)."""
-        return np.asarray(positions @ self.matrix[:-1, :-1].T + self.matrix[:-1, -1])
 
 
 @dataclass(frozen=True)
@@ -102,7 +63,8 @@ def measure(
     Columns: ``index`` (the label), ``class`` where there are names, one with the position along each axis that parts the blocks
     (``z``, ``t``), ``pixels``, ``area`` or ``volume``, ``equivalent_diameter``; in slices also ``major_axis``, ``minor_axis``,
     ``eccentricity`` and, where pixels are square, ``perimeter``; ``centroid`` along each axis in world coordinates; ``intensity_mean``,
-    ``intensity_min`` and ``intensity_max``, per channel. Lengths end in their unit, such as ``area_um2``.
+    ``intensity_min`` and ``intensity_max``, per channel. Lengths and times end in their unit, such as ``area_um2`` and
+    ``centroid_t_sec``; without a known one, lengths are in ``px`` and times without an end.
 
     Parameters
     ----------
@@ -174,6 +136,8 @@ def join_tables(tables: Sequence[Table]) -> Table:
 
 def write_csv(path: Path | str, table: Table, *, overwrite: bool = False) -> Path:
     """Write a table as CSV (UTF-8, a row of names first); the file appears only when it is complete.
+
+    There is no mark in front by which Excel knows UTF-8: R's read.csv, numpy and Python's csv take it for a part of the first name.
 
     Raises
     ------
@@ -280,10 +244,7 @@ def _places(
     for number, axis in enumerate(inner):
         positions[:, axis] = found[f"bbox-{number}"] + found[f"middle-{number}"]
     world = ruler.to_world(positions)
-    return {
-        f"centroid_{name.lower()}" + ("" if name == "T" else f"_{ruler.symbol}"): world[:, axis]
-        for axis, name in enumerate(axes)
-    }
+    return {ruler.column("centroid", name): world[:, axis] for axis, name in enumerate(axes)}
 
 
 def _intensities(found: Mapping[str, NDArray[Any]], channels: bool) -> Table:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from napari_sam2_adapters.data.axes import ArrayLike
-from napari_sam2_adapters.inference.measure import Ruler, Table, join_tables, measure
+from napari_sam2_adapters.inference.measure import Table, join_tables, measure
+from napari_sam2_adapters.inference.ruler import Ruler
 
 __all__ = ["measured_table"]
 

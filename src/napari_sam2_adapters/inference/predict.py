@@ -15,6 +15,7 @@ from napari_sam2_adapters.data.axes import (
     channel_count,
     check_axes,
     guess_axes,
+    plane_shape,
     without_alpha,
 )
 from napari_sam2_adapters.data.normalize import (
@@ -134,7 +135,8 @@ def predict_tiles(
     Raises
     ------
     ValueError
-        When the image does not fit its axes, the outputs or the model's number of channels, or the region does not lie in it.
+        When the image does not fit its axes, the outputs or the model's number of channels, is a line of pixels, or the region does not
+        lie in it.
     """
     config = config or PredictConfig()
     image = check_image(segmenter, image, axes, rgb)
@@ -193,7 +195,7 @@ def check_image(
     Raises
     ------
     ValueError
-        When it does not fit its axes or the model's number of channels.
+        When it does not fit its axes or the model's number of channels, or is a line of pixels.
     """
     check_axes(image.shape, axes)
     image = _opaque(segmenter, image, axes, rgb)
@@ -202,5 +204,11 @@ def check_image(
         raise ValueError(
             f"The image has {counted(channels, 'channel')} but the adapter was trained on {wanted}. "
             "Choose an image of the same kind, or train an adapter on this kind of image."
+        )
+    height, width = plane_shape(image.shape, axes)
+    if min(height, width) < 2:
+        raise ValueError(
+            f"The image of shape {tuple(image.shape)} with the axes {axes} is {height} px high and {width} px wide, but a network needs "
+            "at least 2×2 px. Choose a larger image, or correct its axes."
         )
     return image

@@ -312,4 +312,6 @@ class FineTune(Dock):
         if result.path:
             kept = f" Kept as {result.path.name}: Segment has it now."
             TRAINED.finished.emit(result.path)
+        elif result.to_save is not None:
+            kept = " Save as … keeps what it learnt last all the same."
         self.status.setText(result.verdict.sentence + kept)

@@ -221,13 +221,38 @@ def test_time_channels_and_colours(tmp_path):
     with pytest.raises(ValueError, match="cannot hold channels with the axes CZYX"):
         write_array(tmp_path / "c.mha", values, axes="CZYX")
     rgb = load_sample("tissue").train_images[:2]
-    for name in ("rgb.nrrd", "rgb.mha", "rgba.nrrd"):
+    for name in ("rgb.nrrd", "rgb.mha", "rgba.mha"):
         more = np.full((*rgb.shape[:3], int(name[3] == "a")), 7, np.uint8)
         image = SimpleITK.GetImageFromArray(np.concatenate([rgb, more], axis=-1), isVector=True)
         SimpleITK.WriteImage(image, str(tmp_path / name))
         found = read_image(tmp_path / name)
         assert (found.axes, found.rgb) == ("ZYXC", True)
         np.testing.assert_array_equal(found.array, rgb)
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "rgb"),
+    [
+        ("RGB-color", 3, True),
+        ("vector", 3, True),  # as SimpleITK writes colours
+        ("HSV-color", 3, False),
+        ("3-vector", 3, False),
+        ("RGBA-color", 4, True),
+        ("vector", 4, False),
+        ("4-vector", 4, False),
+        ("4-color", 4, False),
+    ],
+)
+def test_an_nrrd_says_what_its_channels_are(tmp_path, kind, channels, rgb):
+    values = np.random.default_rng(0).integers(0, 255, (6, 5, channels), np.uint8)
+    head = (
+        f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: {channels} 5 6\n"
+        f"kinds: {kind} domain domain\nencoding: raw\n\n"
+    )
+    (tmp_path / "a.nrrd").write_bytes(head.encode() + values.tobytes())
+    found = read_image(tmp_path / "a.nrrd")
+    assert (found.axes, found.rgb) == ("YXC", rgb)
+    np.testing.assert_array_equal(found.array, values[..., :3] if rgb else values)
 
 
 def test_nrrd_of_other_spaces_and_units(tmp_path):

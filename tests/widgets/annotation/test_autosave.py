@@ -12,8 +12,11 @@ import zipfile
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Labels
 from qtpy.QtWidgets import QMenu
 
+from napari_sam2_adapters.data.geometry import Geometry
+from napari_sam2_adapters.data.io import read_image, read_labels, write_array
 from napari_sam2_adapters.widgets.annotation.autosave import Autosave, find_lost, save_labels
 from napari_sam2_adapters.widgets.annotation.class_names import classes_of_layer
 from napari_sam2_adapters.widgets.annotation.restore import RestoreBanner
@@ -22,8 +25,11 @@ from napari_sam2_adapters.widgets.annotation.snapshots import (
     autosave_folder,
     list_snapshots,
 )
+from napari_sam2_adapters.widgets.docks.layers import world_matrix
 from napari_sam2_adapters.widgets.docks.spread import spread_of
 from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
+from napari_sam2_adapters.widgets.labels_writer import write_labels_layer
+from napari_sam2_adapters.widgets.loading.file_layers import image_layer
 
 PAINTER = """
 import time
@@ -201,6 +207,52 @@ def test_strokes_on_slices_with_channels_are_restored_as_they_lay(qtbot) -> None
     assert spread_of(layer) == 1
     assert form.pairs[0].labels.shape == (3, 20, 30)
     form.stop_following()
+
+
+def put_back(form: DataForm, qtbot) -> Labels:
+    """The first strokes of a form as they are restored from their copy."""
+    form.rows[0].add_button.click()
+    form.rows[0].labels.layer.data[1, 5:9] = 1
+    save_labels(form.to_save(), "", {})
+    banner = RestoreBanner(form.viewer)
+    qtbot.addWidget(banner)
+    with qtbot.waitSignal(banner.restored, timeout=60_000):
+        banner.restore(*list_snapshots(autosave_folder()))
+    form.stop_following()
+    return form.viewer.layers[-1]
+
+
+def test_strokes_are_restored_with_all_of_their_place(qtbot) -> None:
+    viewer = ViewerModel()
+    form = DataForm(viewer)
+    qtbot.addWidget(form)
+    image = viewer.add_image(
+        np.zeros((3, 20, 30), np.uint8),
+        scale=(3, 2, 1),
+        translate=(7, 8, 9),
+        rotate=(10, 20, 30),
+        shear=(0.1, 0.2, 0.3),
+        affine=np.array([[1, 0.1, 0, 4], [0, 1, 0.2, 5], [0, 0, 1, 6], [0, 0, 0, 1]]),
+        units=("mm", "mm", "mm"),
+        axis_labels=("z", "y", "x"),
+    )
+    layer = put_back(form, qtbot)
+    np.testing.assert_allclose(world_matrix(layer), world_matrix(image))
+    assert (layer.units, layer.axis_labels) == (image.units, image.axis_labels)
+
+
+def test_strokes_on_a_sagittal_volume_are_restored_with_its_direction(tmp_path, qtbot) -> None:
+    viewer = ViewerModel()
+    form = DataForm(viewer)
+    qtbot.addWidget(form)
+    lies = Geometry(
+        (3.0, 2.0, 1.0), "millimeter", (7.0, 8.0, 9.0), ((0, 0, 1), (0.8, 0.6, 0), (-0.6, 0.8, 0))
+    )
+    path = write_array(tmp_path / "a.nrrd", np.zeros((3, 20, 30)), axes="ZYX", geometry=lies)
+    image_layer(read_image(path)).add_to(viewer)
+    layer = put_back(form, qtbot)
+    (saved,) = write_labels_layer(str(tmp_path / "b.nrrd"), *layer.as_layer_data_tuple()[:2])
+    np.testing.assert_allclose(read_labels(saved).geometry.affine(), lies.affine(), atol=1e-9)
 
 
 def test_all_copies_that_can_be_read_are_put_back(qtbot) -> None:

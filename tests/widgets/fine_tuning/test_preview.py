@@ -12,7 +12,8 @@ from napari.layers import Image, Labels
 
 from napari_sam2_adapters.config import default_classes
 from napari_sam2_adapters.widgets.docks.layers import take_picture
-from napari_sam2_adapters.widgets.docks.results import is_own
+from napari_sam2_adapters.widgets.docks.results import OURS, is_own
+from napari_sam2_adapters.widgets.docks.turned import direction_in, turned_entry
 from napari_sam2_adapters.widgets.fine_tuning.messages import Place, Previewed
 from napari_sam2_adapters.widgets.fine_tuning.preview import PreviewLayer
 
@@ -64,6 +65,17 @@ def value_on(labels: Labels, image: Image, place: tuple[int, ...]) -> int:
     """The label where a pixel of an image lies."""
     found = np.round(labels.world_to_data(image.data_to_world(place))).astype(int)
     return int(labels.data[tuple(found)])
+
+
+def test_a_preview_of_a_sagittal_volume_keeps_its_direction() -> None:
+    viewer = ViewerModel()
+    direction = np.eye(3)[[2, 0, 1]]
+    metadata = {OURS: turned_entry(direction)}
+    image = viewer.add_image(np.zeros((5, 20, 30)), metadata=metadata)
+    preview = PreviewLayer(viewer, 0, image, take_picture(image), None, default_classes([1]))
+    preview.show(Previewed(Place((4,), slice(2, 6), slice(3, 9)), np.ones((4, 6), np.uint8)))
+    preview.add(None)
+    np.testing.assert_array_equal(direction_in(viewer.layers[-1].metadata), direction)
 
 
 def test_a_preview_of_slices_with_channels_is_on_the_slice_that_it_is_of() -> None:

@@ -51,6 +51,16 @@ def test_a_volume_counts_each_axis_in_its_own_unit(form, scale, units, name, vol
     assert measured(form)[name] == pytest.approx([volume])
 
 
+def test_places_in_time_are_in_the_unit_of_the_layer(form) -> None:
+    labels = np.ones((2, 3, 10, 10), np.uint8)
+    names, units = ("t", "z", "y", "x"), ("ms", "um", "um", "um")
+    form.labels.layer = form.viewer.add_labels(
+        labels, scale=(5, 2, 1, 1), units=units, axis_labels=names
+    )
+    choose_rows(form, "volumes")
+    assert measured(form)["centroid_t_msec"].tolist() == [0, 5]
+
+
 def test_lengths_and_pixels_make_no_volume_but_areas(form) -> None:
     labels = np.ones((2, 10, 10), np.uint8)
     layer = form.viewer.add_labels(

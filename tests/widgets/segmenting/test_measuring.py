@@ -7,7 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from napari_sam2_adapters.inference.measure import Ruler, Table
+from napari_sam2_adapters.inference.measure import Table
+from napari_sam2_adapters.inference.ruler import Ruler
 from napari_sam2_adapters.widgets.segmenting.measuring import MeasureRequest, measure_layer
 
 

@@ -34,12 +34,15 @@ __all__ = ["check", "colours", "pixels_of", "quietly", "read", "sentence_of", "w
 
 # of MET_LONG at least so many, which MetaIO takes from the machine
 _META_BYTES = {"MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4, "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8}  # fmt: skip
+_KIND = "NRRD_kinds[pixel]"
+# By the number of channels. SimpleITK writes all colours as a vector: three can be taken for colours, but of any four one would be left out.
+_COLOUR_KINDS = {3: ("RGB-color", "3-color", "vector"), 4: ("RGBA-color",)}
 
 
 def read(path: Path, *, as_labels: bool) -> ImageFile:
     """Read an NRRD (``.nrrd``, ``.nhdr``) or MetaImage (``.mha``, ``.mhd``) file into memory.
 
-    A ``list`` axis of NRRD is time, any other one beside the spatial axes is channels. The segments of 3D Slicer are classes.
+    A ``list`` axis of NRRD is time, any other one beside the spatial axes is channels, of which ``RGBA-color`` loses its transparency. The segments of 3D Slicer are classes.
 
     Raises
     ------
@@ -54,15 +57,13 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         with quietly():
             image = reader.Execute()
         array, axes = pixels_of(image)
-        listed = image.HasMetaDataKey("NRRD_kinds[pixel]") and (
-            image.GetMetaData("NRRD_kinds[pixel]") == "list"
-        )
+        kind = image.GetMetaData(_KIND) if image.HasMetaDataKey(_KIND) else ""
         geometry = (nrrd_place if nrrd else meta_place)(image, header)
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"{path} cannot be read ({sentence_of(error)}). It may be damaged or of another kind; save it again."
         ) from error
-    if listed:
+    if kind == "list":
         if as_labels and header.has_layers:
             raise ValueError(
                 f"{path} holds overlapping segments in {array.shape[-1]} layers, but labels have one number per pixel. "
@@ -70,7 +71,7 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
             )
         array = np.moveaxis(array, -1, 0) if "C" in axes else array[np.newaxis]
         axes = f"T{axes.replace('C', '')}"
-    rgb = not listed and colours(array, axes)
+    rgb = colours(array, axes) and (not nrrd or kind in _COLOUR_KINDS[array.shape[-1]])
     if rgb:
         array = array[..., :3]
     return ImageFile(
@@ -146,7 +147,7 @@ def pixels_of(image: Any) -> tuple[NDArray[Any], str]:
 
 
 def colours(array: NDArray[Any], axes: str) -> bool:
-    """Whether channels are red, green, blue and perhaps transparency, which these formats do not say."""
+    """Whether channels are red, green, blue and perhaps transparency, which MetaImage and DICOM do not say."""
     return "C" in axes and array.dtype == np.uint8 and array.shape[-1] in (3, 4)
 
 

@@ -27,6 +27,7 @@ from napari_sam2_adapters.widgets.docks.log import show_failure
 from napari_sam2_adapters.widgets.docks.marking import mark
 from napari_sam2_adapters.widgets.docks.results import is_own
 from napari_sam2_adapters.widgets.docks.spread import edit_past_channels, note_spread, spread_of
+from napari_sam2_adapters.widgets.docks.turned import direction_in
 
 __all__ = ["PairRow", "describe_labels"]
 
@@ -304,6 +305,7 @@ def describe_labels(
     spread
         Axis that it has in place of the image's channels.
     """
+    direction = direction_in(layer.metadata)
     return LabelsToSave(
         name=str(layer.name),
         labels=without_axis(layer.data, spread),
@@ -312,4 +314,5 @@ def describe_labels(
         image=image,
         layer_id=str(layer.unique_id),
         spread=spread,
+        direction=None if direction is None else direction.tolist(),
     )

@@ -23,7 +23,9 @@ from napari_sam2_adapters.widgets.docks.arrays import new_label_array, with_axis
 from napari_sam2_adapters.widgets.docks.dock import button, sentence
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.log import log_error, show_failure, told
+from napari_sam2_adapters.widgets.docks.results import OURS
 from napari_sam2_adapters.widgets.docks.spread import spread_entry
+from napari_sam2_adapters.widgets.docks.turned import turned_entry
 
 __all__ = ["RestoreBanner"]
 
@@ -127,10 +129,11 @@ class RestoreBanner(QWidget):
         for problem in problems:
             show_failure(problem)
         for saved, labels in read:
+            entry = spread_entry(saved.spread).get(OURS, {}) | turned_entry(saved.direction)
             layer: Labels = self._viewer.add_labels(
                 with_axis(labels, saved.spread),
                 name=f"{saved.name} – restored",
-                metadata=spread_entry(saved.spread),
+                metadata={OURS: entry} if entry else {},
                 **saved.placement,
             )
             if saved.classes:

@@ -65,6 +65,8 @@ class LabelsToSave:
         Tells layers of one name apart.
     spread
         Axis of length 1 that the layer, but not the array, has in place of the image's channels.
+    direction
+        Direction (Z, Y, X) that the layer lies in, but is not shown in, as rows of a matrix; None where there is none.
     """
 
     name: str
@@ -74,6 +76,7 @@ class LabelsToSave:
     image: str
     layer_id: str
     spread: int | None = None
+    direction: Sequence[Sequence[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class SavedLabels:
     pixels: int
     time: float
     spread: int | None = None
+    direction: Sequence[Sequence[float]] | None = None
     planes: tuple[Mapping[str, Any], ...] = field(repr=False, default=())
 
     @property
@@ -234,6 +238,7 @@ def _describe(layer: LabelsToSave, session: str) -> dict[str, Any]:
         "placement": placement,
         "layer_id": layer.layer_id,
         "spread": layer.spread,
+        "direction": layer.direction,
         "session": session,
         "time": time.time(),
     }
@@ -299,7 +304,8 @@ def _saved(path: Path, about: Mapping[str, Any]) -> SavedLabels:
         session=str(about["session"]),
         pixels=int(about["pixels"]),
         time=float(about["time"]),
-        spread=about.get("spread"),  # not in files of earlier versions
+        spread=about.get("spread"),  # like the next one not in files of earlier versions
+        direction=about.get("direction"),
         planes=tuple(about["planes"]),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,9 @@ def lies_across(geometry: Geometry) -> bool:
     return bool(abs(seen) < _LEAST_SEEN)
 
 
-def turned_entry(direction: NDArray[np.float64] | None) -> dict[str, Any]:
+def turned_entry(
+    direction: NDArray[np.float64] | Sequence[Sequence[float]] | None,
+) -> dict[str, Any]:
     """For our entry in the metadata of a layer that is shown by its own slices; nothing for None."""
     return {} if direction is None else {_KEY: np.asarray(direction).tolist()}
 

@@ -16,6 +16,7 @@ from napari_sam2_adapters.widgets.docks.layers import (
     visible_region,
 )
 from napari_sam2_adapters.widgets.docks.results import add_layer, is_own, make_labels
+from napari_sam2_adapters.widgets.docks.turned import direction_in, turned_entry
 from napari_sam2_adapters.widgets.fine_tuning.messages import Place, Previewed
 
 __all__ = ["PreviewLayer"]
@@ -110,7 +111,10 @@ class PreviewLayer:
                 role="preview",
                 name=f"{self._picture.name} – preview",
                 place=self._picture.place,
-                provenance={"channel_axis": self._picture.spread},
+                provenance={
+                    "channel_axis": self._picture.spread,
+                    **turned_entry(direction_in(image.metadata)),
+                },
             )
             self._layer.opacity = 0.4
         else:

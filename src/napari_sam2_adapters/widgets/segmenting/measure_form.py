@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels, Layer
-from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_sam2_adapters.data.units import convert, length_in_metres, unit_name
-from napari_sam2_adapters.inference.measure import Ruler, Table
+from napari_sam2_adapters.inference.measure import Table
+from napari_sam2_adapters.inference.ruler import Ruler
 from napari_sam2_adapters.widgets.docks.dock import button, sentence
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.layer_choice import LayerChoice
@@ -111,11 +111,10 @@ class MeasureForm(QWidget):
         if layer is None or missing:
             raise ValueError(missing)
         image = self._image_under(layer)
-        matrix, unit = _in_one_unit(layer)
         return MeasureRequest(
             labels=plain_labels(layer),
             axes=name_axes(_axis_names(layer)),
-            ruler=Ruler(matrix, unit),
+            ruler=_ruler(layer),
             by=self.by.currentData(),
             image=None if image is None else image.array,
             image_axes=None if image is None else image.axes,
@@ -235,7 +234,7 @@ def _axis_names(layer: Labels) -> list[str]:
     return [str(name) for name in without(spread_of(layer), layer.axis_labels)]
 
 
-def _spatial_units(layer: Labels, axes: str) -> dict[int, str | None]:
+def _units(layer: Labels, axes: str) -> dict[int, str | None]:
     """Unit of each of these axes that the layer has, by its place among all but that of the channels."""
     units, names = without(spread_of(layer), layer.units), name_axes(_axis_names(layer))
     return {at: unit_name(str(units[at])) for at, name in enumerate(names) if name in axes}
@@ -243,7 +242,7 @@ def _spatial_units(layer: Labels, axes: str) -> dict[int, str | None]:
 
 def _mixed_units(layer: Labels, axes: str) -> str:
     """Why there is no one unit for areas or volumes over these axes, and the mend; empty when there is."""
-    found = sorted({unit or "pixel" for unit in _spatial_units(layer, axes).values()})
+    found = sorted({unit or "pixel" for unit in _units(layer, axes).values()})
     if len(found) == 1 or all(length_in_metres(unit) is not None for unit in found):
         return ""
     return (
@@ -252,14 +251,15 @@ def _mixed_units(layer: Labels, axes: str) -> str:
     )
 
 
-def _in_one_unit(layer: Labels) -> tuple[NDArray[np.float64], str | None]:
-    """From positions to world coordinates in the unit of X, and this unit."""
+def _ruler(layer: Labels) -> Ruler:
+    """From positions to world coordinates in the unit of X, and of time in that of T."""
     matrix = plain_matrix(world_matrix(layer), spread_of(layer))
-    units = _spatial_units(layer, "ZYX")
+    units = _units(layer, "ZYX")
     wanted = units[max(units)]
     for at, unit in units.items():
         matrix[at] *= convert(1.0, unit, wanted)
-    return matrix, wanted
+    (time_unit,) = _units(layer, "T").values() or (None,)
+    return Ruler(matrix, wanted, time_unit)
 
 
 def _usual(layer: Layer | None) -> str:

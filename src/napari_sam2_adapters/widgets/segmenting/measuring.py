@@ -11,12 +11,12 @@ import numpy as np
 
 from napari_sam2_adapters.data.axes import ArrayLike
 from napari_sam2_adapters.inference.measure import (
-    Ruler,
     Table,
     join_tables,
     measure,
     total_by_label,
 )
+from napari_sam2_adapters.inference.ruler import Ruler
 from napari_sam2_adapters.widgets.docks.jobs import Pulse
 from napari_sam2_adapters.widgets.segmenting.tidying import REPORT_INTERVAL_S
 
