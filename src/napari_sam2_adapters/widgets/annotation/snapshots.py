@@ -298,7 +298,7 @@ def _saved(path: Path, about: Mapping[str, Any]) -> SavedLabels:
         image=str(about["image"]),
         shape=tuple(int(n) for n in about["shape"]),
         dtype=str(np.dtype(about["dtype"])),
-        classes=_classes(about["classes"]),
+        classes=tuple(ClassInfo(**entry) for entry in about["classes"]),
         placement=placement,
         layer_id=str(about["layer_id"]),
         session=str(about["session"]),
@@ -308,10 +308,6 @@ def _saved(path: Path, about: Mapping[str, Any]) -> SavedLabels:
         direction=about.get("direction"),
         planes=tuple(about["planes"]),
     )
-
-
-def _classes(entries: Sequence[Mapping[str, Any]]) -> tuple[ClassInfo, ...]:
-    return tuple(ClassInfo(**entry) for entry in entries)
 
 
 def _damaged(path: Path, error: Exception) -> str:
