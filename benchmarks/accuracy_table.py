@@ -54,8 +54,8 @@ python benchmarks/accuracy.py --data DIR --dataset all --method all --regime all
 
 Regimes: all training images, 10, 1, and *strokes*, sparse strokes in the 10 images of the same seed. A number is of one seed, one with ± the mean and
 standard deviation over seeds (three, unless the list of what is missing says otherwise), which draw the training images, the strokes and the
-weights; – was not measured. The best of what was measured is bold, however small the difference. *Dice* is a mean over images, then over foreground
-classes; *lab mIoU* comes from one confusion matrix over the test set, background in. The settings stand below, by data set.
+weights; – was not measured. Bold is what no other method is ahead of, however little, on the seeds that both have (one draw is easier than another). *Dice*
+is a mean over images, then over foreground classes; *lab mIoU* comes from one confusion matrix over the test set, background in. The settings stand below, by data set.
 """
 _DETAILS = """## All rows
 

@@ -47,6 +47,14 @@ def test_seeds_of_the_chosen_settings_become_one_number_and_the_best_is_bold():
     assert dice["lora"] == "–"
 
 
+def test_methods_are_compared_on_the_seeds_that_both_have():
+    rows = [row("kvasir_seg", "lw", "1", seed, dice) for seed, dice in enumerate((0.55, 0.2, 0.2))]
+    rows += [row("kvasir_seg", "lora", "1", 0, 0.4)]
+    dice, _ = cells(accuracy_summary.summary(rows), "kvasir_seg", "1")
+    assert dice["lw"].startswith("**0.317**")
+    assert dice["lora"] == "0.400"
+
+
 def test_what_stands_alone_is_not_called_the_best():
     dice, _ = cells(accuracy_summary.summary([row("acdc", "hp", "1")]), "acdc", "1")
     assert dice["hp"] == "0.500"
