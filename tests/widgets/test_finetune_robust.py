@@ -159,7 +159,8 @@ def test_it_goes_on_with_the_strokes_added_since(open_dock, viewer, qtbot, two_h
     painted.data[0, 30:40, 30:40] = 7
     painted.refresh()
     qtbot.waitUntil(lambda: "does not know class 7 (7)" in dock.reason.text(), timeout=WAIT_MS)
-    dock.training.start.choose_fresh()
+    start.box.setCurrentIndex(start.box.findData("fresh"))
+    start.box.activated.emit(start.box.currentIndex())
     assert not dock.reason.text()
     assert dock.training.adapter.isEnabled()
 

@@ -18,7 +18,7 @@ from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import labels_inside, read_image, read_labels, write_array
 from napari_sam2_adapters.widgets.docks.arrays import with_axis
 from napari_sam2_adapters.widgets.docks.layers import take_picture, world_matrix
-from napari_sam2_adapters.widgets.docks.results import class_colormap, class_features
+from napari_sam2_adapters.widgets.docks.results import OURS, class_colormap, class_features
 from napari_sam2_adapters.widgets.docks.spread import spread_entry
 from napari_sam2_adapters.widgets.docks.turned import turn_back
 from napari_sam2_adapters.widgets.labels_writer import write_labels_layer
@@ -318,7 +318,9 @@ def test_an_axis_in_place_of_channels_is_no_axis_of_the_file(
     image = Image(np.zeros(shape, np.uint8), axis_labels=tuple(names), scale=scale, units=units)
     picture = take_picture(image, channel_axis=axis)
     plain = np.random.default_rng(0).integers(0, 4, picture.label_shape)
-    layer = Labels(with_axis(plain, axis), metadata=spread_entry(picture.spread), **picture.place)
+    layer = Labels(
+        with_axis(plain, axis), metadata={OURS: spread_entry(picture.spread)}, **picture.place
+    )
     (path,) = layer.save(str(tmp_path / f"a{ending}"), plugin=PLUGIN)
     found = read_labels(path)
     assert found.axes == axes

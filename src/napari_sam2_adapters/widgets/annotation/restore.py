@@ -129,7 +129,7 @@ class RestoreBanner(QWidget):
         for problem in problems:
             show_failure(problem)
         for saved, labels in read:
-            entry = spread_entry(saved.spread).get(OURS, {}) | turned_entry(saved.direction)
+            entry = spread_entry(saved.spread) | turned_entry(saved.direction)
             layer: Labels = self._viewer.add_labels(
                 with_axis(labels, saved.spread),
                 name=f"{saved.name} – restored",

@@ -27,7 +27,7 @@ def add_strokes(viewer: Any, image: Image, picture: Picture) -> Labels:
     image, picture
         The image layer, and what was taken from it.
     """
-    entry = spread_entry(picture.spread).get(OURS, {}) | turned_entry(direction_in(image.metadata))
+    entry = spread_entry(picture.spread) | turned_entry(direction_in(image.metadata))
     layer: Labels = viewer.add_labels(
         np.zeros(picture.layer_shape, np.uint8),
         name=f"{picture.name} – strokes",

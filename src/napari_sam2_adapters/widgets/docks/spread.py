@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 
 def spread_entry(axis: int | None) -> dict[str, Any]:
-    """Metadata of a layer that has this axis; nothing for None."""
-    return {} if axis is None else {OURS: {_KEY: axis}}
+    """For our entry in the metadata of a layer that has this axis; nothing for None."""
+    return {} if axis is None else {_KEY: axis}
 
 
 def spread_in(
@@ -57,7 +57,7 @@ def spread_of(layer: Labels) -> int | None:
 def note_spread(layer: Labels, axis: int) -> None:
     """Let a layer say for good that this axis of it is in place of channels, so that it is saved and measured without."""
     entry = layer.metadata.get(OURS, {})
-    layer.metadata = {**layer.metadata, OURS: {**entry, **spread_entry(axis)[OURS]}}
+    layer.metadata = {**layer.metadata, OURS: {**entry, **spread_entry(axis)}}
 
 
 def edit_past_channels(layer: Labels) -> None:

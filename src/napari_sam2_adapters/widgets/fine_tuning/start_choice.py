@@ -88,11 +88,6 @@ class StartChoice(QWidget):
         self.box.setCurrentIndex(self.box.findData("trained"))
         self._tell()
 
-    def choose_fresh(self) -> None:
-        """Start with a fresh adapter."""
-        self.box.setCurrentIndex(self.box.findData("fresh"))
-        self._tell()
-
     def choose_file(self, path: Path) -> None:
         """Go on from this adapter file, as soon as its header is read in a worker."""
         self.line.setText(f"Reading {path.name} …")

@@ -157,7 +157,7 @@ def spread_over(labels: FileLayer, image: ImageFile) -> FileLayer:
         "scale": inserted("scale", 1.0, float(channels)),
         "translate": inserted("translate", 0.0, (channels - 1) / 2),
         "axis_labels": inserted("axis_labels", "", "c"),
-        "metadata": {**place["metadata"], OURS: {**own, **spread_entry(axis)[OURS]}},
+        "metadata": {**place["metadata"], OURS: {**own, **spread_entry(axis)}},
     }
     if "units" in place:
         keywords["units"] = inserted("units", "pixel", "pixel")
