@@ -6,7 +6,7 @@ All networks have the official shape of SAM2.1 tiny with random weights: speed d
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any
 from unittest.mock import patch
 
@@ -18,6 +18,7 @@ from torchvision.ops import deform_conv2d
 
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, PredictConfig, default_classes
 from napari_sam2_adapters.inference.predict import predict
+from napari_sam2_adapters.models import backbone as backbone_module
 from napari_sam2_adapters.models import segmenter as segmenter_module
 from napari_sam2_adapters.models.backbone import HieraBackbone
 from napari_sam2_adapters.models.backbone_files import BACKBONES
@@ -35,12 +36,15 @@ Run = Callable[[], object]
 def tiny(
     adapter: str, classes: tuple[ClassInfo, ...] = CLASSES, *, own_linear: bool = True
 ) -> Segmenter:
-    """SAM2 tiny's official shape with random weights; without ``own_linear`` with PyTorch's linear layers, as SAM2 has them."""
+    """SAM2 tiny's official shape with random weights; without ``own_linear`` with PyTorch's linear layers and its attention, as SAM2 has them."""
     shape = BACKBONES["tiny"].shape
     if shape is None:
         raise SystemExit("The backbone tiny has no shape.")
     config = ModelConfig(backbone="tiny", adapter=adapter)
-    with nullcontext() if own_linear else patch.object(segmenter_module, "use_onednn"):
+    with ExitStack() as patches:
+        if not own_linear:
+            patches.enter_context(patch.object(segmenter_module, "use_onednn"))
+            patches.enter_context(patch.object(backbone_module, "HieraAttention", lambda own: own))
         network = assemble(HieraBackbone(shape), SamHeads(sam2=True), config, classes)
     return network.to(memory_format=torch.channels_last)
 

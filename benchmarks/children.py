@@ -23,7 +23,7 @@ from large_images import write_image, write_stack
 
 from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig
 from napari_sam2_adapters.data.normalize import normalize_plane
-from napari_sam2_adapters.heap import share_one_heap
+from napari_sam2_adapters.heap import share_one_heap, use_huge_pages
 from napari_sam2_adapters.inference.predict import Outputs, find_limits, predict, predict_tiles
 from napari_sam2_adapters.inference.region import Region
 from napari_sam2_adapters.models.checkpoints import build_segmenter
@@ -218,6 +218,7 @@ def main() -> None:
     parser.add_argument("threads", type=int)
     options = parser.parse_args()
     share_one_heap()
+    use_huge_pages()
     torch.set_num_threads(options.threads)
     print(json.dumps(_CHILDREN[options.what](options.what, options.side)))
 

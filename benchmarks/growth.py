@@ -26,7 +26,7 @@ from performance import machine
 from processes import answer
 
 from napari_sam2_adapters.config import ModelConfig, PredictConfig, default_classes
-from napari_sam2_adapters.heap import share_one_heap
+from napari_sam2_adapters.heap import share_one_heap, use_huge_pages
 from napari_sam2_adapters.inference.predict import Outputs, predict, predict_tiles
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 
@@ -42,6 +42,7 @@ def main() -> None:
     if options.child:
         side, slices, classes = options.child
         share_one_heap()  # as the command does
+        use_huge_pages()
         print(json.dumps(_measure(side, slices, classes, options.threads)))
         return
     points = {

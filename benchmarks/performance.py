@@ -36,6 +36,7 @@ from napari_sam2_adapters.config import ModelConfig, Normalization
 from napari_sam2_adapters.export.comparison import INPUT, open_session
 from napari_sam2_adapters.export.onnx import translate
 from napari_sam2_adapters.export.pictures import normalized_tiles
+from napari_sam2_adapters.heap import use_huge_pages
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.model_file import SUFFIX, save_adapter
 
@@ -58,6 +59,7 @@ def main() -> None:
         for name, (about, _) in {**PROCESSES, **ON_CUDA}.items():
             print(f"{name:24} against {about}")
         return
+    use_huge_pages()  # as the command and the window do
     torch.set_num_threads(options.threads)
     for name in options.only or [*CASES, *PROCESSES, *ON_CUDA]:
         about = machine(options.threads) | {"command": f"performance.py --only {name}"}

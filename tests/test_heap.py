@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,9 @@ pytestmark = pytest.mark.skipif(
 
 def run(script: str, *arguments: str, **variables: str) -> str:
     """What a script prints with these variables and none besides that concern the heap."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_", "THP_"))
+    }
     command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(
         command, env=environment | variables, capture_output=True, encoding="utf-8", check=True
@@ -70,3 +73,25 @@ def test_threads_leave_freed_memory_to_each_other() -> None:
     assert float(run(THREADS, "own")) > 56
     assert float(run(THREADS, "one")) < 24
     assert float(run(THREADS, "one", MALLOC_ARENA_MAX="8")) > 56, "the user's own number stays"
+
+
+HUGE = """
+import sys, torch
+from pathlib import Path
+from napari_sam2_adapters.heap import use_huge_pages
+if sys.argv[1] == "huge":
+    use_huge_pages()
+large = torch.ones(2**24)
+told = Path("/proc/self/smaps_rollup").read_text().splitlines()
+print(next(line.split()[1] for line in told if line.startswith("AnonHugePages")))
+"""
+
+
+def test_large_arrays_lie_in_huge_pages() -> None:
+    """64 MiB of one array, less what lies before and behind its first and last whole page."""
+    said = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not said.is_file() or "[madvise]" not in said.read_text():
+        pytest.skip("this kernel gives huge pages to all or to none")
+    assert int(run(HUGE, "huge", THP_MEM_ALLOC_ENABLE="0")) == 0, "the user's own choice stays"
+    assert int(run(HUGE, "plain")) == 0
+    assert int(run(HUGE, "huge")) > 48 * 1024

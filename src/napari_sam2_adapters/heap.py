@@ -1,4 +1,4 @@
-"""How glibc, the C library of most Linux systems, keeps the memory that arrays let go of; elsewhere nothing changes."""
+"""How Linux and glibc, its usual C library, give memory to arrays and keep what they let go of; elsewhere nothing changes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import sys
 
 import numpy as np
 
-__all__ = ["keep_freed_memory", "share_one_heap"]
+__all__ = ["keep_freed_memory", "share_one_heap", "use_huge_pages"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGEST_KEPT = 2**25
 """Bytes of an array whose memory is kept; glibc takes no larger number."""
 _DASK_TRIM = "65536"
+_HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+"""PyTorch reads it when it takes memory for the first time."""
 
 
 def keep_freed_memory() -> None:
@@ -41,6 +43,16 @@ def share_one_heap() -> None:
     """
     if "MALLOC_ARENA_MAX" not in os.environ:
         _set(_M_ARENA_MAX, 1)
+
+
+def use_huge_pages() -> None:
+    """Have PyTorch ask Linux for pages of 2 MB for large arrays, here and in processes begun from here; it must not have made an array yet.
+
+    Arrays beyond what `keep_freed_memory` keeps are taken over from the kernel again and again, 4 kB at a time: 75,000 times in a training step of
+    LW on tiny with eight crops, and 1000 times so. What the user has set stays.
+    """
+    if sys.platform == "linux":
+        os.environ.setdefault(_HUGE_PAGES, "1")
 
 
 def _set(parameter: int, value: int) -> None:

@@ -24,6 +24,7 @@ from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.batch.segment_item import Network
 from napari_sam2_adapters.batch.shared_item import Opened, Part, Step
 from napari_sam2_adapters.batch.stamps import file_sha256
+from napari_sam2_adapters.heap import use_huge_pages
 
 if TYPE_CHECKING:
     import torch
@@ -179,7 +180,8 @@ def leave(run: str, dask_worker: Worker) -> None:
 
 
 def dask_setup(worker: Any) -> None:
-    """Leave Ctrl-C to the coordinating process: a terminal sends it to the workers beside it as well."""
+    """Leave Ctrl-C to the coordinating process, since a terminal sends it to the workers beside it as well, and prepare the memory."""
+    use_huge_pages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -25,7 +25,7 @@ from napari_sam2_adapters.cli.terminal import (
     spell_what_cannot_be_shown,
 )
 from napari_sam2_adapters.cli.train import train
-from napari_sam2_adapters.heap import share_one_heap
+from napari_sam2_adapters.heap import share_one_heap, use_huge_pages
 
 __all__ = ["app", "main"]
 
@@ -64,6 +64,7 @@ def _options(
 def main() -> None:
     """Run the command line."""
     share_one_heap()
+    use_huge_pages()
     allow_many_files()
     spell_what_cannot_be_shown()
     # What tifffile logs of a damaged file comes as a sentence when the file cannot be read.

@@ -1,7 +1,7 @@
 """What the segmenter asks of a frozen encoder, and SAM2's Hiera behind it.
 
 Adapters, PEG and LoRA attach through four calls, so a new backbone is one class. SAM2's own modules are used as they are
-and changed in place: nothing of their code stands here.
+and changed in place, but for how attention puts its layers together: nothing of their code stands here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2_adapters.models.adapters import ParallelAdapter
+from napari_sam2_adapters.models.hiera_attention import HieraAttention
 from napari_sam2_adapters.models.position import AfterBlock
 
 __all__ = ["Backbone", "Features", "HieraBackbone", "HieraShape", "pad_to_multiple", "resize"]
@@ -117,6 +118,8 @@ class HieraBackbone(nn.Module):
             global_att_blocks=shape.global_att_blocks,
             window_pos_embed_bkg_spatial_size=shape.window_pos_embed_bkg_spatial_size,
         )
+        for block in self.trunk.blocks:
+            block.attn = HieraAttention(block.attn)
         self.neck = FpnNeck(
             position_encoding=_NoPosition(),
             d_model=DECODER_WIDTH,

@@ -13,6 +13,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from napari_sam2_adapters.heap import use_huge_pages
+
 __all__ = ["load_torch", "loading_modules"]
 
 _LOCK, _LOADED = threading.Lock(), threading.Event()
@@ -25,6 +27,7 @@ def load_torch() -> None:
     then calls Mesa's LLVM, which is of another version, and the program dies. Bound to its own symbols it does not.
     """
     with _LOCK, nullcontext() if _LOADED.is_set() else loading_modules():
+        use_huge_pages()
         if sys.platform == "linux":
             _load_triton()
             _load_libraries_of_torch()
