@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.data.axes import ArrayLike, check_axes
+from napari_sam2_adapters.inference.intensities import grey_columns, total_grey
 from napari_sam2_adapters.inference.postprocess import Block, block_keys
 from napari_sam2_adapters.inference.ruler import Ruler
 
@@ -63,7 +64,8 @@ def measure(
     Columns: ``index`` (the label), ``class`` where there are names, one with the position along each axis that parts the blocks
     (``z``, ``t``), ``pixels``, ``area`` or ``volume``, ``equivalent_diameter``; in slices also ``major_axis``, ``minor_axis``,
     ``eccentricity`` and, where pixels are square, ``perimeter``; ``centroid`` along each axis in world coordinates; ``intensity_mean``,
-    ``intensity_min`` and ``intensity_max``, per channel. Lengths and times end in their unit, such as ``area_um2`` and
+    ``intensity_min`` and ``intensity_max``, per channel, and in images of real numbers ``intensity_left_out``, the pixels that are NaN or
+    infinite and count for none of these. Lengths and times end in their unit, such as ``area_um2`` and
     ``centroid_t_sec``; without a known one, lengths are in ``px`` and times without an end.
 
     Parameters
@@ -116,14 +118,9 @@ def total_by_label(tables: Sequence[Table], sizes: Sequence[str]) -> Table:
             result[name] = pixels.astype(np.int64)
         elif name in sizes:
             result[name] = np.bincount(place, column.astype(float))
-        elif name.startswith(("centroid", "intensity_mean")):
+        elif name.startswith("centroid"):
             result[name] = np.bincount(place, weights * column) / pixels
-        elif name.startswith(("intensity_min", "intensity_max")):
-            better = np.minimum if name.startswith("intensity_min") else np.maximum
-            extreme = column[first].astype(float)
-            better.at(extreme, place, column)
-            result[name] = extreme
-    return result
+    return result | total_grey(whole, place, len(index))
 
 
 def join_tables(tables: Sequence[Table]) -> Table:
@@ -175,9 +172,8 @@ def _measure_block(
     wanted = ["label", "num_pixels", "bbox", "equivalent_diameter_area"]
     wanted += ["axis_major_length", "axis_minor_length", "eccentricity"] if flat else []
     wanted += ["perimeter"] if square else []
-    wanted += ["intensity_mean", "intensity_min", "intensity_max"] if grey is not None else []
     found = regionprops_table(
-        numbers, grey, properties=wanted, spacing=spacing, extra_properties=(middle,)
+        numbers, properties=wanted, spacing=spacing, extra_properties=(middle,)
     )
     index = found["label"].astype(np.int64) + offset
     table: Table = {"index": index}
@@ -189,7 +185,7 @@ def _measure_block(
     table |= _sizes(found, ruler, inner)
     table |= _places(found, ruler, key, inner, axes)
     if grey is not None:
-        table |= _intensities(found, grey.ndim > block.ndim)
+        table |= grey_columns(found, numbers, grey)
     return table
 
 
@@ -245,14 +241,6 @@ def _places(
         positions[:, axis] = found[f"bbox-{number}"] + found[f"middle-{number}"]
     world = ruler.to_world(positions)
     return {ruler.column("centroid", name): world[:, axis] for axis, name in enumerate(axes)}
-
-
-def _intensities(found: Mapping[str, NDArray[Any]], channels: bool) -> Table:
-    return {
-        name.replace("-", "_channel_") if channels else name: column
-        for name, column in found.items()
-        if name.startswith("intensity")
-    }
 
 
 def _grey_block(image: ArrayLike, image_axes: str, axes: str, key: Block) -> NDArray[Any]:
