@@ -38,6 +38,21 @@ def predict(model: Path, images: Path, output: Path, *more: str) -> Result:
     )
 
 
+def test_an_image_whose_results_would_have_too_long_a_name_does_not_stop_the_others(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    folder, long = tmp_path / "images", "n" * 251
+    folder.mkdir()
+    for name in ("a", long, "z"):
+        shutil.copy(blobs / "images" / "cell0.tif", folder / f"{name}.tif")
+    result = predict(trained, folder, tmp_path / "masks", "--uncertainty")
+    assert result.exit_code == 1
+    assert "2 of 3 images segmented" in result.stdout
+    assert f"{long}.tif failed: The name nnn" in result.stderr
+    assert "would be too long. Shorten the image's name." in result.stderr
+    assert {path.name[:2] for path in (tmp_path / "masks").iterdir()} == {"a.", "a_", "z.", "z_"}
+
+
 def test_masks_have_the_names_and_pixel_sizes_of_their_images(
     blobs: Path, trained: Path, tmp_path: Path
 ) -> None:

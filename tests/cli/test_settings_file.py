@@ -40,6 +40,18 @@ class TestSettingsFile:
         with pytest.raises(ValueError, match="is not valid YAML"):
             load_settings(self.write(tmp_path, text))
 
+    @pytest.mark.parametrize(
+        ("text", "twice"),
+        [
+            ("train: {steps: 20}\nmodel: {adapter: lw}\ntrain: {batch_size: 4}", "train"),
+            ("train:\n  steps: 20\n  batch_size: 4\n  steps: 30", "steps"),
+            ("classes:\n- {value: 1, name: a, value: 2}", "value"),
+        ],
+    )
+    def test_what_is_there_twice_is_refused(self, tmp_path: Path, text: str, twice: str) -> None:
+        with pytest.raises(ValueError, match=f"'{twice}' is there twice\n.*line"):
+            load_settings(self.write(tmp_path, text))
+
     def test_yaml_runs_no_code(self, tmp_path: Path) -> None:
         mark = tmp_path / "was-run"
         text = f"model: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]"

@@ -24,6 +24,7 @@ __all__ = [
     "Item",
     "file_key",
     "find_inputs",
+    "name_too_long",
     "plan_items",
     "printable",
     "read_file_list",
@@ -203,6 +204,13 @@ def printable(path: Path | PurePosixPath) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def name_too_long(path: Path) -> str:
+    """That a result cannot have its name, for it is longer than any file's can be, and the mend; empty when it can."""
+    if len(os.fsencode(path.name)) <= _LONGEST_NAME_BYTES:
+        return ""
+    return f"The name {path.name[:40]}… of the result would be too long. Shorten the image's name."
+
+
 def _checked(item: Item, taken: Counter[str], own: set[str], inputs: set[Path]) -> Item:
     refusal = ""
     for path in item.outputs.values():
@@ -210,8 +218,8 @@ def _checked(item: Item, taken: Counter[str], own: set[str], inputs: set[Path]) 
             refusal = f"Results of several images would be called {path.name}. Rename one of the images, or choose by pattern."
         elif file_key(path) in own:
             refusal = f"The batch's own file {path.name} has this name. Rename the image."
-        elif len(os.fsencode(path.name)) > _LONGEST_NAME_BYTES:
-            refusal = f"The name {path.name[:40]}… of the result would be too long. Shorten the image's name."
+        elif too_long := name_too_long(path):
+            refusal = too_long
         elif _resolved(path) in inputs:
             refusal = f"{path.name} is itself an image of this batch. Choose another folder for the results."
     return item if not refusal else replace(item, outputs={}, refusal=refusal, extras={})

@@ -26,7 +26,12 @@ from napari_sam2_adapters.cli.files import (
     list_images,
 )
 from napari_sam2_adapters.cli.finishing import Finishing, settle_finishing
-from napari_sam2_adapters.cli.prediction import OWN_TILE, mask_format, prediction_settings
+from napari_sam2_adapters.cli.prediction import (
+    OWN_TILE,
+    files_to_write,
+    mask_format,
+    prediction_settings,
+)
 from napari_sam2_adapters.cli.settings import (
     Sections,
     build_settings,
@@ -268,16 +273,14 @@ class _Job:
         """
         from napari_sam2_adapters.batch.segment_file import segment_file
 
-        missing = {
-            kind: file for kind, file in files.items() if self.overwrite or not file.exists()
-        }
-        if not missing:
-            self.counts["there"] += 1
-            return
-        left = [file.name for kind, file in files.items() if kind not in missing]
-        asked = {kind: kind in missing for kind in _EXTRAS}
-        config = self.config.model_copy(update=asked)
         try:
+            missing = files_to_write(files, overwrite=self.overwrite)
+            if not missing:
+                self.counts["there"] += 1
+                return
+            left = [file.name for kind, file in files.items() if kind not in missing]
+            asked = {kind: kind in missing for kind in _EXTRAS}
+            config = self.config.model_copy(update=asked)
             with TemporaryDirectory() as folder:
                 raw = Path(folder) / "mask.npz"  # which holds every geometry
                 wanted = missing if self.finishing.idle else self._unfinished(missing, raw)

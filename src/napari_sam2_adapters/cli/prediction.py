@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from napari_sam2_adapters.cli.settings import build_settings
@@ -11,7 +13,7 @@ from napari_sam2_adapters.config import PredictConfig, advise_on_views
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
 
-__all__ = ["OWN_TILE", "known_format", "mask_format", "prediction_settings"]
+__all__ = ["OWN_TILE", "files_to_write", "known_format", "mask_format", "prediction_settings"]
 
 OWN_TILE = {"tile_size_px": "that of the adapter"}
 """What `prediction_settings` takes where no tile is given."""
@@ -46,6 +48,24 @@ def mask_format(masks_as: str | None, *, png: bool) -> str:
     if png and masks_as not in (None, "png"):
         raise ValueError(f"--png and --masks-as {masks_as} ask for two formats. Give one of them.")
     return "png" if png else known_format(masks_as or "tif")
+
+
+def files_to_write(files: Mapping[str, Path], *, overwrite: bool) -> dict[str, Path]:
+    """Of the files for an image those that are not there, or with ``overwrite`` all.
+
+    Raises
+    ------
+    ValueError
+        When the name of one is longer than any file's can be.
+    OSError
+        When the system cannot say whether one is there.
+    """
+    from napari_sam2_adapters.batch.plan import name_too_long
+
+    for file in files.values():
+        if refusal := name_too_long(file):
+            raise ValueError(refusal)
+    return {kind: file for kind, file in files.items() if overwrite or not file.exists()}
 
 
 def prediction_settings(sections: dict[str, Any], header: AdapterHeader) -> PredictConfig:
