@@ -10,6 +10,7 @@ import threading
 import zipfile
 
 import numpy as np
+import psutil
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
@@ -148,6 +149,22 @@ def test_what_has_not_changed_is_not_saved_again() -> None:
     save_labels([layer_of(labels)], "1-1-a", checksums)
     assert len(list_snapshots(autosave_folder())) == 1
     assert [saved.name for saved in find_lost()] == ["strokes"]  # process 1 began at another time
+
+
+def test_a_process_that_says_nothing_of_itself_is_another_one(monkeypatch) -> None:
+    save_labels([layer_of(np.ones((4, 4), np.uint8))], "1-1-a", {})
+
+    def refuse(pid: int) -> None:
+        raise psutil.AccessDenied(pid)
+
+    monkeypatch.setattr(psutil, "Process", refuse)
+    assert [saved.name for saved in find_lost()] == ["strokes"]
+
+
+def test_a_copy_that_a_cloud_drive_made_hides_nothing_that_is_lost() -> None:
+    save_labels([layer_of(np.ones((4, 4), np.uint8))], "1-1-a", {})
+    (autosave_folder() / "open-conflict of 1-1-a.json").touch()
+    assert [saved.name for saved in find_lost()] == ["strokes"]
 
 
 def test_every_layer_of_a_killed_session_is_offered_however_much_was_saved_of_others() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from napari_sam2_adapters.widgets.docks.preferences import preferences, watch_pr
 
 __all__ = ["Autosave", "find_lost", "forget_lost", "save_labels"]
 
+_SESSION = re.compile(r"(\d+)-(\d+)-")
 _LARGEST_LAZY_BYTES = 2**29
 """Larger labels that are not in memory are kept by their own file: painting writes into it at once."""
 
@@ -206,12 +208,18 @@ def _sessions(folder: Path) -> set[str]:
 
 
 def _alive(session: str) -> bool:
-    pid, created, _ = session.split("-")
-    if int(pid) == os.getpid():
+    named = _SESSION.match(session)
+    if named is None:  # a copy by another name, such as that of a cloud drive
+        return False
+    pid, created = map(int, named.groups())
+    if pid == os.getpid():
         return True
     try:
-        return abs(psutil.Process(int(pid)).create_time() - int(created)) < 2
-    except psutil.NoSuchProcess:
+        return abs(psutil.Process(pid).create_time() - created) < 2
+    except (
+        psutil.NoSuchProcess,
+        psutil.AccessDenied,
+    ):  # or the number is that of another user's by now
         return False
 
 
