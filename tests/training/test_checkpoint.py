@@ -91,6 +91,29 @@ def test_a_cut_off_file_is_refused(tmp_path: Path) -> None:
         read_checkpoint(path)
 
 
+def test_altered_bytes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    write_checkpoint(path, sample())
+    content = path.read_bytes()
+    step, weight = content.index(b'\\"step\\": 7'), len(content) - 3
+    for place, changed, said in ((step + 10, b"8", "header .*wrong sha256"), (weight, b"\x41", "weights in .*wrong sha256")):  # fmt: skip
+        assert content[place : place + 1] != changed
+        path.write_bytes(content[:place] + changed + content[place + 1 :])
+        with pytest.raises(ValueError, match=said):
+            read_checkpoint(path)
+
+
+def test_a_file_of_before_there_were_checksums_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    header = {"version": 1, "identity": {"a": 1}, "progress": {"step": 3}}
+    save_file(
+        {"weights/a": torch.ones(2)},
+        path,
+        metadata={"napari_sam2_adapters.training": json.dumps(header)},
+    )
+    assert read_checkpoint(path).progress["step"] == 3
+
+
 def test_foreign_tensors_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"w": torch.ones(1)}, path, metadata={"format": "pt"})

@@ -16,7 +16,6 @@ import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor
 
 from napari_sam2_adapters.config import (
     ClassInfo,
@@ -29,7 +28,7 @@ from napari_sam2_adapters.config import (
 from napari_sam2_adapters.models.backbone_files import find_weights
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.segmenter import CLASS_BIAS, Segmenter
-from napari_sam2_adapters.models.tensor_file import write_tensors
+from napari_sam2_adapters.models.tensor_file import tensors_sha256, write_tensors
 
 __all__ = ["SUFFIX", "AdapterHeader", "load_adapter", "read_header", "save_adapter"]
 
@@ -143,7 +142,7 @@ def save_adapter(
         format_version=FORMAT_VERSION if later else _FIRST_VERSION,
         model=segmenter.config,
         backbone_sha256=segmenter.backbone_sha256,
-        tensors_sha256=_digest(state),
+        tensors_sha256=tensors_sha256(state),
         classes=segmenter.classes,
         normalization=normalization,
         tile_size_px=tile_size_px,
@@ -251,7 +250,7 @@ def load_adapter(
     path = Path(path)
     header = read_header(path)
     state = load_file(path)
-    if _digest(state) != header.tensors_sha256:
+    if tensors_sha256(state) != header.tensors_sha256:
         raise ValueError(
             f"The weights in {path.name} are damaged (wrong sha256). Get the file again from where it came."
         )
@@ -266,16 +265,6 @@ def load_adapter(
         )
     segmenter.load_trained_state({name: tensor.float() for name, tensor in state.items()})
     return segmenter, header
-
-
-def _digest(state: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        # As bytes, because numpy does not know every dtype that a file can hold.
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _text_digest(text: str) -> str:

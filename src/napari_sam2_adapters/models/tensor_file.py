@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors.torch import save
 from torch import Tensor
 
 from napari_sam2_adapters.atomic import write_atomically
 
-__all__ = ["write_tensors"]
+__all__ = ["tensors_sha256", "write_tensors"]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -38,3 +40,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         raise OSError(
             f"{path} could not be written: {error.strerror or error}. Make room on the disk or choose another folder."
         ) from error
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Checksum over names, types, shapes and numbers of tensors on the CPU, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # As bytes, because numpy does not know every dtype that a file can hold.
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -6,6 +6,7 @@ ones, the optimiser, the random states and the history. The frozen backbone is n
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from napari_sam2_adapters.models.tensor_file import write_tensors
+from napari_sam2_adapters.models.tensor_file import tensors_sha256, write_tensors
 
 __all__ = [
     "FORMAT_VERSION",
@@ -28,6 +29,7 @@ __all__ = [
 
 FORMAT_VERSION = 1
 _HEADER = "napari_sam2_adapters.training"
+_HEADER_SHA256 = "napari_sam2_adapters.training_sha256"
 _CLASSES = "classes"
 """The one part of an identity whose keys the user chooses."""
 
@@ -62,17 +64,19 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     OSError
         When it cannot be written; the old one is still there then.
     """
+    tensors = {
+        f"{group}/{name}": tensor.cpu().contiguous()
+        for group, named in checkpoint.tensors.items()
+        for name, tensor in named.items()
+    }
     header = {
         "version": FORMAT_VERSION,
         "identity": checkpoint.identity,
         "progress": checkpoint.progress,
+        "tensors_sha256": tensors_sha256(tensors),
     }
-    tensors = {
-        f"{group}/{name}": tensor.contiguous()
-        for group, named in checkpoint.tensors.items()
-        for name, tensor in named.items()
-    }
-    write_tensors(path, tensors, {_HEADER: json.dumps(header)})
+    text = json.dumps(header)
+    write_tensors(path, tensors, {_HEADER: text, _HEADER_SHA256: _text_sha256(text)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -100,6 +104,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
             "Choose the checkpoint of an earlier run, or start anew."
         ) from error
     header = _header(path, metadata)
+    # files of before have no checksums
+    if header.get("tensors_sha256") not in (None, tensors_sha256(flat)):
+        raise ValueError(
+            f"The weights in the checkpoint {path} are damaged (wrong sha256). Start anew without resuming."
+        )
     tensors: dict[str, Named] = {}
     for key, tensor in flat.items():
         group, _, name = key.partition("/")
@@ -136,6 +145,9 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         header: dict[str, Any] = json.loads(metadata[_HEADER])
         version = int(header["version"])
+        known = metadata.get(_HEADER_SHA256)
+        if version <= FORMAT_VERSION and known not in (None, _text_sha256(metadata[_HEADER])):
+            raise ValueError("wrong sha256")
         if version <= FORMAT_VERSION:
             _, _ = header["identity"], int(header["progress"]["step"])
     except (ValueError, KeyError, TypeError) as error:
@@ -148,6 +160,10 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
             "Update the package, or start anew."
         )
     return header
+
+
+def _text_sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_identity(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
