@@ -140,6 +140,12 @@ def test_lists_of_files(tmp_path: Path) -> None:
         read_file_list(plain)
 
 
+def test_a_list_of_paths_as_windows_copies_them(tmp_path: Path) -> None:
+    plain = tmp_path / "list.txt"
+    plain.write_text('"a b.tif"\r\n"/data/c.tif" \n"\n""\n', encoding="utf-8")
+    assert read_file_list(plain) == [tmp_path / "a b.tif", Path("/data/c.tif"), tmp_path / '"']
+
+
 @pytest.mark.parametrize(
     ("encoding", "separator"), [("utf-8-sig", ";"), ("utf-16", "\t"), ("utf-16", ",")]
 )

@@ -140,10 +140,16 @@ def read_file_list(path: Path) -> list[Path]:
     text = _text_of(path)
     is_table = path.suffix.lower() == ".csv"
     lines = _column_of(path, text) if is_table else text.splitlines()
-    files = [path.parent / line.strip() for line in lines if line.strip()]
+    names = [_unquoted(line.strip()) for line in lines]
+    files = [path.parent / name for name in names if name]
     if not files:
         raise ValueError(f"{path} names no image. Write one path a line.")
     return files
+
+
+def _unquoted(name: str) -> str:
+    """A path without the quotes that Windows puts around it when it is copied."""
+    return name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name
 
 
 def _text_of(path: Path) -> str:

@@ -165,6 +165,20 @@ def test_folders_of_slices_are_found_and_their_slices_are_not(tmp_path, slices):
     assert format_of(tmp_path) is None
 
 
+def test_a_file_that_may_not_be_read_hides_no_images(tmp_path, monkeypatch):
+    (tmp_path / "README").write_bytes(b"somebody else's")
+    (tmp_path / "a.tif").touch()
+    opened = Path.open
+
+    def refuse(path, *args, **settings):
+        if path.name == "README":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **settings)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert find_images(tmp_path) == [tmp_path / "a.tif"]
+
+
 def test_several_series_are_named(tmp_path, slices):
     folder = save(tmp_path / "scan", slices)
     save(folder, slices[:2], series="1.2.826.0.1.9", name="scout")

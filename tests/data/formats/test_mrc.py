@@ -105,6 +105,15 @@ def test_labels_of_an_mrc_have_the_place_in_its_header(tmp_path, labels):
     assert read_labels(path).pixel_size == (6.0, 3.0, 2.0)
 
 
+def test_a_turned_series_of_volumes_is_refused(tmp_path):
+    turned = Geometry((4.0, 3.0, 2.0), "angstrom", None, ((0, 1, 0), (1, 0, 0), (0, 0, 1)))
+    array = np.zeros((2, 3, 5, 6), np.uint8)
+    with pytest.raises(ValueError, match="series of volumes only along the axes of the world"):
+        write_labels(tmp_path / "a.mrc", array, axes="TZYX", geometry=turned)
+    assert not list(tmp_path.iterdir())
+    assert read_labels(write_labels(tmp_path / "b.mrc", array[0], axes="ZYX", geometry=turned)).axes == "ZYX"  # fmt: skip
+
+
 @pytest.mark.parametrize("voxel", [0.0, 1.0])
 def test_a_voxel_size_that_was_never_set_is_none(tmp_path, labels, voxel):
     path = save(tmp_path / "a.mrc", labels.astype(np.int8), voxel)

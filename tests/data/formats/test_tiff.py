@@ -314,6 +314,14 @@ def test_labels_keep_what_belongs_to_them(tmp_path, stack, name):
     np.testing.assert_array_equal(content.array, stack % 5)
 
 
+def test_a_name_of_several_lines_is_one_class_in_imagej(tmp_path, stack):
+    classes = (ClassInfo(value=1, name="cell\nlabel 7 = #ff0000 none"),)
+    path = write_labels(tmp_path / "m.tif", stack % 2, axes="TZYX", classes=classes)
+    assert [(c.value, c.name) for c in read_labels(path).classes] == [
+        (1, "cell label 7 = #ff0000 none")
+    ]
+
+
 def test_what_is_written_as_ome_is_ome(tmp_path, stack):
     classes = (ClassInfo(value=2, name="Kern & <größer>", color="#00ff7f"),)
     geometry = Geometry((2, 0.5, 0.25), "nm", (-1, 2, 3.5), None, 0.5, "second")

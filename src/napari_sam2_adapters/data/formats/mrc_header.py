@@ -163,6 +163,11 @@ def _place(header: Any, geometry: Geometry) -> None:
         raise ValueError(
             "MRC cannot hold the direction in which these labels lie. Write NIfTI (.nii.gz) or NRRD."
         )
+    if int(header.ispg) in _STACKED_GROUPS and order.tolist() != [0, 1, 2]:
+        # which has no number of sections in a volume but that along Z of the world
+        raise ValueError(
+            "MRC holds a series of volumes only along the axes of the world, but these labels are turned. Write NIfTI (.nii.gz) instead."
+        )
     if len(order) == 2 and order[0] != 0:
         raise ValueError("MRC cannot hold a plane whose axes are exchanged. Write a TIFF instead.")
     sizes, origin = np.ones(3), np.zeros(3)

@@ -128,7 +128,7 @@ def _imagej_options(
         metadata |= {"classes": lines} if lines else {}
         metadata |= place
     else:
-        info = [f"label {value} = {line}" for value, line in lines.items()]
+        info = [f"label {value} = {' '.join(line.splitlines())}" for value, line in lines.items()]
         info += [f"{key} = {line}" for key, line in place.items()]
         metadata |= {"Info": "\n".join(info)} if info else {}
     if names := content.channel_names:
