@@ -223,3 +223,11 @@ def test_grey_values_beside_a_fixed_range_are_told(factor, dtype, limits, told):
     found = advise_on_values(image, "YXC", fixed)
     assert ("nearly all black or white" in found) is told
     assert not advise_on_values(image, "YXC", Normalization(mode="percentile"))
+
+
+@pytest.mark.parametrize("dtype", ["u2", "u4", "f4", "f8"])
+def test_the_byte_order_of_a_file_changes_nothing(dtype):
+    plane = np.random.default_rng(0).random((1, 20, 30)).astype("f4") * 60000
+    limits = Limits((plane.min(),), (plane.max(),))
+    one, other = (normalize_plane(plane.astype(f"{order}{dtype}"), limits) for order in "<>")
+    np.testing.assert_array_equal(one, other)

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_sam2_adapters.data.formats import tiff
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import read_image, write_labels
@@ -132,3 +133,22 @@ def test_of_hundreds_of_sections_only_those_are_read_that_are_looked_at(
     read.clear()
     np.testing.assert_array_equal(np.asarray(stack.array[200]), tifffile.imread(paths[200]))
     assert read == [paths[200]]
+
+
+@pytest.mark.parametrize("ending", ["tif", "npy"])
+def test_sections_of_either_byte_order_are_one_stack(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiff, "_EAGER_BYTES", 0)  # as sections above 32 MB
+    planes = np.random.default_rng(0).integers(0, 60000, (3, 20, 30), dtype=np.uint16)
+    for number, (plane, order) in enumerate(zip(planes, "<><", strict=True)):
+        path = tmp_path / f"s{number}.{ending}"
+        if ending == "tif":
+            tifffile.imwrite(path, plane, byteorder=order)
+        else:
+            np.save(path, plane.astype(f"{order}u2"))
+    stack = open_stack(find_images(tmp_path))
+    assert stack.array.dtype == np.uint16
+    np.testing.assert_array_equal(np.asarray(stack.array), planes)
+    np.testing.assert_array_equal(np.asarray(stack.array[1, 3:7]), planes[1, 3:7])
+    assert np.asarray(stack.array[1]).dtype == np.uint16

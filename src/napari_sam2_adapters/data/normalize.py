@@ -202,7 +202,7 @@ def normalize_plane(plane: NDArray[Any], limits: Limits) -> NDArray[np.float32]:
 
 
 def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    kind = np.dtype(dtype)
+    kind = np.dtype(dtype).newbyteorder("=")  # in which alone a type is that of its name
     if kind.kind not in "biuf":
         raise ValueError(
             f"Images are of whole or real numbers, but this one is {kind}. "

@@ -130,21 +130,25 @@ class _Files:
     ) -> None:
         self._paths, self._axes, self._open = list(paths), first.axes, read
         self.shape = (len(self._paths), *(int(n) for n in first.array.shape))
-        self.dtype = np.dtype(first.array.dtype)
+        self.dtype = np.dtype(first.array.dtype).newbyteorder("=")
         self.ndim = len(self.shape)
 
     def __getitem__(self, key: tuple[int | slice, ...]) -> NDArray[Any]:
         if not isinstance(key[0], slice):
-            return self._read(int(key[0]))[key[1:]]
+            return self._part(int(key[0]), key[1:])
         numbers = range(*key[0].indices(len(self._paths)))
-        return np.stack([self._read(number)[key[1:]] for number in numbers])
+        return np.stack([self._part(number, key[1:]) for number in numbers])
+
+    def _part(self, number: int, key: tuple[int | slice, ...]) -> NDArray[Any]:
+        """A region of a file in the byte order of this machine: programs differ in that within one folder."""
+        return np.asarray(self._read(number)[key], self.dtype)
 
     def _read(self, number: int) -> NDArray[Any]:
         found = self._open(self._paths[number])
         if (
             found.axes != self._axes
             or tuple(found.array.shape) != self.shape[1:]
-            or found.array.dtype != self.dtype
+            or found.array.dtype.newbyteorder("=") != self.dtype
         ):
             raise ValueError(
                 f"{found.path} has the shape {tuple(found.array.shape)} ({found.array.dtype}), but the stack "
@@ -163,7 +167,7 @@ def _kind(path: Path) -> str:
                 return f"{' × '.join(map(str, lengths))} px, {page.dtype}"
         if (found := format_of(path)) is not None and found.module != "picture":
             array = read_image(path).array
-            return f"{' × '.join(map(str, array.shape))} px, {array.dtype}"
+            return f"{' × '.join(map(str, array.shape))} px, {array.dtype.newbyteorder('=')}"
         from napari_sam2_adapters.data.formats.picture import open_picture
 
         with open_picture(path) as picture:
