@@ -11,7 +11,7 @@ from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.axes import read_plane
 from napari_sam2_adapters.data.formats import tiff
 from napari_sam2_adapters.data.geometry import Geometry
-from napari_sam2_adapters.data.io import read_image, read_labels, write_labels
+from napari_sam2_adapters.data.io import read_image, read_labels, write_array, write_labels
 from napari_sam2_adapters.data.samples import load_sample
 
 
@@ -312,6 +312,16 @@ def test_labels_keep_what_belongs_to_them(tmp_path, stack, name):
     assert content.classes == classes
     assert content.geometry == geometry
     np.testing.assert_array_equal(content.array, stack % 5)
+
+
+@pytest.mark.parametrize("size", [2e-11, 5e9])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
+def test_pixels_of_any_size_are_written(tmp_path, stack, size, dtype):
+    geometry = Geometry((size, size, 2 * size), "meter", None, None, 0.5, "second")
+    path = write_array(tmp_path / "m.tif", stack.astype(dtype), axes="TZYX", geometry=geometry)
+    content = read_image(path)
+    assert content.geometry == geometry
+    np.testing.assert_array_equal(content.array, stack.astype(dtype))
 
 
 def test_a_name_of_several_lines_is_one_class_in_imagej(tmp_path, stack):

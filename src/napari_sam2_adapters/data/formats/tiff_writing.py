@@ -26,6 +26,8 @@ __all__ = ["ORDER", "check", "write"]
 
 ORDER = "TZCYX"
 """Axes as they are stored."""
+_LARGEST_RESOLUTION = 2e9
+"""Of pixels to a unit of length, and of units to a pixel, well below 2**32."""
 _CLASSIC_BYTES = 2**32 - 2**25
 _TYPES = ("uint8", "uint16", "uint32", "float16", "float32")
 
@@ -39,7 +41,7 @@ def check(path: Path, axes: str, dtype: np.dtype[np.generic] | None) -> None:
 
 
 def write(path: Path, content: Content, *, overwrite: bool) -> Path:
-    """Write plane by plane, deflated, as ImageJ's TIFF where that can hold it, else as OME.
+    """Write plane by plane, deflated, as ImageJ's TIFF where that can hold it, else as OME (float16 as float32, where pixels are too small or large for others).
 
     A name that ends in ``.ome.tif`` is OME in any case. float16, which neither knows, is written in others with tifffile's own description
     of axes. The axes are stored in the order T, Z, C, Y, X.
@@ -54,6 +56,9 @@ def _is_ome(path: Path) -> bool:
 
 def _write(file: BinaryIO, content: Content, ome: bool) -> None:
     array, axes, kind = content.array, content.axes, content.dtype
+    if not _as_resolution(content.geometry):
+        ome = True
+        kind = np.dtype(np.float32) if kind == np.float16 else kind
     order = "".join(axis for axis in ORDER if axis in axes)
     shape = tuple(int(array.shape[axes.index(axis)]) for axis in order)
     n_bytes = int(np.prod(shape)) * kind.itemsize
@@ -75,6 +80,12 @@ def _write(file: BinaryIO, content: Content, ome: bool) -> None:
         bigtiff=n_bytes > _CLASSIC_BYTES,
         **options,
     )
+
+
+def _as_resolution(geometry: Geometry | None) -> bool:
+    """Whether the tags of ImageJ's TIFF, pixels per unit as whole numbers of 32 bits, hold the size of a pixel; OME has words for any."""
+    sizes = () if geometry is None else geometry.pixel_size[-2:]
+    return all(1 / _LARGEST_RESOLUTION <= size <= _LARGEST_RESOLUTION for size in sizes)
 
 
 def _ome_metadata(content: Content, order: str, shape: tuple[int, ...]) -> dict[str, Any]:
