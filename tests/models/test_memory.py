@@ -120,7 +120,7 @@ def test_the_peak_of_a_network_grows_with_what_goes_through_it(tiny_segmenter, l
 
 
 def test_the_largest_batch_that_fits_is_taken(monkeypatch) -> None:
-    one = 448 * 448 * 100 * 1.5
+    one = 448 * 448 * 100 * 1.6
     found = plan(monkeypatch, int(3.5 * one))
     assert (found.side_px, found.at_once, found.fits, found.notice) == (448, 3, True, None)
     assert found.needed_bytes == pytest.approx(3 * one, abs=3)
@@ -129,7 +129,7 @@ def test_the_largest_batch_that_fits_is_taken(monkeypatch) -> None:
 
 
 def test_what_is_held_besides_is_taken_off(monkeypatch) -> None:
-    one = 448 * 448 * 100 * 1.5
+    one = 448 * 448 * 100 * 1.6
     assert plan(monkeypatch, int(3.5 * one), held=int(2 * one)).at_once == 1
 
 

@@ -34,8 +34,8 @@ SHARE_VARIABLE = "SAM2_ADAPTERS_MEMORY_SHARE"
 _DEFAULT_SHARE = 0.8
 _GPU_SHARE = 0.9
 """The rest of a GPU's free memory is lost between blocks, and in workspaces of its libraries."""
-_MARGIN = 1.5
-"""What a pass really takes, relative to its tensors: by measurement 1.1 (training) to 1.5 (448² tiles, batch 1)."""
+_MARGIN = 1.6
+"""What a pass really takes, relative to its tensors: by measurement 1.1 to 1.6 (training with pages of 2 MB; libraries that it loads are in it)."""
 _GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 """Linux's control groups, and those that this process is in."""
 
