@@ -45,6 +45,8 @@ class ResultArrays:
         Which planes hold results.
     rules
         What ``shown`` and ``objects`` were made with.
+    untidied
+        Planes that hold results but are not by these rules yet: the run or the tidying was stopped before.
     objects
         Numbers of single objects (uint32), or None.
     object_classes
@@ -59,6 +61,7 @@ class ResultArrays:
     shown: Any
     planes: frozenset[tuple[int, ...]] = frozenset()
     rules: PostprocessConfig = field(default_factory=PostprocessConfig)
+    untidied: frozenset[tuple[int, ...]] = frozenset()
     objects: Any = None
     object_classes: dict[int, int] = field(default_factory=dict)
     probabilities: tuple[Any, ...] | None = None

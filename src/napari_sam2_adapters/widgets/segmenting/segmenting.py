@@ -193,10 +193,10 @@ def segment(
     longest = max(plane_shape(request.image.shape, request.axes))
     yield Prepared(arrays, plan_tiles(network, request.config, longest_px=longest).sentence)
     done, total, reached = yield from _tiles(stop, request, network, header, arrays, limits)
-    arrays = replace(arrays, planes=arrays.planes | reached)
+    arrays = replace(arrays, planes=arrays.planes | reached, untidied=arrays.untidied | reached)
     tidied = None
     if done == total and not stop.is_set():
-        wanted = TidyRequest(arrays, request.axes, header.classes, request.rules, sorted(reached))
+        wanted = TidyRequest(arrays, request.axes, header.classes, request.rules, only_new=True)
         tidied = yield from tidy(stop, wanted)
         arrays = tidied.arrays
     return Segmented(arrays, done, total, time.perf_counter() - started, tidied)

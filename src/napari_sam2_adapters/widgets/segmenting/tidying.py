@@ -35,15 +35,15 @@ class TidyRequest:
         All classes of the adapter.
     rules
         What to do.
-    planes
-        Only these are new since the last time, if that was with the same rules; None for all that are segmented.
+    only_new
+        Leave out what is by these rules already.
     """
 
     arrays: ResultArrays
     axes: str
     classes: Sequence[ClassInfo]
     rules: PostprocessConfig
-    planes: Sequence[tuple[int, ...]] | None = None
+    only_new: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,10 @@ def tidy(stop: threading.Event, request: TidyRequest) -> Generator[Tidying, None
     """
     arrays, rules = _prepare(request.arrays, request.rules), request.rules
     if not (rules.cleans or rules.object_values):
-        return Tidied(replace(arrays, rules=rules, object_classes={}), 0, 0)
-    again = rules == request.arrays.rules and request.planes is not None
-    planes = request.planes if again else sorted(arrays.planes)
+        done_for = replace(arrays, rules=rules, untidied=frozenset(), object_classes={})
+        return Tidied(done_for, 0, 0)
+    again = request.only_new and rules == arrays.rules
+    planes = sorted(arrays.untidied if again else arrays.planes)
     known = dict(arrays.object_classes) if again else {}
     axes = label_axes(request.axes)
     blocks = block_keys(arrays.labels.shape, axes, rules.together, planes)
@@ -116,7 +117,17 @@ def tidy(stop: threading.Event, request: TidyRequest) -> Generator[Tidying, None
             yield Tidying(done, total)
         if stop.is_set():
             break
-    return Tidied(replace(arrays, rules=rules, object_classes=known), done, total)
+    left = blocks[done:]
+    if not again:
+        known |= _numbered_after(arrays, left, max(known, default=0))
+    names = {repr(key) for key in left}
+    untidied = frozenset(
+        plane
+        for plane in (planes if left else ())
+        if repr(block_keys(arrays.labels.shape, axes, rules.together, [plane])[0]) in names
+    )
+    arrays = replace(arrays, rules=rules, untidied=untidied, object_classes=known)
+    return Tidied(arrays, done, total)
 
 
 def with_own_shown(arrays: ResultArrays) -> ResultArrays:
@@ -144,3 +155,16 @@ def _prepare(arrays: ResultArrays, rules: PostprocessConfig) -> ResultArrays:
 def _objects_in(arrays: ResultArrays, blocks: Sequence[Block]) -> list[list[int]]:
     """Numbers of the objects that each block has so far."""
     return [np.unique(np.asarray(arrays.objects[key])).tolist() for key in blocks]
+
+
+def _numbered_after(arrays: ResultArrays, blocks: Sequence[Block], last: int) -> dict[int, int]:
+    """Move the objects of earlier rules that stay in these blocks past the last new number, which they may have too; gives their classes."""
+    if arrays.objects is None or not arrays.object_classes:
+        return {}
+    moved: dict[int, int] = {}
+    for key, found in zip(blocks, _objects_in(arrays, blocks), strict=True):
+        numbers = np.asarray(arrays.objects[key])
+        arrays.objects[key] = np.where(numbers, numbers + np.uint32(last), numbers)
+        known = (number for number in found if number in arrays.object_classes)
+        moved |= {number + last: arrays.object_classes[number] for number in known}
+    return moved
