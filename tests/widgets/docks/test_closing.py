@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QApplication,
@@ -106,14 +106,28 @@ def test_who_agrees_waits_for_the_end(
     guard, results = guarded(window, job), []
     job.ended.connect(results.append)
     job.start(work)
-    closed_again = []
+    closed, closed_again = [], []
+    QTimer.singleShot(0, lambda: closed.append(guard.eventFilter(window, ByHand())))
     QTimer.singleShot(30, lambda: closed_again.append(guard.eventFilter(window, ByHand())))
-    assert guard.eventFilter(
-        window, ByHand()
-    )  # napari, which would ask as well, does not hear of it
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=WAIT_MS)
+    assert closed == [True]  # napari, which would ask as well, does not hear of it
     assert results == ["saved"]
     assert closed_again == [True]  # kept while it waits
-    qtbot.waitUntil(lambda: not window.isVisible(), timeout=WAIT_MS)
+
+
+def test_what_a_script_has_let_go_is_there_until_the_window_has_closed(
+    window: QMainWindow, job: Job
+) -> None:
+    guarded(window, job)
+    let_go, gone, results = QObject(), [], []
+    let_go.destroyed.connect(lambda: gone.append(window.isVisible()))
+    job.ended.connect(results.append)
+    job.start(work)
+    let_go.deleteLater()  # as napari does with parts of its window before it closes that
+    window.close()
+    assert results == ["saved"]
+    assert not window.isVisible()
+    assert gone == []
 
 
 @pytest.mark.parametrize("refused", [None, "first", "second"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable
 
-from qtpy.QtCore import QEvent, QEventLoop, QObject, Qt, QTimer
+from qtpy.QtCore import QCoreApplication, QEvent, QEventLoop, QObject, Qt, QThread, QTimer
 from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_sam2_adapters.widgets.docks.jobs import Job
@@ -13,6 +14,7 @@ from napari_sam2_adapters.widgets.docks.jobs import Job
 __all__ = ["ClosingGuard", "agreed", "outermost"]
 
 _LONGEST_WAIT_MS = 120_000
+_LOOK_S = 0.01
 
 
 class ClosingGuard(QObject):
@@ -87,13 +89,30 @@ class ClosingGuard(QObject):
         if not self._job.running:
             return
         self._closing = True
+        self._job.stop()
+        if QThread.currentThread().loopLevel():
+            self._wait_in_loop()
+        else:
+            self._wait_for_script()
+        self._closing = False
+
+    def _wait_in_loop(self) -> None:
+        """Wait with the window alive."""
         loop = QEventLoop()
         for signal in (self._job.ended, self._job.failed):
             signal.connect(loop.quit)
         QTimer.singleShot(_LONGEST_WAIT_MS, loop.quit)
-        self._job.stop()
         loop.exec()
-        self._closing = False
+
+    def _wait_for_script(self) -> None:
+        """Wait where no event loop runs, so that no window is drawn anyway: hear of the work, and of nothing else.
+
+        A loop that began here would first delete what napari has just let go, and still needs until its window has closed.
+        """
+        until = time.monotonic() + _LONGEST_WAIT_MS / 1000
+        while self._job.running and time.monotonic() < until:
+            QCoreApplication.sendPostedEvents(None, QEvent.Type.MetaCall.value)
+            time.sleep(_LOOK_S)
 
 
 def outermost(widget: QWidget) -> QWidget:
