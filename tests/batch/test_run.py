@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 from collections import Counter
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_sam2_adapters.batch import lock
 from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, read_job_file
-from napari_sam2_adapters.batch.lock import LOCK_FILE, locked_folder
+from napari_sam2_adapters.batch.lock import LOCK_FILE, in_use, locked_folder
 from napari_sam2_adapters.batch.run import ItemRecord, run_batch
 from napari_sam2_adapters.batch.scheme import survey_batch
 from napari_sam2_adapters.batch.segment_file import notes_of
@@ -322,6 +324,31 @@ def test_two_runs_on_one_folder_are_refused(job: BatchJob) -> None:
         next(run_batch(job))
     records.close()
     assert statuses(run(job)) == {"done": 4}
+
+
+def test_a_folder_is_in_use_as_long_as_a_run_is_at_work_on_it(job: BatchJob) -> None:
+    assert not in_use(job.output)  # nor is it made
+    assert not job.output.exists()
+    records = run_batch(job)
+    next(records)
+    assert f"(process {os.getpid()} on" in in_use(job.output)
+    records.close()
+    assert not in_use(job.output)
+
+
+def test_a_look_at_a_lock_is_in_no_runs_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [True]
+
+    def take(descriptor: int) -> None:
+        if held:
+            held.clear()
+            raise BlockingIOError(errno.EWOULDBLOCK, "held for a moment")
+
+    monkeypatch.setattr(lock, "_lock", take)
+    with locked_folder(tmp_path):
+        assert (tmp_path / LOCK_FILE).exists()
 
 
 def test_a_lock_left_by_a_dead_process_does_not_matter(tmp_path: Path) -> None:

@@ -252,6 +252,23 @@ def test_a_folder_in_use_is_said(dock, viewer, qtbot, images) -> None:
     ready(dock, qtbot)
 
 
+def test_a_folder_in_use_is_not_offered_until_the_other_run_has_ended(
+    dock, qtbot, images, tmp_path
+) -> None:
+    from napari_sam2_adapters.batch.lock import locked_folder
+
+    (images / "segmented").mkdir()
+    with locked_folder(images / "segmented"):
+        dock.form.folder.path = images
+        qtbot.waitUntil(lambda: "Another run is at work" in dock.reason.text(), timeout=WAIT_MS)
+        assert not dock.start_button.isEnabled()
+        dock.form.output.path = tmp_path / "elsewhere"
+        ready(dock, qtbot)
+        dock.form.output.path = None
+        qtbot.waitUntil(lambda: "Another run is at work" in dock.reason.text(), timeout=WAIT_MS)
+    ready(dock, qtbot)
+
+
 def test_images_can_be_looked_at_without_an_adapter(viewer, qtbot, images) -> None:
     dock = BatchFolder(viewer)
     qtbot.addWidget(dock)

@@ -13,9 +13,11 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["LOCK_FILE", "locked_folder", "results_folder"]
+__all__ = ["LOCK_FILE", "in_use", "locked_folder", "results_folder"]
 
 LOCK_FILE = ".batch.lock"
+_SECOND_TRY_S = 0.1
+"""A look at a lock (`in_use`) holds it for less."""
 _UNSUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
@@ -71,7 +73,32 @@ def locked_folder(folder: Path) -> Iterator[None]:
                 path.unlink(missing_ok=True)
 
 
+def in_use(folder: Path) -> str:
+    """That another run is at work on a folder of results, in a sentence; empty when none is, or nobody can tell.
+
+    Nothing is written. What else stands in the way of a run is said when it starts.
+    """
+    path = folder / LOCK_FILE
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:  # no file, so no run; or none that this user may open
+        return ""
+    try:
+        _lock(descriptor)
+    except OSError as error:
+        return "" if error.errno in _UNSUPPORTED else _at_work(path)
+    finally:
+        os.close(descriptor)
+    return ""
+
+
+def _at_work(path: Path) -> str:
+    """Who is at work on the folder of a lock that is held, and what to do."""
+    return f"Another run is at work on {path.parent}{_holder(path)}. Wait until it ends, stop it, or choose another folder."
+
+
 def _open_and_lock(path: Path) -> int:
+    tried = False
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -83,11 +110,12 @@ def _open_and_lock(path: Path) -> int:
                     stacklevel=4,
                 )
                 return descriptor
-            holder = _holder(path)
             os.close(descriptor)
-            raise BlockingIOError(
-                f"Another run is at work on {path.parent}{holder}. Wait until it ends, stop it, or choose another folder."
-            ) from error
+            if tried:
+                raise BlockingIOError(_at_work(path)) from error
+            tried = True
+            time.sleep(_SECOND_TRY_S)
+            continue
         if _is_still(descriptor, path):
             return descriptor
         os.close(descriptor)  # its holder removed it just now

@@ -23,6 +23,7 @@ from napari_sam2_adapters.widgets.batches.batch_work import (
     segment_batch,
     survey,
 )
+from napari_sam2_adapters.widgets.batches.busy_folder import BusyFolder
 from napari_sam2_adapters.widgets.docks.dock import Dock, button
 from napari_sam2_adapters.widgets.docks.jobs import Question
 from napari_sam2_adapters.widgets.docks.log import open_path, show_failure
@@ -68,6 +69,7 @@ class BatchFolder(Dock):
             "folder",
         )
         self.conflict = ""
+        self.busy = BusyFolder(self)
         self._finished: set[tuple[str, ...]] = set()
         self._survey = Question(self)
         self._opening = Question(self)
@@ -87,7 +89,8 @@ class BatchFolder(Dock):
             return "Looking at the images …"
         if not self.table.records.records:
             return "There is no image to segment."
-        return self.form.adapter.missing() or self.conflict or self._nothing_left()
+        conflict = self.busy.reason or self.conflict
+        return self.form.adapter.missing() or conflict or self._nothing_left()
 
     def _nothing_left(self) -> str:
         counts = self.table.records.counts()
@@ -152,6 +155,11 @@ class BatchFolder(Dock):
             return
         self._opening.ask(read_result, record, None if shown is None else shown.ndim)
 
+    def taken_out(self) -> None:
+        """Stop the work, and look at no folder any more."""
+        super().taken_out()
+        self.busy.stop()
+
     def refresh(self) -> None:
         """Enable what can be used now, and say why the rest cannot."""
         running = self.job.running
@@ -181,6 +189,7 @@ class BatchFolder(Dock):
         self.form.changed.connect(self.look)
         self._quiet.timeout.connect(self._ask)
         self._watcher.directoryChanged.connect(lambda _: self.look())
+        self.busy.changed.connect(self.look)  # what the other run has done is done
         self._survey.answered.connect(self._take_survey)
         self._survey.failed.connect(self._miss_survey)
         self._opening.answered.connect(self._take_result)
@@ -194,6 +203,7 @@ class BatchFolder(Dock):
 
     def _ask(self) -> None:
         job = self.form.job()
+        self.busy.watch(None if job is None else job.output)
         if job is None:
             self._show((), "")
         elif self.form.adapter.header is None:
