@@ -59,3 +59,15 @@ def test_the_button_says_why_it_cannot_be_pressed(form: TidyForm) -> None:
     form.offer(True)
     assert form.apply_button.isEnabled()
     assert "segmented already" in form.apply_button.toolTip()
+
+
+def test_a_long_name_of_a_class_leaves_room_for_the_others(form: TidyForm, qtbot) -> None:
+    one, two = default_classes([1, 2])
+    name = "vesicles near the plasma membrane that were fixed well, with their coats if seen"
+    form.resize(330, 600)
+    form.show()
+    form.show_classes((one.model_copy(update={"name": name}), two))
+    line = form.table.fontMetrics().lineSpacing()
+    assert form.table.rowHeight(0) < 4 * line
+    assert form.table.viewport().height() >= form.table.rowHeight(0) + form.table.rowHeight(1)
+    assert name in form.table.item(0, 0).toolTip()

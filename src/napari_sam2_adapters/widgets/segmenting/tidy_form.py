@@ -37,7 +37,7 @@ _FIELDS = {
     _LARGEST: "only_largest",
     _OBJECTS: "objects",
 }
-_MOST_ROWS = 6
+_MOST_ROWS, _MOST_LINES = 6, 2
 _NUMBER_PX, _CHECK_PX = 64, 54
 _NARROW = "QSpinBox { min-width: 0px; padding: 0px 3px; }"
 """napari leaves room for the arrows of a number that it shows without them."""
@@ -160,8 +160,12 @@ class TidyForm(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        """As tall as its rows, up to six of them."""
+        """As tall as its rows, up to six of them; what is left out of a long name is in its tooltip."""
         self.table.resizeRowsToContents()
+        line = self.table.fontMetrics().lineSpacing()
+        tallest = self.table.verticalHeader().defaultSectionSize() + (_MOST_LINES - 1) * line
+        for row in range(self.table.rowCount()):
+            self.table.setRowHeight(row, min(self.table.rowHeight(row), tallest))
         rows = range(min(self.table.rowCount(), _MOST_ROWS))
         height = self.table.horizontalHeader().sizeHint().height() + 2 * self.table.frameWidth()
         self.table.setFixedHeight(height + sum(self.table.rowHeight(row) for row in rows))
