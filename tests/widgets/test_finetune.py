@@ -93,6 +93,33 @@ def test_strokes_become_an_adapter(dock, viewer, qtbot, two_halves) -> None:
     assert result.path == (list_adapters()[0] if result.verdict.keep else None)
 
 
+def test_a_class_that_is_named_while_it_is_learnt_has_its_name_in_the_adapter(
+    dock, viewer, qtbot, two_halves, monkeypatch
+) -> None:
+    named = threading.Event()
+    take_step = Trainer._take_step
+
+    def held(trainer: Trainer) -> Iterator[Record]:
+        named.wait(60)
+        return take_step(trainer)
+
+    monkeypatch.setattr(Trainer, "_take_step", held)
+    image, strokes = two_halves
+    viewer.add_image(image)
+    viewer.add_labels(strokes)
+    dock.training.advanced_train.settings = SMALL.model_copy(update={"held_out_fraction": 0})
+    qtbot.waitUntil(lambda: ready(dock), timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.start_button.click()
+        qtbot.waitUntil(lambda: "Learning" in dock.status.text(), timeout=WAIT_MS)
+        dock.data.book.table.item(1, 1).setText("bright")
+        named.set()
+    assert [info.name for info in read_header(dock.fine_tuned.path).classes] == [
+        "class 1",
+        "bright",
+    ]
+
+
 def test_images_and_labels_that_are_removed_leave_the_memory(
     dock, viewer, qtbot, two_halves
 ) -> None:

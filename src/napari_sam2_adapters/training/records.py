@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ __all__ = [
     "kept_check",
     "pack_history",
     "unpack_history",
+    "with_class_names",
 ]
 
 
@@ -159,6 +160,25 @@ def score_to_pass(history: Sequence[Record], step: int, *, strokes: bool) -> flo
     if best.step and not forgotten:
         return best.mean_dice
     return min(first.mean_dice, math.nextafter(1, 0))
+
+
+def with_class_names(history: Sequence[Record], names: Mapping[str, str]) -> list[Record]:
+    """Give the same records with classes under new names, by old ones; what is not among them keeps its name."""
+
+    def renamed(scores: Mapping[str, float]) -> dict[str, float]:
+        return {names.get(name, name): score for name, score in scores.items()}
+
+    return [
+        replace(
+            record,
+            dice=renamed(record.dice),
+            iou=renamed(record.iou),
+            class_bias=None if record.class_bias is None else renamed(record.class_bias),
+        )
+        if isinstance(record, ValidationRecord)
+        else record
+        for record in history
+    ]
 
 
 def pack_history(history: Sequence[Record]) -> tuple[Tensor, list[dict[str, Any]]]:

@@ -116,7 +116,7 @@ class FineTune(Dock):
             return
         images = self.resume.images(run)
         self.resume.hide()
-        self._begin(resumed_request(run, images), images, run.card.classes)
+        self._begin(resumed_request(run, images), images, run.card.classes, run.card.names)
 
     def go_on(self) -> None:
         """Train further from the adapter just trained, with the strokes of now."""
@@ -196,9 +196,10 @@ class FineTune(Dock):
         request: TrainingRequest,
         images: list[OpenImage],
         classes: tuple[ClassInfo, ...],
+        names: tuple[ClassInfo, ...] = (),
     ) -> None:
         self.fine_tuned = None
-        self.course.begin(images, classes, request.train.steps)
+        self.course.begin(images, classes, request.train.steps, names)
         self.progress.setRange(0, request.train.steps)
         self.progress.setValue(0)
         self.progress.setFormat(_GETTING_READY)

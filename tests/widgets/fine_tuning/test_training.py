@@ -71,16 +71,23 @@ def request_of(two_halves):
     return make
 
 
-def run(request: TrainingRequest, stop_after: int | None = None, place: Place | None = None):
-    """The result, and all updates; stopped after a number of steps."""
+def run(
+    request: TrainingRequest,
+    stop_after: int | None = None,
+    place: Place | None = None,
+    names: tuple[ClassInfo, ...] = (),
+):
+    """The result, and all updates; stopped after a number of steps, and with other names of classes from its first update on."""
     stop, updates = threading.Event(), []
-    training = fine_tune(stop, request, Wish(place))
+    wish = Wish(place)
+    training = fine_tune(stop, request, wish)
     while True:
         try:
             update = next(training)
         except StopIteration as end:
             return end.value, updates
         updates.append(update)
+        wish.classes = names
         taken = [u.steps[-1].step for u in updates if isinstance(u, Learned) and u.steps]
         if stop_after is not None and taken and taken[-1] >= stop_after:
             stop.set()
@@ -410,3 +417,29 @@ def _wait_for_checkpoint(folder) -> None:
             return
         time.sleep(0.2)
     raise TimeoutError("The run wrote no checkpoint.")
+
+
+def test_names_that_are_given_during_a_run_are_saved_with_what_it_learnt(request_of) -> None:
+    train = TRAIN.model_copy(update={"held_out_fraction": 0.5})
+    one, two = default_classes([1, 2])
+    # swapped, so that whoever takes one name for the other is found out
+    names = tuple(
+        info.model_copy(update={"name": name, "color": "#123456"})
+        for info, name in ((one, two.name), (two, "mito"))
+    )
+    first, told = run(request_of(train), stop_after=3, names=names)
+    checks = [check for u in told if isinstance(u, Learned) for check in u.checks]
+    assert set(checks[-1].dice) == {one.name, two.name}  # as at the start: the curves go by these
+    assert set(first.verdict.after) == {two.name, "mito"}
+    kept = checks[0] if first.verdict.best.step == 0 else checks[-1]
+    assert first.verdict.after[two.name] == pytest.approx(kept.dice[one.name], nan_ok=True)
+    [saved] = find_runs()
+    assert saved.card.classes == (one, two)  # else its checkpoint would be of another run
+    assert saved.card.names == names
+    second, _ = run(replace(request_of(train), labels=(), resume=saved), names=saved.card.names)
+    assert second.segmenter.classes == names
+    assert set(second.verdict.after) == {two.name, "mito"}
+    if second.path is not None:
+        header = read_header(second.path)
+        assert header.classes == names
+        assert set(header.scores["dice"]) <= {two.name, "mito"}

@@ -10,8 +10,9 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
-from napari_sam2_adapters.config import ClassInfo
+from napari_sam2_adapters.config import ClassInfo, name_anew
 from napari_sam2_adapters.widgets.docks.layers import Picture
+from napari_sam2_adapters.widgets.docks.log import show_failure
 from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
 from napari_sam2_adapters.widgets.fine_tuning.messages import (
     FineTuned,
@@ -62,12 +63,16 @@ class Course(QWidget):
         layout.addWidget(self.outcome)
         self.plot.hide()
         self.preview.toggled.connect(lambda _: self.look())
+        self._classes: tuple[ClassInfo, ...] = ()
+        """What the run at work calls its classes; empty when none is, or when the dock's labels are not those that it learns from."""
+        data.book.changed.connect(self._take_names)
 
     def begin(
         self,
         images: Sequence[tuple[Image, Picture, int | None]],
         classes: tuple[ClassInfo, ...],
         steps: int,
+        names: tuple[ClassInfo, ...] = (),
     ) -> None:
         """Get ready for a training.
 
@@ -76,9 +81,11 @@ class Course(QWidget):
         images
             Layer, what was taken from it, and its channel axis, of each pair.
         classes
-            What is learnt.
+            What is learnt, as the run tells of it.
         steps
             How long.
+        names
+            What the classes are called by now, if otherwise.
         """
         for one in self._previews:
             if not any(one.shows(layer) for layer, _, _ in images):
@@ -92,7 +99,18 @@ class Course(QWidget):
         self.plot.show()
         self.outcome.clear_scores(classes)
         self.wish = Wish(shown=threading.Event())
+        if names:
+            self.rename(names)
+        called = names or classes
+        self._classes = called if self._called_alike(called) else ()
         self.look()
+
+    def rename(self, classes: tuple[ClassInfo, ...]) -> None:
+        """Call the classes of the run at work otherwise, in the window and in what it saves."""
+        self.wish.classes = classes
+        self.outcome.rename(classes)
+        for one in self._previews:
+            one.rename(classes)
 
     def remove_previews(self) -> None:
         """Take away our layers of previews, which nobody brings up to date any more; one that was painted in stays."""
@@ -138,7 +156,28 @@ class Course(QWidget):
 
     def take_result(self, result: FineTuned) -> None:
         """Show before and after."""
+        self._classes = ()
+        self.outcome.rename(result.segmenter.classes)
         self.outcome.show_verdict(result.verdict)
+
+    def _called_alike(self, classes: tuple[ClassInfo, ...]) -> bool:
+        """Whether the dock's labels could be those of a run: one that is resumed has labels of its own."""
+        try:
+            named = name_anew(classes, self._data.classes, "")
+        except ValueError:
+            return False
+        return [info.name for info in named] == [info.name for info in classes]
+
+    def _take_names(self) -> None:
+        """Let the run at work have the names that were given since."""
+        known = {info.value for info in self._classes}
+        painted = [info for info in self._data.book.classes if info.value in known]
+        if not painted:
+            return
+        try:
+            self.rename(name_anew(self._classes, painted, "what is being trained"))
+        except ValueError as error:
+            show_failure(str(error))
 
     def _place(self) -> Place | None:
         """The part on show of the image in hand: that of the active image or strokes, else the last one, else the first visible one."""

@@ -108,18 +108,21 @@ class Place:
 
 @dataclass
 class Wish:
-    """What the viewer shows now and wants to see segmented; None for nothing. Set by the GUI, read by the worker.
+    """What the user wants of a training at work. Set by the GUI, read by the worker.
 
     Attributes
     ----------
     place
-        The part on show.
+        The part on show, to be segmented; None for nothing.
     shown
         Set as soon as a preview is in the window; the worker waits for the first one, so that the window has both cores for it.
+    classes
+        The classes with the names and colours that they were given since the start; empty for none.
     """
 
     place: Place | None = None
     shown: threading.Event | None = None
+    classes: tuple[ClassInfo, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ class OutcomeTable(QTableWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self._before: dict[str, float] = {}
         self._now: dict[str, float] = {}
+        self._told: list[str] = []
+        """By row, the names at the start, by which a run at work tells scores."""
         self.clear_scores(())
 
     def clear_scores(self, classes: Sequence[ClassInfo]) -> None:
@@ -50,7 +52,7 @@ class OutcomeTable(QTableWidget):
         self._before, self._now = {}, {}
         self.horizontalHeaderItem(2).setText("Now")
         colors = {info.name: info.color for info in classes}
-        names = [*colors, _MEAN] if colors else []
+        names = self._told = [*colors, _MEAN] if colors else []
         self.setRowCount(len(names))
         for row, name in enumerate(names):
             for column, text in enumerate((name, _text(None), _text(None))):
@@ -59,12 +61,17 @@ class OutcomeTable(QTableWidget):
         self.setFixedHeight(height + len(names) * self.verticalHeader().defaultSectionSize())
         self.setVisible(bool(names))
 
+    def rename(self, classes: Sequence[ClassInfo]) -> None:
+        """Call the classes, in the order of `clear_scores`, as they are called now."""
+        for row, info in enumerate(classes):
+            self.item(row, 0).setText(info.name)
+
     def show_check(self, check: ValidationRecord) -> None:
         """Take in a held-out check; the first one is the state before."""
         scores = {**check.dice, _MEAN: check.mean_dice}
         if not self._before:
             self._before = scores
-        self._show(self._before, scores)
+        self._show(self._before, scores, self._told)
 
     def show_verdict(self, verdict: Verdict) -> None:
         """Show the scores of the weights that were kept; nothing when no pixel was held out."""
@@ -72,17 +79,19 @@ class OutcomeTable(QTableWidget):
         if verdict.after:
             self.horizontalHeaderItem(2).setText("After")
             before = {**verdict.before, _MEAN: verdict.mean_before}
-            self._show(before, {**verdict.after, _MEAN: verdict.mean_after})
+            shown = [self.item(row, 0).text() for row in range(self.rowCount())]
+            self._show(before, {**verdict.after, _MEAN: verdict.mean_after}, shown)
 
     def mean_sentence(self) -> str:
         """The mean Dice of the last check, to go on a sentence; empty when there was none."""
         mean = self._now.get(_MEAN)
         return "" if mean is None else f", held-out mean Dice {mean:.2f}"
 
-    def _show(self, before: Mapping[str, float], now: Mapping[str, float]) -> None:
+    def _show(
+        self, before: Mapping[str, float], now: Mapping[str, float], names: Sequence[str]
+    ) -> None:
         self._before, self._now = dict(before), dict(now)
-        for row in range(self.rowCount()):
-            name = self.item(row, 0).text()
+        for row, name in enumerate(names):
             self.item(row, 1).setText(_text(before.get(name)))
             self.item(row, 2).setText(_text(now.get(name)))
 

@@ -15,7 +15,13 @@ from napari_sam2_adapters.widgets.docks.layers import (
     current_plane,
     visible_region,
 )
-from napari_sam2_adapters.widgets.docks.results import add_layer, is_own, make_labels
+from napari_sam2_adapters.widgets.docks.results import (
+    add_layer,
+    class_colormap,
+    class_features,
+    is_own,
+    make_labels,
+)
 from napari_sam2_adapters.widgets.docks.turned import direction_in, turned_entry
 from napari_sam2_adapters.widgets.fine_tuning.messages import Place, Previewed
 
@@ -126,6 +132,13 @@ class PreviewLayer:
         if self._layer is not None and self.possible and not self.taken_away:
             add_layer(self._viewer, self._layer, below=below)
             self._added = True
+
+    def rename(self, classes: Sequence[ClassInfo]) -> None:
+        """Show the classes with other names and colours."""
+        self._classes = classes
+        if self._layer is not None and is_own(self._layer):
+            self._layer.features = class_features(classes)
+            self._layer.colormap = class_colormap(classes)
 
     def remove(self) -> None:
         """Take our layer out of the viewer, unless somebody has painted in it: it is theirs then."""

@@ -76,6 +76,8 @@ class RunCard(Settings):
     unit: str | None
     process: tuple[int, float]
     """Number and start time of the process at work."""
+    names: tuple[ClassInfo, ...] = ()
+    """The classes as they were called when it was left; its checkpoint tells scores by their names at the start."""
     machine: str = ""
     """Where that runs; not in files of earlier versions, which are taken for those of this machine."""
 
@@ -145,13 +147,22 @@ def take_run(run: SavedRun) -> None:
     _write_card(run.folder, run.card.model_copy(update=_this_process()))
 
 
-def leave_run(checkpoint: Path) -> None:
-    """Say that nobody is at work on a run any more; it can be resumed, or is deleted when it has not taken a step."""
+def leave_run(checkpoint: Path, names: tuple[ClassInfo, ...] = ()) -> None:
+    """Say that nobody is at work on a run any more; it can be resumed, or is deleted when it has not taken a step.
+
+    Parameters
+    ----------
+    checkpoint
+        Of the run.
+    names
+        The classes as they are called now; empty for no change.
+    """
     if not _has_learnt(checkpoint.parent):
         forget_run(checkpoint)
         return
     card = _read_card(checkpoint.parent)
-    _write_card(checkpoint.parent, card.model_copy(update={"process": (0, 0.0)}))
+    left = {"process": (0, 0.0), "names": names or card.names}
+    _write_card(checkpoint.parent, card.model_copy(update=left))
 
 
 def forget_run(checkpoint: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam2_adapters.config import PredictConfig, name_anew
+from napari_sam2_adapters.config import ClassInfo, PredictConfig, name_anew
 from napari_sam2_adapters.data.packed_split import pack_split
 from napari_sam2_adapters.widgets.docks.load_torch import loading_modules
 from napari_sam2_adapters.widgets.docks.store import new_adapter_path
@@ -63,7 +63,7 @@ def fine_tune(stop: threading.Event, request: TrainingRequest, wish: Wish) -> Up
     request
         What to learn from, and how.
     wish
-        Where a preview is wanted.
+        Where a preview is wanted, and what classes are called by now.
     """
     from napari_sam2_adapters.models.device import choose_device
 
@@ -80,7 +80,7 @@ def fine_tune(stop: threading.Event, request: TrainingRequest, wish: Wish) -> Up
         result = yield from _train(stop, request, wish, segmenter, checkpoint, device)
     finally:
         if checkpoint.parent.is_dir():
-            leave_run(checkpoint)
+            leave_run(checkpoint, wish.classes)
     if not result.resumable:
         forget_run(checkpoint)
     return result
@@ -206,7 +206,7 @@ def _train(
         yield from follow(stop, trainer, records, dataset, wish, report)
     report.catch_up(trainer.history)
     yield report.send()
-    outcome = _judge(request, trainer, segmenter, dataset)
+    outcome = _judge(request, trainer, segmenter, dataset, wish.classes)
     if wish.place is not None and (last := previewed(segmenter, dataset, wish.place)):
         yield last
     remember_speed(
@@ -257,14 +257,23 @@ def _read_dataset(request: TrainingRequest) -> Dataset:
 
 
 def _judge(
-    request: TrainingRequest, trainer: Trainer, segmenter: Segmenter, dataset: Dataset
+    request: TrainingRequest,
+    trainer: Trainer,
+    segmenter: Segmenter,
+    dataset: Dataset,
+    named: Sequence[ClassInfo],
 ) -> FineTuned:
-    """Before and after; what is better, or was never scored, is saved."""
+    """Before and after; what is better, or was never scored, is saved, with the names that classes have now."""
+    from napari_sam2_adapters.training.records import with_class_names
     from napari_sam2_adapters.training.verdict import judge, training_summary
 
-    verdict = judge(trainer.history)
+    now, before = {info.value: info for info in named}, segmenter.classes
+    segmenter.classes = tuple(now.get(info.value, info) for info in before)
+    pairs = zip(before, segmenter.classes, strict=True)
+    history = with_class_names(trainer.history, {old.name: new.name for old, new in pairs})
+    verdict = judge(history)
     training = training_summary(
-        trainer.history,
+        history,
         request.train,
         split=dataset.split,
         ended=trainer.stop_reason,
