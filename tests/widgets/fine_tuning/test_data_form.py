@@ -249,6 +249,44 @@ def test_labels_that_napari_shows_on_wrong_slices_are_refused(form, qtbot) -> No
     assert "has the shape (12, 1, 64, 64), but the image needs" in form.missing()
 
 
+def test_labels_that_lack_the_axis_of_the_channels_are_lined_up_in_a_layer_of_their_own(
+    form, qtbot
+) -> None:
+    image = form.viewer.add_image(
+        np.zeros((3, 2, 4, 64, 64), np.uint8), name="cells", scale=(1, 1, 2, 0.5, 0.5)
+    )
+    before = np.zeros((3, 4, 64, 64), np.uint8)
+    before[1, 2, :8] = 1
+    before[1, 3, :8] = 2
+    mine = form.viewer.add_labels(before, name="mine", scale=(1, 2, 0.5, 0.5))
+    name_classes(mine, [ClassInfo(value=1, name="axon")])
+    row = form.rows[0]
+    row.labels.layer = mine
+    assert "Press Line up" in settled(form, qtbot)
+    assert row.line_up_button.isVisibleTo(form)
+    row.line_up_button.click()
+    assert settled(form, qtbot) == ""
+    assert not row.line_up_button.isVisibleTo(form)
+    lined_up = row.labels.layer
+    assert lined_up is not mine
+    assert lined_up.data.shape == (3, 1, 4, 64, 64)
+    assert mine in form.viewer.layers
+    assert not mine.visible
+    assert form.pairs[0].axes == "TCZYX"
+    np.testing.assert_array_equal(form.pairs[0].labels, before)
+    assert [info.name for info in form.classes] == ["axon", "class 2"]
+    for channel in (0, 1):
+        form.viewer.dims.set_point(range(3), (1, channel, 2 * 2))
+        assert row.counter.on_show[1] == 8 * 64
+        for layer in (image, lined_up):
+            assert layer.world_to_data((1, channel, 4, 3, 3))[-1] == 6
+        assert lined_up.get_value((1, channel, 4, 3, 3), world=True) == 1
+    lined_up.data_setitem(
+        (np.array([0]), np.array([0]), np.array([0]), np.array([5]), np.array([6])), 2
+    )
+    assert form.pairs[0].labels[0, 0, 5, 6] == 2
+
+
 def test_a_class_of_slices_with_channels_is_deleted(form, qtbot, monkeypatch) -> None:
     _, layer = with_channels_inside(form)
     layer.data = strokes((12, 1, 64, 64))

@@ -23,7 +23,7 @@ def misfit(layer: Labels, picture: Picture) -> str:
     if shape == picture.label_shape:
         return (
             f"{layer.name} has no axis in place of the channels of {picture.name}, so napari shows it on wrong slices. "
-            "Add labels with + and paint in these, or open the image with its labels in the Load dock, which lines them up."
+            "Press Line up, which adds a layer of it that lies on the image, or add labels with + and paint in these."
         )
     return (
         f"{layer.name} has the shape {shape}, but the image needs {picture.layer_shape}. "

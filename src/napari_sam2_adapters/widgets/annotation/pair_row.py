@@ -6,30 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.axes import ArrayLike
 from napari_sam2_adapters.data.dataset import Pair
 from napari_sam2_adapters.data.normalize import NO_NUMBER
 from napari_sam2_adapters.widgets.annotation.counting import LabelCounter
+from napari_sam2_adapters.widgets.annotation.lining_up import add_lined_up, can_be_lined_up
 from napari_sam2_adapters.widgets.annotation.lying import elsewhere, misfit
 from napari_sam2_adapters.widgets.annotation.pairing import best_labels
-from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
 from napari_sam2_adapters.widgets.annotation.strokes import add_strokes
 from napari_sam2_adapters.widgets.docks.arrays import without_axis
 from napari_sam2_adapters.widgets.docks.dock import button, sentence
 from napari_sam2_adapters.widgets.docks.image_form import ImageForm
 from napari_sam2_adapters.widgets.docks.layer_choice import LayerChoice
-from napari_sam2_adapters.widgets.docks.layers import placement
 from napari_sam2_adapters.widgets.docks.log import show_failure
 from napari_sam2_adapters.widgets.docks.marking import mark
 from napari_sam2_adapters.widgets.docks.results import is_own
 from napari_sam2_adapters.widgets.docks.spread import edit_past_channels, note_spread, spread_of
-from napari_sam2_adapters.widgets.docks.turned import direction_in
 
-__all__ = ["PairRow", "describe_labels"]
+__all__ = ["PairRow"]
 
 
 _PLACE = ("scale", "translate", "rotate", "shear", "affine", "units")
@@ -79,6 +76,12 @@ class PairRow(QWidget):
         self.problem_line = sentence()
         self.problem_line.setStyleSheet("color: #d55e00;")
         self.problem_line.hide()
+        self.line_up_button = button(
+            "Line up",
+            "Add a layer of these labels that lies on the slices of the image; this one is hidden, and stays.",
+            self.line_up,
+        )
+        self.line_up_button.hide()
         self._lay_out()
         self.image.choice.layer_changed.connect(self._take_image)
         self.image.changed.connect(self._line_up)
@@ -172,6 +175,7 @@ class PairRow(QWidget):
             mark(choice, bool(reason) and choice is field)
         self.problem_line.setText(reason)
         self.problem_line.setVisible(say and bool(reason))
+        self.line_up_button.setVisible(self._off_line())
 
     def guess_labels(self, taken: Sequence[Labels], *, again: bool) -> None:
         """Choose the labels that fit best, unless the user has chosen or painted in some.
@@ -218,6 +222,13 @@ class PairRow(QWidget):
         self.labels.layer = add_strokes(self._viewer, image, picture)
         self.guessed = False
 
+    def line_up(self) -> None:
+        """Learn from a layer of the chosen labels that lies on the slices of the image."""
+        image, layer = self.image.layer, self.labels.layer
+        if image is not None and layer is not None and self._off_line():
+            self.labels.layer = add_lined_up(self._viewer, layer, image, self.image.picture())
+            self.guessed = False
+
     def stop(self) -> None:
         """Listen to no layer any more."""
         self.counter.stop()
@@ -237,6 +248,15 @@ class PairRow(QWidget):
         layout.addLayout(head)
         layout.addWidget(self.image)
         layout.addWidget(self.problem_line)
+        layout.addWidget(self.line_up_button, alignment=Qt.AlignmentFlag.AlignLeft)
+
+    def _off_line(self) -> bool:
+        """Whether the labels are the image's but for the axis that lines them up."""
+        try:
+            picture = self.image.picture()
+        except ValueError:
+            return False
+        return self.labels.layer is not None and can_be_lined_up(self.labels.layer, picture)
 
     def _take_image(self) -> None:
         self._empty = None  # a judgement of another image
@@ -287,32 +307,3 @@ class PairRow(QWidget):
 
     def _take_place(self, event: object = None) -> None:
         self.changed.emit()
-
-
-def describe_labels(
-    layer: Labels, classes: tuple[ClassInfo, ...], image: str, spread: int | None = None
-) -> LabelsToSave:
-    """What is needed to save a labels layer in a worker and to restore it.
-
-    Parameters
-    ----------
-    layer
-        The layer.
-    classes
-        Its classes.
-    image
-        Name of the image that it belongs to.
-    spread
-        Axis that it has in place of the image's channels.
-    """
-    direction = direction_in(layer.metadata)
-    return LabelsToSave(
-        name=str(layer.name),
-        labels=without_axis(layer.data, spread),
-        classes=classes,
-        placement=placement(layer),
-        image=image,
-        layer_id=str(layer.unique_id),
-        spread=spread,
-        direction=None if direction is None else direction.tolist(),
-    )

@@ -18,7 +18,8 @@ from napari_sam2_adapters.widgets.annotation.class_names import (
     name_classes,
     next_class,
 )
-from napari_sam2_adapters.widgets.annotation.pair_row import PairRow, describe_labels
+from napari_sam2_adapters.widgets.annotation.describing import describe_labels
+from napari_sam2_adapters.widgets.annotation.pair_row import PairRow
 from napari_sam2_adapters.widgets.annotation.pairing import guess_pairs
 from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
 from napari_sam2_adapters.widgets.annotation.touched import TouchedLayers
@@ -69,7 +70,6 @@ class DataForm(QWidget):
         self._lay_out()
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
-        self._soon.setInterval(_SOON_MS)
         self._soon.timeout.connect(self.show_classes)
         self.zero.currentIndexChanged.connect(lambda _: self.show_classes())
         self.book.changed.connect(self.changed)
@@ -317,4 +317,4 @@ class DataForm(QWidget):
             row.remove_button.setVisible(several)
 
     def _look_soon(self, event: object = None) -> None:
-        self._soon.start()
+        self._soon.start(_SOON_MS)
