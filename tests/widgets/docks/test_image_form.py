@@ -71,3 +71,12 @@ def test_a_layer_that_is_no_longer_chosen_is_not_heard_nor_held(form) -> None:
     form.stop()
     other.data = np.zeros((2, 9, 9))
     assert told == []
+
+
+def test_labels_that_fit_the_chosen_axis_leave_it_where_another_would_fit_as_well(form) -> None:
+    form.choice.layer = form.choice._viewer.add_image(np.zeros((4, 4, 20, 30), np.uint8), rgb=False)
+    form.channels.setCurrentIndex(form.channels.findData(1))
+    form.fit_labels((4, 20, 30))
+    assert form.channel_axis == 1
+    form.fit_labels((4, 4, 20, 30))
+    assert form.channel_axis is None

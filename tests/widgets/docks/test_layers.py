@@ -107,6 +107,8 @@ def test_the_channel_axis_is_the_one_that_the_labels_lack() -> None:
     assert guess_channel_axis(image, (4, 3, 20, 30)) is None
     assert guess_channel_axis(image, (4, 1, 20, 30)) == 1
     assert guess_channel_axis(image) is None
+    as_many_times = Image(np.zeros((2, 2, 4, 20, 30), np.uint8), rgb=False)
+    assert guess_channel_axis(as_many_times, (2, 4, 20, 30)) == 1  # TCZYX
     named = Image(np.zeros((4, 20, 30), np.uint8), axis_labels=("c", "y", "x"))
     assert guess_channel_axis(named) == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from napari.layers import Image
@@ -91,7 +92,7 @@ class ImageForm(QWidget):
         return take_picture(self.layer, channel_axis=self.channel_axis, level=self.level)
 
     def fit_labels(self, shape: tuple[int, ...], spread: int | None = None) -> None:
-        """Choose level and channel axis so that labels of this shape fit, where that can be done.
+        """Choose level and channel axis so that labels of this shape fit, where that can be done; the axis stays where it fits.
 
         Parameters
         ----------
@@ -102,12 +103,14 @@ class ImageForm(QWidget):
         """
         if self.layer is None:
             return
-        axis = guess_channel_axis(self.layer, shape) if spread is None else spread
-        for level in range(level_count(self.layer)):
+        own = self.channel_axis if spread is None else spread
+        guessed = guess_channel_axis(self.layer, shape) if spread is None else spread
+        for axis, level in product(dict.fromkeys((own, guessed)), range(level_count(self.layer))):
             array = self.layer.data[level] if self.layer.multiscale else self.layer.data
-            own = array.shape[: self.layer.ndim]  # without the colours of RGB
-            plain = tuple(n for i, n in enumerate(own) if i != axis)
-            if tuple(shape) in (plain, tuple(1 if i == axis else n for i, n in enumerate(own))):
+            lengths = array.shape[: self.layer.ndim]  # without the colours of RGB
+            plain = tuple(n for i, n in enumerate(lengths) if i != axis)
+            spread_out = tuple(1 if i == axis else n for i, n in enumerate(lengths))
+            if tuple(shape) in (plain, spread_out):
                 self.channels.setCurrentIndex(max(0, self.channels.findData(axis)))
                 self.levels.setCurrentIndex(level)
                 return

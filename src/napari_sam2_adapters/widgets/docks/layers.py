@@ -135,12 +135,16 @@ def guess_channel_axis(layer: Image, label_shape: Sequence[int] | None = None) -
         return None
     names = [str(name).lower() for name in layer.axis_labels]
     named = next((i for i, name in enumerate(names) if name in {"c", "channel", "channels"}), None)
-    if label_shape is not None:
-        wanted = tuple(label_shape)
-        axes = range(len(shape)) if shape != wanted else ()
-        fitting = [axis for axis in axes if wanted in _label_shapes(shape, axis)]
-        return min(fitting, key=lambda axis: (axis != named, shape[axis]), default=None)
-    return 1 if named is None and len(shape) == 5 else named  # five axes are TCZYX, as in data.axes
+    usual = (
+        1 if named is None and len(shape) == 5 else named
+    )  # five axes are TCZYX, as in data.axes
+    if label_shape is None:
+        return usual
+    wanted = tuple(label_shape)
+    axes = range(len(shape)) if shape != wanted else ()
+    fitting = [axis for axis in axes if wanted in _label_shapes(shape, axis)]
+    # several fit where there are as many times as channels
+    return min(fitting, key=lambda axis: (axis != usual, shape[axis]), default=None)
 
 
 def placement(layer: Image, *, channel_axis: int | None = None, level: int = 0) -> dict[str, Any]:
