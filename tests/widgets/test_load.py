@@ -65,6 +65,22 @@ def load(dock: Load, qtbot) -> None:
         dock.start_button.click()
 
 
+@pytest.mark.parametrize("damaged", [0, 1, 2])
+def test_a_damaged_file_keeps_nobody_from_the_other_images(
+    dock, viewer, qtbot, tmp_path, damaged
+) -> None:
+    folder = write_sections(tmp_path / "block", number=3)
+    (folder / f"section_{damaged}.tif").write_bytes(b"damaged")
+    dock.form.folder.path = folder
+    dock.form.kind.setCurrentIndex(dock.form.kind.findData(False))
+    load(dock, qtbot)
+    others = [f"section_{i}.tif" for i in range(3) if i != damaged]
+    assert [layer.name for layer in viewer.layers] == others
+    said = dock.status.text()
+    assert said.startswith(f"2 layers added. Left out: section_{damaged}.tif.")
+    assert "cannot be read" in said
+
+
 def test_sections_become_one_lazy_stack_with_what_is_set(dock, viewer, qtbot, tmp_path) -> None:
     assert "Choose images" in dock.reason.text()
     assert not dock.start_button.isEnabled()

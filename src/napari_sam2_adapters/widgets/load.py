@@ -9,10 +9,11 @@ from typing import Any
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
 from napari_sam2_adapters.widgets.docks.dock import Dock, button
+from napari_sam2_adapters.widgets.docks.log import told
 from napari_sam2_adapters.widgets.docks.path_line import dropped_paths
 from napari_sam2_adapters.widgets.loading.file_layers import FileLayer
 from napari_sam2_adapters.widgets.loading.load_form import LoadForm
-from napari_sam2_adapters.widgets.loading.loading import LoadRequest, load_layers
+from napari_sam2_adapters.widgets.loading.loading import LoadRequest, Unread, load_layers
 from napari_sam2_adapters.wording import counted
 
 __all__ = ["Load"]
@@ -40,6 +41,7 @@ class Load(Dock):
         )
         self._layers = 0
         self._notices: dict[str, None] = {}
+        self._unread: list[Unread] = []
         self.setAcceptDrops(True)
         self.column.addWidget(self.form)
         self.column.addStretch()
@@ -61,6 +63,7 @@ class Load(Dock):
             return
         self._layers = 0
         self._notices.clear()
+        self._unread.clear()
         self.progress.setRange(0, 1 if request.stack is not None else len(request.paths))
         self.progress.setValue(0)
         self.status.setText("Reading …")
@@ -93,7 +96,10 @@ class Load(Dock):
         self.form.folder.take(dropped_paths(event.mimeData()))
         event.acceptProposedAction()
 
-    def _take_layers(self, layers: list[FileLayer]) -> None:
+    def _take_layers(self, layers: list[FileLayer] | Unread) -> None:
+        if isinstance(layers, Unread):
+            self._unread.append(layers)
+            layers = []
         for layer in layers:
             self._layers += len(layer.add_to(self.viewer))
             if layer.notice:
@@ -107,12 +113,21 @@ class Load(Dock):
         more = (
             f" The same goes for {len(self._notices) - 1} more." if len(self._notices) > 1 else ""
         )
+        left_out = f" {self._left_out()}" if self._unread else ""
         self.status.setText(
-            f"{'Cancelled; ' if stopped else ''}{many} added. {first}{more}".strip()
+            f"{'Cancelled; ' if stopped else ''}{many} added.{left_out} {first}{more}".strip()
         )
 
+    def _left_out(self) -> str:
+        """Which files could not be opened, and why the first one."""
+        names = [unread.path.name for unread in self._unread]
+        others = "" if len(names) == 1 else f" The log says why {', '.join(names[1:])} cannot."
+        return f"Left out: {names[0]}. {told(self._unread[0].error)}{others}"
 
-def _load(stop: threading.Event, request: LoadRequest) -> Generator[list[FileLayer], None, bool]:
+
+def _load(
+    stop: threading.Event, request: LoadRequest
+) -> Generator[list[FileLayer] | Unread, None, bool]:
     """Read images until all are there or it is stopped; gives whether it was."""
     for layers in load_layers(request):
         yield layers

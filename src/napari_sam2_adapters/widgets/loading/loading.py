@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from napari_sam2_adapters.data.io import read_image, read_labels
 from napari_sam2_adapters.data.matching import find_images, lie_elsewhere, match_labels
 from napari_sam2_adapters.data.normalize import intensity_limits
 from napari_sam2_adapters.data.stacks import open_stack
+from napari_sam2_adapters.widgets.docks.log import log_error
 from napari_sam2_adapters.widgets.loading.file_layers import (
     Channels,
     FileLayer,
@@ -28,7 +29,7 @@ from napari_sam2_adapters.widgets.loading.file_layers import (
     spread_over,
 )
 
-__all__ = ["LoadRequest", "describe", "layers_of", "list_files", "load_layers"]
+__all__ = ["LoadRequest", "Unread", "describe", "layers_of", "list_files", "load_layers"]
 
 _IN_MEMORY_BYTES = 2**30
 """Labels up to this size are read into memory, so that they can be painted in."""
@@ -64,6 +65,14 @@ class LoadRequest:
     as_labels: bool = False
 
 
+@dataclass(frozen=True)
+class Unread:
+    """One of several files that cannot be opened, and why; it keeps nobody from the others."""
+
+    path: Path
+    error: Exception
+
+
 def list_files(path: Path, pattern: str) -> tuple[Path, ...]:
     """Images of a folder in natural order, or the one image.
 
@@ -84,19 +93,26 @@ def list_files(path: Path, pattern: str) -> tuple[Path, ...]:
 
 
 def describe(paths: Sequence[Path], *, as_stack: bool) -> ImageFile:
-    """The stack of these files, or the first of them, ready to be shown."""
-    image = open_stack(paths) if as_stack else read_image(paths[0])
-    _read_a_corner(image)
-    return image
+    """The stack of these files, or the first of them that can be read, ready to be shown."""
+    if as_stack:
+        image = open_stack(paths)
+        _read_a_corner(image)
+        return image
+    for path in paths[:-1]:
+        try:
+            return _described(path)
+        except (ValueError, OSError) as error:
+            log_error(error, f"looking at {path.name}")
+    return _described(paths[-1])
 
 
-def load_layers(request: LoadRequest) -> Generator[list[FileLayer], None, None]:
-    """Read one image after the other and yield its layers.
+def load_layers(request: LoadRequest) -> Generator[list[FileLayer] | Unread, None, None]:
+    """Read one image after the other and yield its layers; of several, those that cannot be opened are told and left out.
 
     Raises
     ------
     ValueError
-        When a file cannot be read, or labels do not fit their image.
+        When the only file cannot be read, labels do not fit the only image, or not all images have labels.
     """
     if request.as_labels:
         yield from _label_layers(request)
@@ -108,12 +124,30 @@ def load_layers(request: LoadRequest) -> Generator[list[FileLayer], None, None]:
         yield _with_notice(layers, request.stack, labels)
         return
     matched = _matched_labels(request)
-    for path in request.paths:
-        image = read_image(path)
-        label_path = matched.get(path)
-        labels = None if label_path is None else read_labels(label_path)
-        layers = layers_of(request.change(image), request.channels, labels, label_path)
-        yield _with_notice(layers, image, labels)
+    yield from _one_by_one(request.paths, lambda path: _image_layers(request, path, matched))
+
+
+def _one_by_one(
+    paths: Sequence[Path], read: Callable[[Path], list[FileLayer]]
+) -> Generator[list[FileLayer] | Unread, None, None]:
+    for path in paths:
+        try:
+            found: list[FileLayer] | Unread = read(path)
+        except (ValueError, OSError) as error:
+            if len(paths) == 1:
+                raise
+            log_error(error, f"reading {path.name}")
+            found = Unread(path, error)
+        yield found
+
+
+def _image_layers(
+    request: LoadRequest, path: Path, matched: Mapping[Path, Path]
+) -> list[FileLayer]:
+    image, label_path = read_image(path), matched.get(path)
+    labels = None if label_path is None else read_labels(label_path)
+    layers = layers_of(request.change(image), request.channels, labels, label_path)
+    return _with_notice(layers, image, labels)
 
 
 def layers_of(
@@ -151,16 +185,19 @@ def _with_notice(
     return [*others, replace(laid, notice=f"{notice} {laid.notice}".strip())]
 
 
-def _label_layers(request: LoadRequest) -> Generator[list[FileLayer], None, None]:
+def _label_layers(request: LoadRequest) -> Generator[list[FileLayer] | Unread, None, None]:
     """The files as labels, one layer each or one of all."""
     if request.stack is not None:
         stack = request.change(open_stack(request.paths, read=read_labels))
         classes = classes_beside(request.paths[0])
         yield [labels_layer(_to_paint_in(stack), classes)]
         return
-    for path in request.paths:
+
+    def read(path: Path) -> list[FileLayer]:
         labels = request.change(read_labels(path))
-        yield [labels_layer(_to_paint_in(labels), classes_beside(path))]
+        return [labels_layer(_to_paint_in(labels), classes_beside(path))]
+
+    yield from _one_by_one(request.paths, read)
 
 
 def _to_paint_in(labels: ImageFile) -> ImageFile:
@@ -169,6 +206,12 @@ def _to_paint_in(labels: ImageFile) -> ImageFile:
     if n_bytes > _IN_MEMORY_BYTES:
         return labels
     return replace(labels, array=np.array(labels.array), levels=())
+
+
+def _described(path: Path) -> ImageFile:
+    image = read_image(path)
+    _read_a_corner(image)
+    return image
 
 
 def _has_colours(image: ImageFile) -> bool:
