@@ -116,3 +116,29 @@ def test_the_world_matrix_is_the_layers_own_transform() -> None:
     matrix = world_matrix(image)
     for point in [(0, 0, 0), (3, 1, 4)]:
         np.testing.assert_allclose((matrix @ [*point, 1])[:-1], image.data_to_world(point))
+
+
+def test_it_is_told_when_the_stack_is_seen_from_another_side_and_when_it_is_not(
+    viewer, qtbot
+) -> None:
+    image = viewer.add_image(np.zeros((5, 20, 30), np.uint8))
+    form = ExtentForm(viewer)
+    qtbot.addWidget(form)
+    form.fit(take_picture(image))
+    form.area.setCurrentIndex(form.area.findData("shown"))
+    can: list[bool] = []
+
+    def look() -> None:
+        try:
+            form.region(image, take_picture(image), None)
+        except ValueError:
+            can.append(False)
+        else:
+            can.append(True)
+
+    form.changed.connect(look)
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.order = (0, 1, 2)
+    viewer.dims.ndisplay = 3
+    viewer.dims.ndisplay = 2
+    assert can == [False, True, False, True]

@@ -61,6 +61,7 @@ class ExtentForm(QWidget):
         self.area.currentIndexChanged.connect(lambda _: self._show_rows())
         self.shapes.layer_changed.connect(self._follow_shapes)
         viewer.dims.events.ndisplay.connect(self._tell)
+        viewer.dims.events.order.connect(self._tell)
         self.first.valueChanged.connect(lambda _: self.changed.emit())
         self.last.valueChanged.connect(lambda _: self.changed.emit())
         self._follow_shapes()
