@@ -124,7 +124,7 @@ def test_the_largest_batch_that_fits_is_taken(monkeypatch) -> None:
     found = plan(monkeypatch, int(3.5 * one))
     assert (found.side_px, found.at_once, found.fits, found.notice) == (448, 3, True, None)
     assert found.needed_bytes == pytest.approx(3 * one, abs=3)
-    assert "3 tiles of 448 px at a time, about 0.09 GB of the 0.1 GB" in found.sentence
+    assert "3 tiles of 448 px at a time, about 0.10 GB of the 0.1 GB" in found.sentence
     assert plan(monkeypatch, 10**12).at_once == 8
 
 

@@ -285,6 +285,7 @@ def test_labels_that_lack_the_axis_of_the_channels_are_lined_up_in_a_layer_of_th
         (np.array([0]), np.array([0]), np.array([0]), np.array([5]), np.array([6])), 2
     )
     assert form.pairs[0].labels[0, 0, 5, 6] == 2
+    assert mine.data[0, 0, 5, 6] == 0, "the user's own layer stays as it is"
 
 
 def test_a_class_of_slices_with_channels_is_deleted(form, qtbot, monkeypatch) -> None:

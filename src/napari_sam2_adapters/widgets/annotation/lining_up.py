@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 
@@ -26,7 +27,9 @@ def can_be_lined_up(layer: Labels, picture: Picture) -> bool:
 
 
 def add_lined_up(viewer: Any, layer: Labels, image: Image, picture: Picture) -> Labels:
-    """Add a layer of the same pixels, names and colours that lies on the slices of the image; the other one is hidden, and stays.
+    """Add a layer of these labels, names and colours that lies on the slices of the image; the other one is hidden, and stays as it is.
+
+    Labels in memory are copied. Those on disk are not, so that what is painted in the new layer is written there.
 
     Parameters
     ----------
@@ -45,7 +48,7 @@ def add_lined_up(viewer: Any, layer: Labels, image: Image, picture: Picture) -> 
     )
     entry = spread_entry(picture.spread) | turned_entry(direction_in(image.metadata))
     lined_up: Labels = viewer.add_labels(
-        with_axis(layer.data, picture.spread),
+        with_axis(_apart(layer.data), picture.spread),
         name=f"{layer.name} – lined up",
         metadata={**layer.metadata, OURS: entry},
         features=layer.features.copy(),
@@ -55,3 +58,8 @@ def add_lined_up(viewer: Any, layer: Labels, image: Image, picture: Picture) -> 
     )
     layer.visible = False
     return lined_up
+
+
+def _apart(array: Any) -> Any:
+    """Pixels that are changed without changing the array's, if it is one in memory."""
+    return array.copy() if isinstance(array, np.ndarray) else array
