@@ -24,13 +24,15 @@ from napari_sam2_adapters.batch import cluster as cluster_module
 from napari_sam2_adapters.batch import dask_workers, remote
 from napari_sam2_adapters.batch.cluster import ClusterConfig, local_workers
 from napari_sam2_adapters.batch.dask_workers import DaskWorkers
-from napari_sam2_adapters.batch.hand import Hand, free_card
+from napari_sam2_adapters.batch.hand import Hand, free_card, lost_image
 from napari_sam2_adapters.batch.job import BatchJob, BatchOptions
 from napari_sam2_adapters.batch.lock import LOCK_FILE
 from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.batch.run import ItemRecord, run_batch
-from napari_sam2_adapters.batch.segment_item import Network, Progress, segment_item
+from napari_sam2_adapters.batch.scheme import plan_batch
+from napari_sam2_adapters.batch.segment_item import Network, Progress, Task, segment_item
 from napari_sam2_adapters.batch.shared_item import Opened, Part, Steps, open_item
+from napari_sam2_adapters.batch.workers import Ended, Model
 
 N_LARGE = 6
 
@@ -192,6 +194,42 @@ def test_a_model_that_the_workers_cannot_read_travels_as_bytes(
     job = job.model_copy(update={"model": hidden})
     run(job, DaskWorkers(client))
     assert masks(job) == masks(undisturbed(job))
+
+
+class Replacing(DaskWorkers):
+    """Another training replaces the model file before the workers load it, as before one that comes late."""
+
+    def __init__(self, client: Client, by: Path) -> None:
+        super().__init__(client)
+        self._by = by
+
+    def begin(self, model: Model, device: str, *, network: bool = True) -> None:
+        super().begin(model, device, network=network)
+        model.path.write_bytes(self._by.read_bytes())
+
+
+def test_a_worker_that_comes_when_the_model_is_replaced_gets_that_of_the_others(
+    client: Client, job: BatchJob, tmp_path: Path, saved_model: Callable[..., Path]
+) -> None:
+    model = tmp_path / "cells.adapter.safetensors"
+    model.write_bytes(saved_model(7).read_bytes())
+    job = job.model_copy(update={"model": model})
+    wanted = masks(undisturbed(job))
+    run(job, Replacing(client, saved_model(6)))
+    assert masks(job) == wanted
+    assert wanted != masks(undisturbed(job.model_copy(update={"output": tmp_path / "x" / "y"})))
+
+
+def test_what_a_stopped_run_gave_up_is_not_told_of_the_next_one(
+    client: Client, job: BatchJob
+) -> None:
+    workers = DaskWorkers(client)
+    one = plan_batch(job)
+    task = Task(one.items[0], True, one.predict, one.settings_sha256, job.output)
+    workers.begin(Model(job.model, one.model_sha256, one.header), "cpu")
+    workers._given_up.append(Ended(0, lost_image(task, "It died.")))
+    assert [ended.entry.reason for ended in workers.stop()] == ["It died."]
+    assert {record.status for record in run(job, workers).values()} == {"done"}
 
 
 def test_a_model_that_no_worker_can_use_is_said(

@@ -369,6 +369,19 @@ def test_a_model_that_cannot_be_used_ends_the_run_before_it_begins(
     assert not list(tmp_path.rglob("report.csv")) or not table(job.output)
 
 
+def test_a_model_that_is_replaced_while_a_batch_begins_is_not_taken_for_the_one_before(
+    job: BatchJob, tmp_path: Path, saved_model: Callable[..., Path]
+) -> None:
+    model = tmp_path / "cells.adapter.safetensors"
+    model.write_bytes(job.model.read_bytes())
+    records = run_batch(job.model_copy(update={"model": model}))
+    next(records)  # the checksum of the model is in the reports by now, but it is not loaded yet
+    model.write_bytes(saved_model(6).read_bytes())
+    with pytest.raises(ValueError, match="was replaced or removed while the batch began"):
+        list(records)
+    assert not list(job.output.glob("*.tif"))
+
+
 def test_an_image_that_changes_meanwhile_fails(job: BatchJob, images: Path, write_image) -> None:
     for record in run_batch(job):
         if record.item.name == "cell 2" and record.tiles:

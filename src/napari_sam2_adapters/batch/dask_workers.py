@@ -66,7 +66,12 @@ class DaskWorkers:
         look_after: Callable[[], None] | None = None,
     ) -> None:
         self._client, self._steps, self._look_after = client, steps or Steps(), look_after
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know nothing of any run: images of the next one have the same numbers."""
         self._model: Model | None = None
+        self._content = b""
         self._hands: dict[str, Hand] = {}
         self._again: deque[Part] = deque()
         self._shared: dict[int, SharedImage] = {}
@@ -74,13 +79,12 @@ class DaskWorkers:
         self._deaths = Deaths()
 
     def begin(self, model: Model, device: str, *, network: bool = True) -> None:
-        """Begin a run; each worker loads the network, if it is needed, as soon as it is seen."""
+        """Begin a run; each worker loads the network, if it is needed, as soon as it is seen; raises as `Model.content`."""
+        # kept, since workers may come when the file has been replaced
+        self._content = model.content() if network else b""
         self._model, self._device, self._needs_network = model, device, network
         self._run = f"napari-sam2-adapters-{secrets.token_hex(8)}"
         self._mail: Mail = queue.SimpleQueue()
-        self._hands.clear()
-        self._shared.clear()
-        self._deaths = Deaths()
         self._stopping, self._looked, self._unusable = False, 0.0, ""
         mail = self._mail
         self._client.subscribe_topic(self._run, lambda event: mail.put(event[1]))
@@ -130,10 +134,8 @@ class DaskWorkers:
             warnings.warn(f"The workers could not be told to stop ({why}).", stacklevel=2)
         for hand in self._hands.values():
             hand.free("idle")
-        self._hands.clear()
-        self._again.clear()
-        self._shared.clear()
-        self._model = None
+        ended.extend(self._given_up)
+        self._forget()
         return ended
 
     def _wait_for_busy(self) -> list[Ended]:
@@ -171,8 +173,7 @@ class DaskWorkers:
             self._bury(self._hands.pop(address))
             self._check_usable()  # it may have been the last one that could have become so
         for address in set(there) - set(self._hands):
-            hand = Hand(address)
-            self._hands[address] = hand
+            self._hands[address] = hand = Hand(address)
             self._call(hand, remote.introduce)
 
     def _idle(self) -> list[Hand]:
@@ -239,7 +240,7 @@ class DaskWorkers:
             hand.card = free_card(hand, list(self._hands.values()))
             self._prepare(hand)
         elif message["kind"] == "wants_model":
-            self._prepare(hand, self._model.path.read_bytes())
+            self._prepare(hand, self._content)
         elif message["kind"] == "unusable":
             self._set_aside(hand, message["reason"])
         elif there != here:
@@ -306,8 +307,7 @@ class DaskWorkers:
             self._deaths.count_early(len(self._hands))
         if part is None:
             return
-        index = part.task.item.index
-        shared = self._shared.get(index)
+        shared = self._shared.get(index := part.task.item.index)
         if part.opened is not None and shared is None:
             return  # the image has failed meanwhile
         place = None if shared is None else shared.lose_part(call)

@@ -23,7 +23,6 @@ from napari_sam2_adapters.batch.reasons import reason_of
 from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.batch.segment_item import Network
 from napari_sam2_adapters.batch.shared_item import Opened, Part, Step
-from napari_sam2_adapters.batch.stamps import file_sha256
 from napari_sam2_adapters.heap import use_huge_pages
 
 if TYPE_CHECKING:
@@ -91,11 +90,12 @@ def prepare(call: Call, model: Model, content: bytes | None, device: str | None,
         with _loading:
             if chosen is None:
                 _networks[key] = Network(None, model.header)
-            elif key not in _networks and content is None and not _is_here(model):
-                call.tell("wants_model")
-                return
             elif key not in _networks:
-                _networks[key] = _load(model, content, chosen)
+                network = _load(model, content, chosen)
+                if network is None:
+                    call.tell("wants_model")
+                    return
+                _networks[key] = network
             _networks.move_to_end(key)
             while len(_networks) > _MOST_NETWORKS:
                 _networks.popitem(last=False)
@@ -197,21 +197,17 @@ def _device(preference: str, card: int) -> torch.device:
     return torch.device("cuda", card % count)
 
 
-def _is_here(model: Model) -> bool:
-    """Whether this machine can read the model file, and it is the same one."""
-    try:
-        return file_sha256(model.path) == model.sha256
-    except OSError:
-        return False
-
-
-def _load(model: Model, content: bytes | None, device: torch.device) -> Network:
+def _load(model: Model, content: bytes | None, device: torch.device) -> Network | None:
+    """The network; None where only its bytes, as the coordinating process has them, will do."""
     from napari_sam2_adapters.models.model_file import load_adapter
 
     _use_own_threads()
     if content is None:
+        if not model.is_here():
+            return None
         segmenter, header = load_adapter(model.path, device=device)
-        return Network(segmenter.folded(), header)
+        # once more, since it may have been replaced before it was read
+        return Network(segmenter.folded(), header) if model.is_here() else None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / model.path.name
         path.write_bytes(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.batch.segment_item import Network, Progress, Task, segment_item
+from napari_sam2_adapters.batch.stamps import file_sha256
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
@@ -23,6 +25,31 @@ class Model:
     path: Path
     sha256: str
     header: AdapterHeader
+
+    def is_here(self) -> bool:
+        """Whether this machine can read the file, and it is still the same one."""
+        try:
+            return file_sha256(self.path) == self.sha256
+        except OSError:
+            return False
+
+    def content(self) -> bytes:
+        """The bytes of the file.
+
+        Raises
+        ------
+        ValueError
+            When it was replaced, or is gone, since the images were looked at: the reports would name another one.
+        """
+        try:
+            content = self.path.read_bytes()
+        except OSError:
+            content = b""
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise ValueError(
+                f"{self.path.name} was replaced or removed while the batch began. Start the batch again to segment with what is there now."
+            )
+        return content
 
 
 @dataclass(frozen=True)
@@ -78,7 +105,7 @@ class LocalWorker:
         self._work: Generator[Progress, None, Entry] | None = None
 
     def begin(self, model: Model, device: str, *, network: bool = True) -> None:
-        """Load the network, if it is needed; raises as `load_adapter`."""
+        """Load the network, if it is needed; raises as `load_adapter` and `Model.content`."""
         if not network:
             self._network = Network(None, model.header)
             return
@@ -86,6 +113,7 @@ class LocalWorker:
         from napari_sam2_adapters.models.model_file import load_adapter
 
         segmenter, header = load_adapter(model.path, device=choose_device(device))
+        model.content()  # after it was read: a training may have replaced it meanwhile
         self._network = Network(segmenter.folded(), header)
 
     def room(self) -> int:
