@@ -68,6 +68,23 @@ def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Pa
     assert sorted(tmp_path.iterdir()) == sorted(theirs)
 
 
+def test_what_another_process_or_thread_is_writing_is_no_leftover(tmp_path: Path) -> None:
+    """As `predict` into a folder in which a batch begins."""
+    writes = (
+        "from napari_sam2_adapters.atomic import write_atomically; import pathlib, sys;"
+        "write_atomically(pathlib.Path(sys.argv[1]), lambda file: (print('at work', flush=True), input()))"
+    )
+    arguments = [sys.executable, "-c", writes, str(tmp_path / "theirs")]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdout.readline()
+        write_atomically(tmp_path / "ours", lambda _: remove_partial_files(tmp_path))
+        other.stdin.write(b"\n")
+    assert other.returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs"]
+
+
 def test_only_what_dead_processes_of_this_machine_left_is_an_orphan(tmp_path: Path) -> None:
     writes = "from napari_sam2_adapters.atomic import new_partial_folder; import pathlib, sys; new_partial_folder(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", writes, str(tmp_path)], check=True)

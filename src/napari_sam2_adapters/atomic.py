@@ -8,7 +8,7 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,8 @@ __all__ = [
 # Short and free of the target's name, which may be as long as a file system allows.
 _PARTIAL = re.compile(r"\.[0-9a-f]{16}(?:\.([0-9a-f]{8})-(\d+))?\.partial")
 _SYNC_THREADS = 8
+_in_work: set[Path] = set()
+"""Files that threads of this process are writing."""
 
 
 def write_atomically(
@@ -55,6 +57,7 @@ def write_atomically(
     path = Path(path)
     _refuse_what_is_there(path, overwrite=overwrite)
     partial_path = _partial_path(path.parent)
+    _in_work.add(partial_path)
     try:
         with partial_path.open("wb") as file:
             fill(file)
@@ -68,6 +71,7 @@ def write_atomically(
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
+        _in_work.discard(partial_path)
         if partial_path.exists():  # unlink would raise anew where there is no folder, and hide why
             partial_path.unlink()
     return path
@@ -147,19 +151,29 @@ def check_writable(folder: Path) -> None:
 def remove_partial_files(folder: Path, keep: Collection[Path] = ()) -> None:
     """Remove what `write_atomically` and `new_partial_folder` left in a folder when their process was killed.
 
-    Call it only while nobody else writes there. What is in ``keep`` stays.
+    What is in ``keep`` stays, and so does what other processes of this machine, or threads of this one, may be writing. Call it only while
+    no other machine writes there, of which nothing is known.
     """
-    for path in folder.glob(".*.partial"):
-        if _PARTIAL.fullmatch(path.name) and path not in keep:
+    for path, machine, process in _partials(folder):
+        here = machine == machine_id() and process != os.getpid()
+        alive = here and psutil.pid_exists(process)
+        if not (alive or path in _in_work or path in keep):
             _remove(path)
 
 
 def remove_orphans(folder: Path) -> None:
     """Remove what processes of this machine that are no more have left in a folder; others may be writing there."""
+    for path, machine, process in _partials(folder):
+        if machine == machine_id() and not psutil.pid_exists(process):
+            _remove(path)
+
+
+def _partials(folder: Path) -> Iterator[tuple[Path, str, int]]:
+    """What is not complete in a folder, with the machine and the process that began it; files of earlier versions do not tell."""
     for path in folder.glob(".*.partial"):
         named = _PARTIAL.fullmatch(path.name)
-        if named and named[1] == machine_id() and not psutil.pid_exists(int(named[2])):
-            _remove(path)
+        if named:
+            yield path, named[1] or "", int(named[2] or 0)
 
 
 def _partial_path(folder: Path) -> Path:

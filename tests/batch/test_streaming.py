@@ -201,3 +201,18 @@ def test_labels_without_a_key_are_removed_when_they_are_left_but_not_those_of_an
     assert len(kept_drafts(tmp_path)) == 1
     drained(kept)
     assert [path.name for path in tmp_path.iterdir()] == ["a.ome.zarr"]
+
+
+@pytest.mark.parametrize("other", [None, "key"], ids=["predict", "batch"])
+def test_labels_without_a_key_and_those_of_another_run_do_not_disturb_each_other(
+    network: Any, volume: np.ndarray, tmp_path: Path, other: str | None
+) -> None:
+    target = tmp_path / "a.ome.zarr"
+    one = stream(network, volume, target, key=other)
+    next(one)
+    two = stream(network, volume, target, key=None, overwrite=True)
+    next(two)
+    drained(one)
+    drained(two)
+    np.testing.assert_array_equal(read_labels(target).array[:], whole(network, volume))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ome.zarr"]

@@ -34,7 +34,7 @@ class Draft(Settings):
     Attributes
     ----------
     key
-        Of everything that the labels depend on.
+        Of everything that the labels depend on; empty when nobody will go on with them, so that the hidden file is not written.
     folder
         Name of the hidden folder.
     array
@@ -56,7 +56,12 @@ def kept_drafts(folder: Path) -> set[Path]:
 
 
 def open_draft(
-    target: Path, image: ImageFile, classes: Sequence[ClassInfo], key: str, *, overwrite: bool
+    target: Path,
+    image: ImageFile,
+    classes: Sequence[ClassInfo],
+    key: str | None,
+    *,
+    overwrite: bool,
 ) -> Draft:
     """The draft of an earlier run, if there is one of the same labels; else a new one, and the earlier one is removed.
 
@@ -69,7 +74,7 @@ def open_draft(
     classes
         What the values mean.
     key
-        As `Draft.key`.
+        As `Draft.key`; None when nobody will go on with them: what others have begun is then left alone.
     overwrite
         Whether labels of this name may be replaced.
 
@@ -82,7 +87,7 @@ def open_draft(
     """
     from napari_sam2_adapters.data.formats.ome_zarr import create_labels, discard_labels
 
-    known = _read(_file(target))
+    known = None if key is None else _read(_file(target))
     if known is not None and (target.parent / known.folder / known.array).is_dir():
         if known.key == key:
             return known
@@ -103,7 +108,7 @@ def open_draft(
         overwrite=overwrite,
     )
     place = Path(level0.store.root) / str(level0.path)
-    draft = Draft(key=key, folder=place.parent.name, array=place.name)
+    draft = Draft(key=key or "", folder=place.parent.name, array=place.name)
     try:
         write_draft(target, draft)
     except OSError:  # a folder of which nothing says what it is helps nobody
@@ -115,9 +120,7 @@ def open_draft(
 def discard_draft(target: Path, draft: Draft) -> None:
     """Remove labels that nobody will go on with; nothing of those that have their name, or that another process has begun meanwhile."""
     shutil.rmtree(target.parent / draft.folder, ignore_errors=True)
-    known = _read(_file(target))
-    if known is not None and known.folder == draft.folder:
-        _file(target).unlink(missing_ok=True)
+    _forget(target, draft)
 
 
 def level0_of(target: Path, draft: Draft) -> Any:
@@ -134,7 +137,9 @@ def bands_of(level0: Any, image: ImageFile) -> Bands:
 
 
 def write_draft(target: Path, draft: Draft) -> None:
-    """Say on the disk which bands are final."""
+    """Say on the disk which bands are final, to those who may go on with them."""
+    if not draft.key:
+        return
     text = json.dumps(draft.model_dump())
     write_atomically(_file(target), lambda stream: stream.write(text.encode()), overwrite=True)
 
@@ -170,8 +175,17 @@ def finish_draft(
         finish_labels(level0_of(target, draft), target, overwrite=overwrite)
     labels = read_labels(target).array
     counts = count_values(labels, axes)
-    _file(target).unlink(missing_ok=True)
+    _forget(target, draft)
     return labels, counts
+
+
+def _forget(target: Path, draft: Draft) -> None:
+    """Remove the hidden file, unless it is that of labels that another process has begun."""
+    known = _read(_file(target))
+    if known is None:
+        return
+    if known.folder == draft.folder or not (target.parent / known.folder).is_dir():
+        _file(target).unlink(missing_ok=True)
 
 
 def _file(target: Path) -> Path:

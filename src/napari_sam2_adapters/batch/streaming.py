@@ -6,7 +6,6 @@ labels are the same bytes.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -94,9 +93,7 @@ def stream_labels(
     from napari_sam2_adapters.inference.predict import find_limits
 
     limits = find_limits(segmenter, image.array, image.axes, header.normalization, image.rgb)
-    draft = open_draft(
-        target, image, segmenter.classes, key or uuid.uuid4().hex, overwrite=overwrite
-    )
+    draft = open_draft(target, image, segmenter.classes, key, overwrite=overwrite)
     done = draft.done
 
     def note(band: int) -> None:
