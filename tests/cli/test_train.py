@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import shutil
@@ -24,6 +25,7 @@ from napari_sam2_adapters.data.io import write_array, write_labels
 from napari_sam2_adapters.data.packed_split import division_in
 from napari_sam2_adapters.models.model_file import read_header
 from napari_sam2_adapters.training.records import StepRecord, ValidationRecord
+from napari_sam2_adapters.training.train import Trainer
 
 SMALL = ("--steps", "1", "--batch-size", "1", "--crop-size-px", "32")
 
@@ -339,6 +341,30 @@ def test_an_interrupt_keeps_the_best_and_the_run_goes_on(blobs: Path, tmp_path: 
     assert result.exit_code == 0, result.output
     assert read_header(output).training["steps"] == done + 2
     assert not state.exists()
+
+
+def test_two_trainings_do_not_write_one_state(
+    blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that ended first deleted the state of the other, which then could not save its adapter."""
+    train_module = importlib.import_module("napari_sam2_adapters.cli.train")
+    output = tmp_path / "cells.adapter.safetensors"
+    second: list[str] = []
+
+    def begin_another(trainer: Trainer) -> bool:
+        monkeypatch.setattr(train_module, "run_training", run_training)
+        result = CliRunner().invoke(app, arguments(blobs, output, *SMALL, "--overwrite"))
+        assert result.exit_code == 1, result.output
+        second.append(" ".join(result.stderr.split()))
+        return run_training(trainer)
+
+    monkeypatch.setattr(train_module, "run_training", begin_another)
+    result = CliRunner().invoke(app, arguments(blobs, output, *SMALL))
+    assert f"(process {os.getpid()} on" in second[0]
+    assert "Another training is at work on" in second[0]
+    assert "choose another name" in second[0]
+    assert "Traceback" not in result.output
+    assert not list(tmp_path.glob(".train-*"))
 
 
 def more_blobs(blobs: Path, folder: Path, names: Sequence[str], value: int = 2) -> Path:

@@ -1,9 +1,10 @@
-"""One run at a time on a folder of results."""
+"""One run at a time on a folder of results, and one training on an adapter file."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import socket
@@ -13,11 +14,13 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["LOCK_FILE", "in_use", "locked_folder", "results_folder"]
+__all__ = ["LOCK_FILE", "in_use", "locked_folder", "locked_training", "results_folder"]
 
 LOCK_FILE = ".batch.lock"
 _SECOND_TRY_S = 0.1
 """A look at a lock (`in_use`) holds it for less."""
+_HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
+"""What the systems call a lock that somebody else has; anything else is wrong with the drive."""
 _UNSUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
@@ -58,17 +61,40 @@ def locked_folder(folder: Path) -> Iterator[None]:
     BlockingIOError
         When another run holds the lock, in a sentence that says which.
     """
-    path = folder / LOCK_FILE
-    descriptor = _open_and_lock(path)
+    with _locked(folder / LOCK_FILE, f"Another run is at work on {folder}", "folder"):
+        yield
+
+
+@contextlib.contextmanager
+def locked_training(state: Path) -> Iterator[None]:
+    """Keep other trainings off a checkpoint, which they would overwrite and, at their end, delete; the lock is as that of a folder.
+
+    Raises
+    ------
+    BlockingIOError
+        As `locked_folder`.
+    """
+    # of the name a checksum, since it may be as long as a file system allows
+    mark = hashlib.sha256(os.fsencode(state.name)).hexdigest()[:16]
+    lock = state.with_name(f".train-{mark}.lock")
+    with _locked(lock, f"Another training is at work on {state}", "name"):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path, occupied: str, choice: str) -> Iterator[None]:
+    descriptor = _open_and_lock(path, occupied, choice)
     try:
         _introduce(descriptor)
         yield
     finally:
-        # Removed while still locked: who opened it meanwhile sees in _open_and_lock that it is gone.
-        if sys.platform != "win32":
+        # Removed while still locked: who opened it meanwhile sees in _open_and_lock that it is gone. If it is not ours any more,
+        # the folder was deleted and made anew, or the drive knows no locks.
+        ours = _is_still(descriptor, path)
+        if ours and sys.platform != "win32":
             path.unlink(missing_ok=True)
         os.close(descriptor)
-        if sys.platform == "win32":
+        if ours and sys.platform == "win32":
             with contextlib.suppress(OSError):  # another run has opened it already
                 path.unlink(missing_ok=True)
 
@@ -86,18 +112,19 @@ def in_use(folder: Path) -> str:
     try:
         _lock(descriptor)
     except OSError as error:
-        return "" if error.errno in _UNSUPPORTED else _at_work(path)
+        held = error.errno in _HELD
+        return _at_work(path, f"Another run is at work on {folder}", "folder") if held else ""
     finally:
         os.close(descriptor)
     return ""
 
 
-def _at_work(path: Path) -> str:
-    """Who is at work on the folder of a lock that is held, and what to do."""
-    return f"Another run is at work on {path.parent}{_holder(path)}. Wait until it ends, stop it, or choose another folder."
+def _at_work(path: Path, occupied: str, choice: str) -> str:
+    """Who holds a lock, and what to do."""
+    return f"{occupied}{_holder(path)}. Wait until it ends, stop it, or choose another {choice}."
 
 
-def _open_and_lock(path: Path) -> int:
+def _open_and_lock(path: Path, occupied: str, choice: str) -> int:
     tried = False
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -107,12 +134,14 @@ def _open_and_lock(path: Path) -> int:
             if error.errno in _UNSUPPORTED:
                 warnings.warn(
                     f"The drive of {path.parent} knows no locks; make sure that no other run writes there.",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
                 return descriptor
             os.close(descriptor)
+            if error.errno not in _HELD:
+                raise
             if tried:
-                raise BlockingIOError(_at_work(path)) from error
+                raise BlockingIOError(_at_work(path, occupied, choice)) from error
             tried = True
             time.sleep(_SECOND_TRY_S)
             continue

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -102,7 +102,6 @@ def train(  # noqa: PLR0913, PLR0917 (a flag each)
     if files.notice:
         console().print(files.notice)
 
-    from napari_sam2_adapters.atomic import check_writable
     from napari_sam2_adapters.data.dataset import build_dataset
     from napari_sam2_adapters.models.device import choose_device, describe_device
     from napari_sam2_adapters.models.model_file import save_adapter
@@ -121,37 +120,51 @@ def train(  # noqa: PLR0913, PLR0917 (a flag each)
     )
     chosen = choose_device(device)
     segmenter = _network(model_config, earlier, dataset, chosen)
-    check_writable(output.parent)
-    trainer = Trainer(segmenter, dataset, train_config, checkpoint=state, predict=predict_config)
-    if resume:
-        trainer.resume(resume)
-    names = ", ".join(f"{entry.name} ({entry.value})" for entry in dataset.classes)
-    console().print(
-        f"{describe_device(chosen)}\nClasses: {names}\nSplit: {dataset.split_description}\n{trainer.plan().sentence}"
-    )
-    stopped = run_training(trainer)
-    verdict = judge(trainer.history)
-    if not verdict.keep:
-        raise JobFailedError(
-            f"{verdict.sentence} No adapter file was written; to go on, repeat the command with --resume {state} and more --steps."
+    with _alone(output, state, resume, overwrite=overwrite):
+        trainer = Trainer(
+            segmenter, dataset, train_config, checkpoint=state, predict=predict_config
         )
-    summary = training_summary(
-        trainer.history, train_config, split=dataset.split, ended=trainer.stop_reason
-    )
-    save_adapter(
-        output,
-        segmenter,
-        normalization=dataset.normalization,
-        tile_size_px=predict_config.tile_size_px,
-        pixel_size=files.pixel_size,
-        unit=files.unit,
-        scores=verdict.scores(),
-        training=summary | ({"went_on_from": earlier.name} if earlier else {}),
-        half=half,
-        overwrite=overwrite,
-    )
-    console().print(verdict.sentence)
-    _say_end(trainer, output, state, stopped=stopped)
+        if resume:
+            trainer.resume(resume)
+        names = ", ".join(f"{entry.name} ({entry.value})" for entry in dataset.classes)
+        console().print(
+            f"{describe_device(chosen)}\nClasses: {names}\nSplit: {dataset.split_description}\n{trainer.plan().sentence}"
+        )
+        stopped = run_training(trainer)
+        verdict = judge(trainer.history)
+        if not verdict.keep:
+            raise JobFailedError(
+                f"{verdict.sentence} No adapter file was written; to go on, repeat the command with --resume {state} and more --steps."
+            )
+        summary = training_summary(
+            trainer.history, train_config, split=dataset.split, ended=trainer.stop_reason
+        )
+        save_adapter(
+            output,
+            segmenter,
+            normalization=dataset.normalization,
+            tile_size_px=predict_config.tile_size_px,
+            pixel_size=files.pixel_size,
+            unit=files.unit,
+            scores=verdict.scores(),
+            training=summary | ({"went_on_from": earlier.name} if earlier else {}),
+            half=half,
+            overwrite=overwrite,
+        )
+        console().print(verdict.sentence)
+        _say_end(trainer, output, state, stopped=stopped)
+
+
+@contextmanager
+def _alone(output: Path, state: Path, resume: Path | None, *, overwrite: bool) -> Iterator[None]:
+    """Keep other trainings off the state, which they would write over and delete; refuse an output that cannot be written."""
+    from napari_sam2_adapters.atomic import check_writable
+    from napari_sam2_adapters.batch.lock import locked_training
+
+    check_writable(output.parent)
+    with locked_training(state):
+        _check_paths(output, state, resume, overwrite)  # another one may have ended meanwhile
+        yield
 
 
 def _network(
