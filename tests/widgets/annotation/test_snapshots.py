@@ -8,7 +8,7 @@ import pytest
 from numpy.lib import format as npy
 
 from napari_sam2_adapters.config import ClassInfo
-from napari_sam2_adapters.widgets.annotation import snapshots
+from napari_sam2_adapters.widgets.annotation import forward_clock, snapshots
 from napari_sam2_adapters.widgets.annotation.snapshots import (
     LabelsToSave,
     list_snapshots,
@@ -112,6 +112,21 @@ def test_the_newest_of_each_layer_stays_while_its_session_is_open_or_lost(
     prune(tmp_path, ["open"])
     kept = [(saved.layer_id, saved.pixels) for saved in list_snapshots(tmp_path)]
     assert kept == [("4", 0), ("4", 13), ("4", 13), ("3", 13), ("2", 13), ("1", 13)]
+
+
+def test_the_newest_stay_when_the_clock_is_set_back(tmp_path, strokes, monkeypatch) -> None:
+    monkeypatch.setattr(forward_clock, "_CLOCK", forward_clock._ForwardClock())
+    clock = [time.time() + 7200]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    for number in range(1, 9):
+        if number == 5:
+            clock[0] -= 3600
+        strokes[0, 0, 0] = number
+        write_snapshot(snapshot_path(tmp_path, "s"), to_save(strokes), "open")
+        prune(tmp_path, ["open"])
+        clock[0] += 60
+    kept = [read_snapshot(saved.path)[1][0, 0, 0] for saved in list_snapshots(tmp_path)]
+    assert kept == [8, 7, 6]
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "flipped"])

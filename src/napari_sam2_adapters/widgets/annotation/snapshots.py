@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import time
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping, Sequence
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.axes import ArrayLike
+from napari_sam2_adapters.widgets.annotation.forward_clock import forward_time
 from napari_sam2_adapters.widgets.docks.store import adapters_folder
 
 __all__ = [
@@ -240,7 +240,7 @@ def _describe(layer: LabelsToSave, session: str) -> dict[str, Any]:
         "spread": layer.spread,
         "direction": layer.direction,
         "session": session,
-        "time": time.time(),
+        "time": forward_time(),
     }
 
 
