@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +137,29 @@ def test_a_folder_that_cannot_be_replaced_stays(
     assert (target / "inner" / "file").read_text() == "precious"
     remove_partial_files(tmp_path)
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_drive_that_knows_no_forcing_is_written_to_and_one_that_fails_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As shared folders of virtual machines answer for folders."""
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    partial = draft(tmp_path, "new")
+    monkeypatch.setattr(os, "fsync", refuse)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="Input/output error"):
+            write_atomically(tmp_path / "file", lambda file: file.write(b"x"))
+        with pytest.raises(OSError, match="Input/output error"):
+            publish_folder(partial, tmp_path / "folder")
+        assert list(tmp_path.iterdir()) == [partial]
+    else:
+        write_atomically(tmp_path / "file", lambda file: file.write(b"x"))
+        publish_folder(partial, tmp_path / "folder")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_a_full_disk_is_told_with_the_name_of_the_target(tmp_path: Path) -> None:

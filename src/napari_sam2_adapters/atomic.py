@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -18,6 +19,7 @@ import psutil
 
 __all__ = [
     "check_writable",
+    "force_to_disk",
     "machine_id",
     "new_partial_folder",
     "publish_folder",
@@ -29,6 +31,7 @@ __all__ = [
 # Short and free of the target's name, which may be as long as a file system allows.
 _PARTIAL = re.compile(r"\.[0-9a-f]{16}(?:\.([0-9a-f]{8})-(\d+))?\.partial")
 _SYNC_THREADS = 8
+_UNKNOWN_REQUEST = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _in_work: set[Path] = set()
 """Files that threads of this process are writing."""
 
@@ -61,8 +64,7 @@ def write_atomically(
     try:
         with partial_path.open("wb") as file:
             fill(file)
-            file.flush()
-            os.fsync(file.fileno())
+            force_to_disk(file)
         _refuse_what_is_there(path, overwrite=overwrite)  # it may have come in the meantime
         partial_path.replace(path)
     except OSError as error:
@@ -205,7 +207,7 @@ def _force_to_disk(folder: Path) -> None:
 
 def _sync_file(path: Path) -> None:
     with path.open("r+b") as file:
-        os.fsync(file.fileno())
+        force_to_disk(file)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -214,6 +216,21 @@ def _sync_folder(folder: Path) -> None:
         return
     number = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(number)
+        _sync(number)
     finally:
         os.close(number)
+
+
+def force_to_disk(file: BinaryIO) -> None:
+    """Wait until all that was written into a file is on the disk, where the drive can be asked for that."""
+    file.flush()
+    _sync(file.fileno())
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Network drives and shared folders of virtual machines may know no such request, above all for folders.
+        if error.errno not in _UNKNOWN_REQUEST:
+            raise

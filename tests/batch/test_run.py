@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import errno
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +13,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam2_adapters.batch import lock
 from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, read_job_file
-from napari_sam2_adapters.batch.lock import LOCK_FILE, in_use, locked_folder, results_folder
+from napari_sam2_adapters.batch.lock import LOCK_FILE, in_use, locked_folder
 from napari_sam2_adapters.batch.run import ItemRecord, run_batch
 from napari_sam2_adapters.batch.scheme import survey_batch
 from napari_sam2_adapters.batch.segment_file import notes_of
@@ -337,51 +334,10 @@ def test_a_folder_is_in_use_as_long_as_a_run_is_at_work_on_it(job: BatchJob) -> 
     assert not in_use(job.output)
 
 
-def test_a_look_at_a_lock_is_in_no_runs_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held = [True]
-
-    def take(descriptor: int) -> None:
-        if held:
-            held.clear()
-            raise BlockingIOError(errno.EWOULDBLOCK, "held for a moment")
-
-    monkeypatch.setattr(lock, "_lock", take)
-    with locked_folder(tmp_path):
-        assert (tmp_path / LOCK_FILE).exists()
-
-
 def test_a_lock_left_by_a_dead_process_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / LOCK_FILE).write_text('{"process": 1, "computer": "x", "since": "2020"}')
     with locked_folder(tmp_path):
         assert (tmp_path / LOCK_FILE).exists()
-
-
-def test_a_run_whose_folder_was_deleted_leaves_the_lock_of_the_next_one(tmp_path: Path) -> None:
-    folder = tmp_path / "results"
-    folder.mkdir()
-    with locked_folder(folder):
-        shutil.rmtree(folder)
-        folder.mkdir()
-        after = locked_folder(folder)
-        after.__enter__()
-    with pytest.raises(BlockingIOError, match="Another run is at work"), locked_folder(folder):
-        pass
-    after.__exit__(None, None, None)
-    assert list(folder.iterdir()) == []
-
-
-def test_a_drive_on_which_locking_fails_is_not_taken_for_another_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(descriptor: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(lock, "_lock", broken)
-    said = r"Results cannot be written to .* \(Input/output error\)"
-    with pytest.raises(OSError, match=said), results_folder(tmp_path):
-        pass
 
 
 @pytest.mark.parametrize("what", ["missing", "damaged"])

@@ -124,6 +124,22 @@ class TestDownloading:
         assert fetch("tiny")[1][0].done == 40_000
         assert find_weights("tiny").read_bytes() == WEIGHTS
 
+    def test_two_at_once_do_not_mix_their_pieces(
+        self, server: Any, expects: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As two windows, or several users with one cache."""
+        expects(WEIGHTS)
+        monkeypatch.setattr(download_module, "_PIECE_BYTES", 20_000)
+        first = download_backbone("tiny")
+        while next(first).done < 40_000:
+            pass
+        said = r"another program is downloading it into .* \(process \d+ on .*\)\. Wait until that is done\. "
+        with pytest.raises(OSError, match=said):
+            fetch("tiny")
+        assert [received.done for received in first][-1] == len(WEIGHTS)
+        assert find_weights("tiny").read_bytes() == WEIGHTS
+        assert fetch("tiny")[1] == []
+
     def test_a_server_that_cannot_go_on_sends_all_of_it(
         self, server: Any, expects: Callable[[bytes], None], cache: Path
     ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import os
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from napari_sam2_adapters.atomic import write_atomically
+from napari_sam2_adapters.atomic import force_to_disk, write_atomically
 from napari_sam2_adapters.batch.plan import REPORT_CSV, REPORT_JSONL
 from napari_sam2_adapters.batch.stamps import ExtraStamp, FileStamp
 from napari_sam2_adapters.config import Settings
@@ -221,5 +220,4 @@ def _append(path: Path, text: str, *, force: bool = False) -> None:
     with path.open("ab") as file:
         file.write(text.encode("utf-8", "backslashreplace"))
         if force:
-            file.flush()
-            os.fsync(file.fileno())
+            force_to_disk(file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import threading
 from collections.abc import Generator
@@ -11,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+
+from napari_sam2_adapters.atomic import force_to_disk
+from napari_sam2_adapters.locking import locked
 
 __all__ = ["Received", "download", "part_path"]
 
@@ -34,7 +36,6 @@ class _Part:
 
     def __init__(self, target: Path) -> None:
         self.path = part_path(target)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.size = 0
         self.digest = hashlib.sha256()
         if self.path.exists():
@@ -58,7 +59,7 @@ class _Part:
     def finish(self, target: Path) -> None:
         """Force it to the disk and give it its name."""
         with self.path.open("rb+") as stream:
-            os.fsync(stream.fileno())
+            force_to_disk(stream)
         self.path.replace(target)
 
     def _count(self, piece: bytes) -> None:
@@ -100,11 +101,24 @@ def download(
     Raises
     ------
     OSError
-        When the file cannot be fetched or stored; what is here stays.
+        When the file cannot be fetched or stored, or another program is at it; what is here stays.
     ValueError
         When what was fetched has another checksum; nothing is kept of it.
     """
     stop = stop or threading.Event()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Both would add to one part, whose checksum each knows by what it has added itself.
+    with locked(
+        target.with_name(f".{target.name}.lock"),
+        f"another program is downloading it into {target.parent}",
+        "Wait until that is done",
+    ):
+        return (yield from _download_alone(address, target, sha256, stop))
+
+
+def _download_alone(
+    address: str, target: Path, sha256: str, stop: threading.Event
+) -> Generator[Received, None, Path | None]:
     part = _Part(target)
     went_on = part.size > 0
     yield from _receive_all(address, part, stop)
