@@ -3,12 +3,18 @@ from __future__ import annotations
 import stat
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
+from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
+from napari_sam2_adapters.models import tensor_file
+from napari_sam2_adapters.models.model_file import save_adapter
+from napari_sam2_adapters.models.segmenter import CLASS_BIAS
 from napari_sam2_adapters.models.tensor_file import write_tensors
 
 TENSORS = {"a/b": torch.arange(6.0).reshape(2, 3), "c": torch.tensor(3, dtype=torch.int64)}
@@ -29,6 +35,28 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None
     path = tmp_path / ("a" * (255 - len(".safetensors")) + ".safetensors")
     write_tensors(path, TENSORS, {})
     assert path.is_file()
+
+
+def test_what_came_while_it_was_made_ready_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when two windows end trainings of one name."""
+    path = tmp_path / "a.adapter.safetensors"
+
+    def meanwhile(*arguments: Any) -> bytes:
+        path.write_bytes(b"theirs")
+        return save(*arguments)
+
+    monkeypatch.setattr(tensor_file, "save", meanwhile)
+    network = SimpleNamespace(
+        trained_state=lambda: {CLASS_BIAS: torch.ones(2)},
+        config=ModelConfig(),
+        backbone_sha256="",
+        classes=default_classes([1, 2]),
+    )
+    with pytest.raises(FileExistsError, match="allow it to be overwritten"):
+        save_adapter(path, network, normalization=Normalization(mode="percentile"), tile_size_px=64)  # type: ignore[arg-type]
+    assert path.read_bytes() == b"theirs"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no umask on Windows")

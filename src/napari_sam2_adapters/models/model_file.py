@@ -153,7 +153,8 @@ def save_adapter(
         versions={name: version(name) for name in ("napari-sam2-adapters", "torch", "sam2")},
     )
     text = header.model_dump_json()
-    write_tensors(path, state, {_KEY: text, _KEY_SHA256: _text_digest(text)})
+    metadata = {_KEY: text, _KEY_SHA256: _text_digest(text)}
+    write_tensors(path, state, metadata, overwrite=overwrite)
     return header
 
 

@@ -15,28 +15,40 @@ from napari_sam2_adapters.atomic import write_atomically
 __all__ = ["tensors_sha256", "write_tensors"]
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    *,
+    overwrite: bool = True,
+) -> None:
     """Write them as `write_atomically` does.
 
     Parameters
     ----------
     path
-        The file; it is replaced when it is there, and its folder is made when it is not.
+        The file; its folder is made when it is not there.
     tensors
         By name, on the CPU and contiguous, none sharing memory with another.
     metadata
         Text for the header of the file.
+    overwrite
+        Whether to replace the file when it is there.
 
     Raises
     ------
+    FileExistsError
+        When it is there, perhaps since a moment ago, and ``overwrite`` is not set.
     OSError
         When it cannot be written; what was there before is still there then.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = save(dict(tensors), dict(metadata))
-        write_atomically(path, lambda file: file.write(content), overwrite=True)
+        write_atomically(path, lambda file: file.write(content), overwrite=overwrite)
     except OSError as error:
+        if error.strerror is None:  # a sentence already
+            raise
         raise OSError(
             f"{path} could not be written: {error.strerror or error}. Make room on the disk or choose another folder."
         ) from error
