@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -20,7 +23,7 @@ from napari_sam2_adapters.models.model_file import read_header
 from napari_sam2_adapters.training.records import CALIBRATING
 from napari_sam2_adapters.training.train import Trainer
 from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
-from napari_sam2_adapters.widgets.fine_tuning import following
+from napari_sam2_adapters.widgets.fine_tuning import following, training
 from napari_sam2_adapters.widgets.fine_tuning.messages import (
     FineTuned,
     Learned,
@@ -33,10 +36,12 @@ from napari_sam2_adapters.widgets.fine_tuning.messages import (
 )
 from napari_sam2_adapters.widgets.fine_tuning.runs import (
     KEPT,
+    discard_run,
     find_runs,
     leave_run,
     open_run,
     read_labels,
+    take_run,
 )
 from napari_sam2_adapters.widgets.fine_tuning.speed import Outlook, plan_sentence, read_speeds
 from napari_sam2_adapters.widgets.fine_tuning.start_choice import _read
@@ -137,6 +142,24 @@ def test_what_was_trained_is_kept_whatever_else_cannot_be(
     assert read_header(result.path).classes
 
 
+def test_a_name_that_another_window_has_just_taken_is_left_to_it(
+    request_of, adapters_home, monkeypatch
+) -> None:
+    theirs, ours = (adapters_home / f"cells{n}.adapter.safetensors" for n in "12")
+    free = iter([theirs, ours])
+
+    def new_path(title: str) -> Path:
+        theirs.write_bytes(b"theirs")
+        return next(free)
+
+    monkeypatch.setattr(training, "new_adapter_path", new_path)
+    train = TRAIN.model_copy(update={"held_out_fraction": 0.0})
+    result, _ = run(request_of(train))
+    assert result.path == ours
+    assert read_header(ours).classes
+    assert theirs.read_bytes() == b"theirs"
+
+
 def test_a_stopped_run_is_resumed_with_its_labels_and_ends_as_if_it_had_not_been(
     request_of, two_halves
 ) -> None:
@@ -221,6 +244,62 @@ def test_a_run_at_work_on_another_machine_that_shares_the_folder_is_left_alone(r
     leave_run(open_run(saved.card, ()))
     assert not saved.folder.exists()
     assert not begun.exists()
+
+
+def test_a_run_that_another_window_has_taken_is_neither_resumed_nor_deleted(request_of) -> None:
+    run(request_of(), stop_after=3)
+    [offered] = find_runs()
+    take_run(offered)  # there
+    with pytest.raises(ValueError, match="Another window has resumed the run cells-lora"):
+        run(request_of(resume=offered))
+    with pytest.raises(ValueError, match="Another window has resumed"):
+        discard_run(offered)
+    assert offered.checkpoint.is_file()
+    leave_run(offered.checkpoint)
+    discard_run(offered)
+    with pytest.raises(ValueError, match="finished or discarded in another window"):
+        run(request_of(resume=offered))
+    assert not offered.folder.exists()
+
+
+@pytest.mark.parametrize("lost", ["card", "folder"])
+def test_what_was_trained_is_kept_when_its_run_disappears(
+    request_of, monkeypatch, caplog, lost
+) -> None:
+    """As when somebody tidies up, or a cloud drive does."""
+    taken: list[int] = []
+    step = Trainer._take_step
+
+    def take(trainer: Trainer):
+        if len(taken) == 2:
+            checkpoint = trainer._checkpoint
+            assert checkpoint is not None
+            (checkpoint.parent / "run.json").unlink()
+            if lost == "folder":
+                shutil.rmtree(checkpoint.parent)
+        taken.append(len(taken))
+        yield from step(trainer)
+
+    monkeypatch.setattr(Trainer, "_take_step", take)
+    train = TRAIN.model_copy(update={"held_out_fraction": 0.0})  # it is kept without a score
+    result, _ = run(request_of(train), stop_after=3)
+    assert read_header(result.path).classes
+    assert "cannot be resumed" in caplog.text
+
+
+def test_a_process_that_tells_nothing_of_itself_is_not_at_work_on_a_run(
+    request_of, monkeypatch
+) -> None:
+    run(request_of(), stop_after=3)
+    [saved] = find_runs()
+    other = saved.card.model_copy(update={"process": (1, 1.0), "machine": ""})
+    (saved.folder / "run.json").write_text(other.model_dump_json())
+
+    def silent(process: psutil.Process) -> float:
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr(psutil.Process, "create_time", silent)
+    assert [one.folder for one in find_runs()] == [saved.folder]
 
 
 def test_runs_killed_before_their_first_checkpoint_make_no_other_one_be_deleted(request_of) -> None:

@@ -16,8 +16,8 @@ from napari_sam2_adapters.widgets.docks.log import show_failure
 from napari_sam2_adapters.widgets.fine_tuning.runs import (
     ImageOfRun,
     SavedRun,
+    discard_run,
     find_runs,
-    forget_run,
 )
 
 __all__ = ["OpenImage", "ResumeBanner", "find_image"]
@@ -79,7 +79,7 @@ class ResumeBanner(QWidget):
         if self.run is not None:
             run, self.run = self.run, None
             self.hide()
-            self._forgetting.ask(forget_run, run.checkpoint)
+            self._forgetting.ask(discard_run, run)
 
     def stop(self) -> None:
         """Follow the viewer no more."""

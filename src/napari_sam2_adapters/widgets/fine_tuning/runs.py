@@ -36,6 +36,7 @@ __all__ = [
     "ImageOfRun",
     "RunCard",
     "SavedRun",
+    "discard_run",
     "find_runs",
     "forget_run",
     "leave_run",
@@ -138,17 +139,26 @@ def open_run(card: RunCard, labels: Sequence[LabelsToSave]) -> Path:
     kept = [other for other in idle if _has_learnt(other)][: KEPT - 1]
     for other in idle:
         if other not in kept:
-            shutil.rmtree(other)
+            shutil.rmtree(other, ignore_errors=True)  # another window may do the same
     return folder / _CHECKPOINT
 
 
 def take_run(run: SavedRun) -> None:
-    """Say that this process is at work on a run."""
+    """Say that this process is at work on a run.
+
+    Raises
+    ------
+    ValueError
+        When another window is at work on it, or has finished or discarded it, since it was offered.
+    """
+    _check_free(run)
     _write_card(run.folder, run.card.model_copy(update=_this_process()))
 
 
 def leave_run(checkpoint: Path, names: tuple[ClassInfo, ...] = ()) -> None:
     """Say that nobody is at work on a run any more; it can be resumed, or is deleted when it has not taken a step.
+
+    What was trained is not lost when that cannot be said; the log tells why.
 
     Parameters
     ----------
@@ -160,14 +170,34 @@ def leave_run(checkpoint: Path, names: tuple[ClassInfo, ...] = ()) -> None:
     if not _has_learnt(checkpoint.parent):
         forget_run(checkpoint)
         return
-    card = _read_card(checkpoint.parent)
-    left = {"process": (0, 0.0), "names": names or card.names}
-    _write_card(checkpoint.parent, card.model_copy(update=left))
+    try:
+        card = _read_card(checkpoint.parent)
+        left = {"process": (0, 0.0), "names": names or card.names}
+        _write_card(checkpoint.parent, card.model_copy(update=left))
+    except (OSError, ValueError) as error:
+        _log.warning("The run in %s cannot be resumed: %s", checkpoint.parent, error)
 
 
 def forget_run(checkpoint: Path) -> None:
     """Delete the folder of a run that has ended."""
     shutil.rmtree(checkpoint.parent, ignore_errors=True)
+
+
+def discard_run(run: SavedRun) -> None:
+    """Delete a run that was offered; raises as `take_run`."""
+    _check_free(run)
+    forget_run(run.checkpoint)
+
+
+def _check_free(run: SavedRun) -> None:
+    if not run.checkpoint.is_file():
+        raise ValueError(
+            f"The run {run.card.title} is not there any more: it was finished or discarded in another window. Start a new one."
+        )
+    if _at_work(run.folder, _OFFERED_S):
+        raise ValueError(
+            f"Another window has resumed the run {run.card.title} meanwhile. Leave it to that window, or stop it there first."
+        )
 
 
 def find_runs() -> list[SavedRun]:
@@ -177,11 +207,10 @@ def find_runs() -> list[SavedRun]:
     for folder in folders:
         try:
             step, card = _step(folder), _read_card(folder)
+            if 0 < step < card.train.steps:
+                found.append(SavedRun(folder, card, step, (folder / _CHECKPOINT).stat().st_mtime))
         except (ValueError, OSError) as error:
             _log.warning("%s", error)
-            continue
-        if 0 < step < card.train.steps:
-            found.append(SavedRun(folder, card, step, (folder / _CHECKPOINT).stat().st_mtime))
     return found
 
 
@@ -214,8 +243,13 @@ def _folder() -> Path:
 
 def _folders() -> list[Path]:
     """Folders of runs, the newest first."""
-    found = [folder for folder in _folder().iterdir() if (folder / _CARD).is_file()]
-    return sorted(found, key=lambda folder: (folder / _CARD).stat().st_mtime, reverse=True)
+    found = []
+    for folder in _folder().iterdir():
+        try:
+            found.append(((folder / _CARD).stat().st_mtime, folder))
+        except (FileNotFoundError, NotADirectoryError):  # not a run, or deleted by another window
+            continue
+    return [folder for _, folder in sorted(found, reverse=True)]
 
 
 def _step(folder: Path) -> int:
@@ -252,7 +286,8 @@ def _at_work(folder: Path, elsewhere_s: float) -> bool:
             written = max(path.stat().st_mtime for path in folder.iterdir())
             return pid > 0 and time.time() - written < elsewhere_s
         return pid > 0 and abs(psutil.Process(pid).create_time() - created) < 2
-    except (psutil.NoSuchProcess, FileNotFoundError, ValueError):
+    # a process that tells nothing of itself is that of another user, who got the number
+    except (psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError, ValueError):
         return False
 
 

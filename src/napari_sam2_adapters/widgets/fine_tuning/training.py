@@ -293,6 +293,12 @@ def _judge(
     )
     if not verdict.keep:
         return replace(outcome, refused=_refused(trainer, segmenter), scores={})
-    path = new_adapter_path(request.title)
-    save_fine_tuned(outcome, path)
-    return replace(outcome, path=path)
+    while True:
+        path = new_adapter_path(request.title)
+        try:
+            save_fine_tuned(outcome, path)
+        except FileExistsError:  # another window has just taken this name
+            if not path.exists():
+                raise
+        else:
+            return replace(outcome, path=path)
