@@ -69,7 +69,9 @@ def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Pa
     assert sorted(tmp_path.iterdir()) == sorted(theirs)
 
 
-def test_what_another_process_or_thread_is_writing_is_no_leftover(tmp_path: Path) -> None:
+def test_what_another_process_or_thread_is_writing_is_no_leftover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As `predict` into a folder in which a batch begins."""
     writes = (
         "from napari_sam2_adapters.atomic import write_atomically; import pathlib, sys;"
@@ -80,7 +82,8 @@ def test_what_another_process_or_thread_is_writing_is_no_leftover(tmp_path: Path
         assert other.stdin is not None
         assert other.stdout is not None
         other.stdout.readline()
-        write_atomically(tmp_path / "ours", lambda _: remove_partial_files(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        write_atomically(tmp_path / "ours", lambda _: remove_partial_files(Path()))
         other.stdin.write(b"\n")
     assert other.returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs"]

@@ -32,8 +32,8 @@ __all__ = [
 _PARTIAL = re.compile(r"\.[0-9a-f]{16}(?:\.([0-9a-f]{8})-(\d+))?\.partial")
 _SYNC_THREADS = 8
 _UNKNOWN_REQUEST = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-_in_work: set[Path] = set()
-"""Files that threads of this process are writing."""
+_in_work: set[str] = set()
+"""Names of the files that threads of this process are writing, which are drawn by lot; their folder may be spelt in several ways."""
 
 
 def write_atomically(
@@ -60,7 +60,7 @@ def write_atomically(
     path = Path(path)
     _refuse_what_is_there(path, overwrite=overwrite)
     partial_path = _partial_path(path.parent)
-    _in_work.add(partial_path)
+    _in_work.add(partial_path.name)
     try:
         with partial_path.open("wb") as file:
             fill(file)
@@ -73,7 +73,7 @@ def write_atomically(
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        _in_work.discard(partial_path)
+        _in_work.discard(partial_path.name)
         if partial_path.exists():  # unlink would raise anew where there is no folder, and hide why
             partial_path.unlink()
     return path
@@ -159,7 +159,7 @@ def remove_partial_files(folder: Path, keep: Collection[Path] = ()) -> None:
     for path, machine, process in _partials(folder):
         here = machine == machine_id() and process != os.getpid()
         alive = here and psutil.pid_exists(process)
-        if not (alive or path in _in_work or path in keep):
+        if not (alive or path.name in _in_work or path in keep):
             _remove(path)
 
 
