@@ -23,7 +23,9 @@ def plan(target: str, venv: Path) -> list[str]:
     return done.stdout.replace(f"{venv}/bin/", "").splitlines()
 
 
-@pytest.mark.parametrize(("target", "extra"), [("demo", "run"), ("app", "all"), ("test", "test")])
+@pytest.mark.parametrize(
+    ("target", "extra"), [("demo", "run"), ("app", "all"), ("test", "test"), ("bench", "bench")]
+)
 def test_each_target_first_sets_up_the_environment_it_needs(
     tmp_path: Path, target: str, extra: str
 ) -> None:
@@ -37,6 +39,7 @@ def test_each_target_first_sets_up_the_environment_it_needs(
 def test_the_targets_do_what_the_readme_says(tmp_path: Path) -> None:
     assert "sam2-adapters demo --output demo-output --overwrite" in plan("demo", tmp_path)
     assert plan("app", tmp_path)[-1].endswith("python scripts/open_napari.py")
+    assert plan("bench", tmp_path)[-1].startswith("python benchmarks/performance.py --json ")
     checks = ["ruff check .", "ruff format --check .", "mypy", "lint-imports"]
     tests = plan("test", tmp_path)
     assert [line for line in tests if line in checks] == checks

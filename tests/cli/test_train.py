@@ -76,6 +76,7 @@ def test_flags_win_over_the_file(blobs: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments(blobs, output, *more))
     assert result.exit_code == 0, result.output
     assert "no honest score" in result.stdout
+    assert result.stdout.count("Memory plan: ") == 1
     header = read_header(output)
     assert (header.model.adapter, header.model.seed, header.training["settings"]["seed"]) == (
         "lora",

@@ -329,11 +329,16 @@ def test_compiled_or_not_is_the_same_and_a_failure_is_said(camera, monkeypatch):
 def test_full_memory_shrinks_the_batch_then_the_tile_and_says_so(camera):
     config = PredictConfig(tile_size_px=256, batch_size=4)
     expected = predict(Threshold(), camera, config=config).labels
-    network = Threshold(most_pixels=128 * 128)
+    network = Threshold(most_pixels=224 * 224)  # what the plan measures fits
     outputs = allocate_outputs(network, camera.shape, "YX", config)
     records = list(predict_tiles(network, camera, "YX", config=config, outputs=outputs))
-    notices = [r.notice for r in records if r.notice]
-    assert any("tiles of 128 px" in n for n in notices)
+    # all tiles of the batch, half of them, one, and then a smaller one, which is kept to
+    tried = [(4, 1, 256, 256), (2, 1, 256, 256), (1, 1, 256, 256), (1, 1, 128, 128)]
+    at_work = network.seen[network.seen.index(tried[0]) :]  # behind what measures the plan
+    assert at_work[:4] == tried
+    assert set(at_work[3:]) == {tried[3]}
+    (notice,) = [r.notice for r in records if r.notice]
+    assert "tiles of 128 px" in notice
     np.testing.assert_array_equal(outputs.labels, expected)
     assert records[-1].done == records[-1].total
 

@@ -64,7 +64,9 @@ def test_a_gpu_takes_as_many_as_fit(tiny_segmenter, usable, monkeypatch):
     one = plan_tiles(segmenter, PredictConfig()).needed_bytes
     monkeypatch.setattr(type(segmenter), "device", torch.device("meta"))
     usable(10**12)
-    monkeypatch.setitem(tile_plan._MEASURED, segmenter, {("meta", "none", 1): one / 448**2 / 1.5})
+    monkeypatch.setitem(
+        tile_plan._MEASURED, segmenter, {("meta", "none", 1): one / 448**2 / memory._MARGIN}
+    )
     assert plan_tiles(segmenter, PredictConfig()).at_once == 16
     assert plan_tiles(segmenter, PredictConfig(tile_size_px=896)).at_once == 4
     assert plan_tiles(segmenter, PredictConfig(tile_size_px=4096)).at_once == 1
@@ -84,7 +86,7 @@ def test_arrays_in_the_main_memory_take_nothing_of_a_gpus(tiny_segmenter, usable
     cuda = torch.device("cuda", 0)
     for device, side in ((torch.device("cpu"), 128), (cuda, 448)):
         monkeypatch.setattr(type(segmenter), "device", device)
-        per_pixel = {(str(device), "none", 1): one / 448**2 / 1.5}
+        per_pixel = {(str(device), "none", 1): one / 448**2 / memory._MARGIN}
         monkeypatch.setitem(tile_plan._MEASURED, segmenter, per_pixel)
         run = TiledRun(
             *(segmenter, image, "YX", [(0.0, 255.0)], PredictConfig(), outputs, Region()),

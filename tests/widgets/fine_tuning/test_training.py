@@ -107,6 +107,9 @@ def test_a_run_that_ends_leaves_an_adapter_a_speed_and_nothing_to_resume(request
     assert steps_of(updates) == [1, 2, 3, 4, 5, 6]
     assert not result.resumable
     assert find_runs() == []
+    (planned,) = [u.message for u in updates if isinstance(u, Said) and "Memory plan" in u.message]
+    assert planned.startswith("Memory plan: ")
+    assert " of 32 px at a time, about 0." in planned
     assert any(isinstance(u, Previewed) and u.labels.shape == (32, 40) for u in updates)
     [exact, _] = sorted(read_speeds(), key=len, reverse=True)
     outlook = Outlook(exact.split(" | ")[0] + ", 8.0 of 16.0 GB free", 8 * 10**9, read_speeds())
