@@ -44,6 +44,7 @@ _OF_ALL: dict[tuple[str, str | None], dict[str, Any]] = {
     ("dsb2018", None): {"crop": 128},
     ("dsb2018", "full"): {"loss": "composite", "steps": 1000},
     ("dsb2018_fluorescence", None): {"crop": 128},
+    ("dsb2018_fluorescence", "10"): {"loss": "composite", "steps": 100},
 }
 _OF_OURS: dict[tuple[str, str | None], dict[str, Any]] = {
     ("isbi2012", "full"): {"detail": "unet"},
