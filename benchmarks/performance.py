@@ -62,7 +62,7 @@ def main() -> None:
     use_huge_pages()  # as the command and the window do
     torch.set_num_threads(options.threads)
     for name in options.only or [*CASES, *PROCESSES, *ON_CUDA]:
-        about = machine(options.threads) | {"command": f"performance.py --only {name}"}
+        about = machine(options.threads) | {"command": _command(name, options)}
         for row in [found | about for found in _rows(name, options)]:
             if options.json:
                 options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +71,12 @@ def main() -> None:
             else:
                 print(json.dumps(row), flush=True)
             print(_line(row), file=sys.stdout if options.json else sys.stderr, flush=True)
+
+
+def _command(name: str, options: argparse.Namespace) -> str:
+    """What measures one case as it was measured here."""
+    how = [f"--{key} {getattr(options, key)}" for key in ("threads", "repeats", "side")]
+    return " ".join([f"performance.py --only {name}", *how])
 
 
 def _rows(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
