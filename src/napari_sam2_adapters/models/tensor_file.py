@@ -47,7 +47,7 @@ def write_tensors(
         content = save(dict(tensors), dict(metadata))
         write_atomically(path, lambda file: file.write(content), overwrite=overwrite)
     except OSError as error:
-        if error.strerror is None:  # a sentence already
+        if isinstance(error, FileExistsError) and error.strerror is None:  # a sentence already
             raise
         raise OSError(
             f"{path} could not be written: {error.strerror or error}. Make room on the disk or choose another folder."
