@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from napari_sam2_adapters.atomic import machine_id
 from napari_sam2_adapters.export import apart
 from napari_sam2_adapters.export.apart import ExportFailedError, export_apart
 from napari_sam2_adapters.export.request import ExportRequest
@@ -20,8 +21,10 @@ def request(model: Path, folder: Path) -> ExportRequest:
 
 def test_a_stop_ends_it_at_once_and_leaves_nothing(adapter_file, finish, monkeypatch, tmp_path):
     started: list[subprocess.Popen[str]] = []
+    environments: list[dict[str, str]] = []
 
     def start(*given: Any, **more: Any) -> subprocess.Popen[str]:
+        environments.append(more["env"])
         started.append(Popen(*given, **more))
         return started[-1]
 
@@ -31,10 +34,16 @@ def test_a_stop_ends_it_at_once_and_leaves_nothing(adapter_file, finish, monkeyp
     steps = export_apart(stop, request(adapter_file("lora"), tmp_path))
     assert next(steps) == "Reading the adapter"
     stop.set()
-    assert finish(steps) is None
     (process,) = started
+    # what it is writing, there and in its folder for temporary files
+    half = tmp_path / f".{'0' * 16}.{machine_id()}-{process.pid}.partial"
+    half.touch()
+    temporary = Path(environments[0]["TMPDIR"])
+    (temporary / "package.zip").touch()
+    assert finish(steps) is None
     assert process.returncode != 0  # ended in the middle of its work
     assert list(tmp_path.iterdir()) == []
+    assert not temporary.exists()
 
 
 def test_an_error_arrives_as_its_sentence(finish, tmp_path):

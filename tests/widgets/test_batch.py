@@ -269,6 +269,17 @@ def test_a_folder_in_use_is_not_offered_until_the_other_run_has_ended(
     ready(dock, qtbot)
 
 
+def test_its_own_run_is_no_other_one(dock, qtbot, images) -> None:
+    """Also when the folder is looked at while it holds the lock."""
+    dock.form.folder.path = images
+    ready(dock, qtbot)
+    said: list[str] = []
+    dock.busy.changed.connect(lambda: said.append(dock.busy.reason))
+    dock.job.updated.connect(lambda _: dock._ask())
+    run(dock, qtbot)
+    assert said == []
+
+
 def test_images_can_be_looked_at_without_an_adapter(viewer, qtbot, images) -> None:
     dock = BatchFolder(viewer)
     qtbot.addWidget(dock)

@@ -81,6 +81,19 @@ def test_a_damaged_file_keeps_nobody_from_the_other_images(
     assert "cannot be read" in said
 
 
+def test_of_several_damaged_files_the_first_is_explained(dock, viewer, qtbot, tmp_path) -> None:
+    folder = write_sections(tmp_path / "block", number=4)
+    for number in (0, 1, 3):
+        (folder / f"section_{number}.tif").write_bytes(b"damaged")
+    dock.form.folder.path = folder
+    dock.form.kind.setCurrentIndex(dock.form.kind.findData(False))
+    load(dock, qtbot)
+    assert [layer.name for layer in viewer.layers] == ["section_2.tif"]
+    said = dock.status.text()
+    assert said.startswith("1 layer added. Left out: section_0.tif.")
+    assert "2 other files could not be opened either; the log names them." in said
+
+
 def test_sections_become_one_lazy_stack_with_what_is_set(dock, viewer, qtbot, tmp_path) -> None:
     assert "Choose images" in dock.reason.text()
     assert not dock.start_button.isEnabled()

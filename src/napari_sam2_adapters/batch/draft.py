@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -119,7 +118,9 @@ def open_draft(
 
 def discard_draft(target: Path, draft: Draft) -> None:
     """Remove labels that nobody will go on with; nothing of those that have their name, or that another process has begun meanwhile."""
-    shutil.rmtree(target.parent / draft.folder, ignore_errors=True)
+    from napari_sam2_adapters.data.formats.zarr_nodes import remove_begun
+
+    remove_begun(target.parent / draft.folder)
     _forget(target, draft)
 
 

@@ -202,7 +202,8 @@ def normalize_plane(plane: NDArray[Any], limits: Limits) -> NDArray[np.float32]:
 
 
 def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    kind = np.dtype(dtype).newbyteorder("=")  # in which alone a type is that of its name
+    # the same numbers in another byte order are no other type
+    kind = np.dtype(dtype).newbyteorder("=")
     if kind.kind not in "biuf":
         raise ValueError(
             f"Images are of whole or real numbers, but this one is {kind}. "

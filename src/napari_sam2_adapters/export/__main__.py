@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from typing import Any
 
@@ -11,8 +10,7 @@ from napari_sam2_adapters.export.request import ExportRequest, run_export
 
 
 def main() -> None:
-    """Do the export; it leaves nothing behind when it is terminated, or when nobody listens any more."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    """Do the export; it leaves nothing behind when nobody listens any more."""
     answers, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints is no answer
 
     def say(**answer: Any) -> None:

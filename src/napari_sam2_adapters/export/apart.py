@@ -7,6 +7,7 @@ stopped, and hooks into every module of the program, also those that are trainin
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from collections.abc import Generator
 from queue import Empty, Queue
 from typing import IO
 
+from napari_sam2_adapters.atomic import remove_orphans
 from napari_sam2_adapters.export.request import ExportRequest
 
 __all__ = ["ExportFailedError", "export_apart"]
@@ -51,9 +53,16 @@ def export_apart(
     ExportFailedError
         When it failed, with its sentence.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints,
+        # A process that is ended cannot tidy up; a package that its test still holds open is not deleted by Windows.
+        tempfile.TemporaryDirectory(
+            prefix="sam2-adapters-", ignore_cleanup_errors=True
+        ) as temporary,
+    ):
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "napari_sam2_adapters.export"],
+            env=os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
@@ -71,6 +80,7 @@ def export_apart(
             return (yield from _follow(stop, lines, complaints))
         finally:
             _end(process)
+            remove_orphans(request.output.parent)
             reader.join()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:

@@ -6,7 +6,6 @@ one over the header itself; both are compared before anything is used.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +27,7 @@ from napari_sam2_adapters.config import (
 from napari_sam2_adapters.models.backbone_files import find_weights
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.segmenter import CLASS_BIAS, Segmenter
-from napari_sam2_adapters.models.tensor_file import tensors_sha256, write_tensors
+from napari_sam2_adapters.models.tensor_file import tensors_sha256, text_sha256, write_tensors
 
 __all__ = ["SUFFIX", "AdapterHeader", "load_adapter", "read_header", "save_adapter"]
 
@@ -153,7 +152,7 @@ def save_adapter(
         versions={name: version(name) for name in ("napari-sam2-adapters", "torch", "sam2")},
     )
     text = header.model_dump_json()
-    metadata = {_KEY: text, _KEY_SHA256: _text_digest(text)}
+    metadata = {_KEY: text, _KEY_SHA256: text_sha256(text)}
     write_tensors(path, state, metadata, overwrite=overwrite)
     return header
 
@@ -194,7 +193,7 @@ def read_header(path: Path | str) -> AdapterHeader:
             f"{path.name} is a safetensors file, but not an adapter of this program. Choose a *{SUFFIX} file."
         )
     content = _parsed(metadata[_KEY], path)
-    if _text_digest(metadata[_KEY]) != metadata.get(_KEY_SHA256):
+    if text_sha256(metadata[_KEY]) != metadata.get(_KEY_SHA256):
         raise ValueError(_damaged_header(path))
     if isinstance(
         content.get("model"), dict
@@ -266,7 +265,3 @@ def load_adapter(
         )
     segmenter.load_trained_state({name: tensor.float() for name, tensor in state.items()})
     return segmenter, header
-
-
-def _text_digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_sam2_adapters.atomic import write_atomically
 
-__all__ = ["tensors_sha256", "write_tensors"]
+__all__ = ["tensors_sha256", "text_sha256", "write_tensors"]
 
 
 def write_tensors(
@@ -63,3 +63,8 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
         # As bytes, because numpy does not know every dtype that a file can hold.
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def text_sha256(text: str) -> str:
+    """Checksum of a header, in hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()

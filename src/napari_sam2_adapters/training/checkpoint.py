@@ -6,7 +6,6 @@ ones, the optimiser, the random states and the history. The frozen backbone is n
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from napari_sam2_adapters.models.tensor_file import tensors_sha256, write_tensors
+from napari_sam2_adapters.models.tensor_file import tensors_sha256, text_sha256, write_tensors
 
 __all__ = [
     "FORMAT_VERSION",
@@ -76,7 +75,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "tensors_sha256": tensors_sha256(tensors),
     }
     text = json.dumps(header)
-    write_tensors(path, tensors, {_HEADER: text, _HEADER_SHA256: _text_sha256(text)})
+    write_tensors(path, tensors, {_HEADER: text, _HEADER_SHA256: text_sha256(text)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -146,7 +145,7 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         header: dict[str, Any] = json.loads(metadata[_HEADER])
         version = int(header["version"])
         known = metadata.get(_HEADER_SHA256)
-        if version <= FORMAT_VERSION and known not in (None, _text_sha256(metadata[_HEADER])):
+        if version <= FORMAT_VERSION and known not in (None, text_sha256(metadata[_HEADER])):
             raise ValueError("wrong sha256")
         if version <= FORMAT_VERSION:
             _, _ = header["identity"], int(header["progress"]["step"])
@@ -160,10 +159,6 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
             "Update the package, or start anew."
         )
     return header
-
-
-def _text_sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_identity(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

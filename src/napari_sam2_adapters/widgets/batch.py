@@ -133,6 +133,7 @@ class BatchFolder(Dock):
         self.status.setText("Loading the network …")
         self._finished.clear()
         self.scroll.ensureWidgetVisible(self.table)  # where there is something to see from now on
+        self.busy.stop()  # its own run is no other one
         self.job.start(segment_batch, job, self.form.options.settings)
 
     def open_folder(self) -> None:
@@ -203,7 +204,7 @@ class BatchFolder(Dock):
 
     def _ask(self) -> None:
         job = self.form.job()
-        self.busy.watch(None if job is None else job.output)
+        self.busy.watch(None if job is None or self.job.running else job.output)
         if job is None:
             self._show((), "")
         elif self.form.adapter.header is None:

@@ -119,10 +119,13 @@ class Load(Dock):
         )
 
     def _left_out(self) -> str:
-        """Which files could not be opened, and why the first one."""
-        names = [unread.path.name for unread in self._unread]
-        others = "" if len(names) == 1 else f" The log says why {', '.join(names[1:])} cannot."
-        return f"Left out: {names[0]}. {told(self._unread[0].error)}{others}"
+        """Which file could not be opened, and why; of several the first, since the log tells the others."""
+        first, *others = self._unread
+        more = ""
+        if others:
+            files = counted(len(others), "other file")
+            more = f" {files} could not be opened either; the log names them."
+        return f"Left out: {first.path.name}. {told(first.error)}{more}"
 
 
 def _load(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import time
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import dask.array
@@ -520,3 +524,26 @@ def test_old_files_without_axes_and_scales(tmp_path: Path) -> None:
     group.create_array("0", shape=(1, 1, 3, 8, 9), dtype="uint8")
     found = read_image(path)
     assert (found.axes, found.array.shape, found.geometry) == ("TZYX", (1, 3, 8, 9), None)
+
+
+def test_on_a_full_disk_nothing_is_left_of_labels_that_could_not_be_begun(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Zarr writes several files at a time, and those that come after one has failed make the folder anew."""
+    write = zarr.storage._local._put
+    at_once, late = Barrier(2), Event()
+
+    def full(path: Path, *given: Any, **more: Any) -> Any:
+        if path.parent.name.endswith(".partial"):  # what belongs to the group
+            if at_once.wait(timeout=30):
+                time.sleep(0.3)
+                write(path, *given, **more)
+                late.set()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, *given, **more)
+
+    monkeypatch.setattr(zarr.storage._local, "_put", full)
+    with pytest.raises(OSError, match="No space left"):
+        create_labels(tmp_path / "masks.ome.zarr", (8, 8), "YX", np.uint8, classes=CLASSES)
+    assert late.wait(timeout=30)
+    assert list(tmp_path.rglob("*")) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +42,7 @@ from napari_sam2_adapters.data.formats.pyramid import (
     sampled_indices,
 )
 from napari_sam2_adapters.data.formats.registry import Content
+from napari_sam2_adapters.data.formats.zarr_nodes import remove_begun
 from napari_sam2_adapters.data.geometry import Geometry
 
 __all__ = ["create_labels", "discard_labels", "finish_labels", "write"]
@@ -194,9 +194,7 @@ def finish_labels(level0: Any, path: Path, *, overwrite: bool = False) -> Path:
 
 def discard_labels(level0: Any) -> None:
     """Remove labels that `create_labels` began and that are not to be finished; nothing once they have their name."""
-    draft = _draft(level0)
-    if draft.exists():
-        shutil.rmtree(draft)
+    remove_begun(_draft(level0))
 
 
 def _create(
@@ -245,7 +243,7 @@ def _create(
     try:
         return _begin(draft, multiscale, shapes, dtype, entries, geometry)
     except BaseException:  # such as a full disk, which it would keep full
-        shutil.rmtree(draft, ignore_errors=True)
+        remove_begun(draft)
         raise
 
 

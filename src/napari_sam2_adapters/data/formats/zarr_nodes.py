@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
 import zarr
+from zarr.core.sync import sync
 
 from napari_sam2_adapters.data.axes import check_axes
 from napari_sam2_adapters.data.formats.ngff import ome_attributes
 
-__all__ = ["LABELS", "check_array", "label_names", "open_level", "open_node"]
+__all__ = ["LABELS", "check_array", "label_names", "open_level", "open_node", "remove_begun"]
 
 LABELS = "labels"
 """Name of the group of an image's labels."""
+_STRAGGLERS_S = 5
 
 
 def open_node(path: Path) -> Any:
@@ -84,3 +88,18 @@ def label_names(path: Path) -> tuple[str, ...]:
     listed = ome_attributes(node.attrs).get("labels")
     names = listed if isinstance(listed, list) else []
     return tuple(str(name) for name in names if (folder / str(name)).is_dir())
+
+
+def remove_begun(folder: Path) -> None:
+    """Remove a folder that zarr was writing into; where it cannot be removed, it is left.
+
+    When one of the files that zarr writes at a time fails, it goes on with the others, which would make the folder anew. They are waited for.
+    """
+    sync(_stragglers())
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _stragglers() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:  # reading over a network may be among them, and may take long
+        await asyncio.wait(others, timeout=_STRAGGLERS_S)
