@@ -15,7 +15,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 24, 46, 64
 _AXES = {
     "side": ("megapixels of one image", lambda row: row["side"] ** 2 / 1e6),
     "slices": ("slices of 224 px", lambda row: row["slices"]),
-    "classes": ("classes, image of 1024 px", lambda row: row["classes"]),
+    "classes": ("classes, image of 2048 px", lambda row: row["classes"]),
 }
 _MEASURES = {
     "computing": ("processor seconds", "#0072b2"),
