@@ -13,7 +13,7 @@ import zarr
 from PIL import Image
 
 from napari_sam2_adapters.config import ClassInfo
-from napari_sam2_adapters.data.formats import tiff
+from napari_sam2_adapters.data.formats import elements, tiff
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import read_image, read_labels, write_array, write_labels
 from napari_sam2_adapters.data.samples import load_sample
@@ -212,8 +212,34 @@ def test_a_palette_gives_its_indices_as_labels_and_its_colours_as_an_image(tmp_p
     assert read_image(tmp_path / "p.png").axes == "YXC"
 
 
-def test_labels_in_colour_or_floating_point_are_refused(tmp_path):
-    tifffile.imwrite(tmp_path / "f.tif", np.zeros((8, 8), np.float32))
+def floats(path: Path, values: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Labels in floating point, of a file that holds them so."""
+    if path.name == "a.npy":
+        np.save(path, values)
+    elif path.name == "a.tif":
+        tifffile.imwrite(path, values, photometric="minisblack", metadata={"axes": "ZYX"})
+    elif path.name == "large.tif":  # which is not read at once
+        monkeypatch.setattr(elements, "EAGER_BYTES", 100)
+        tifffile.imwrite(path, values, photometric="minisblack", metadata={"axes": "ZYX"})
+    else:
+        write_array(path, values, axes="ZYX", geometry=Geometry((2.0, 0.5, 0.5), "micrometer"))
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.tif", "large.tif", "a.npy", "a.ome.zarr", "a.nrrd", "a.mrc"])
+def test_labels_saved_in_floating_point_are_the_whole_numbers_that_they_are(
+    tmp_path, monkeypatch, labels, name
+):
+    """As Fiji's 32-bit images, or what NumPy's arithmetic leaves."""
+    wanted = np.stack([np.asarray(labels[0])] * 2)
+    found = read_labels(floats(tmp_path / name, wanted.astype(np.float32), monkeypatch))
+    assert found.array.dtype == np.uint8
+    assert found.axes == "ZYX"
+    np.testing.assert_array_equal(np.asarray(found.array[:]), wanted)
+
+
+def test_labels_in_colour_or_between_whole_numbers_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "f.tif", np.full((8, 8), 0.5, np.float32))
     with pytest.raises(ValueError, match="holds float32, but labels are whole numbers"):
         read_labels(tmp_path / "f.tif")
     (tmp_path / "c.png").write_bytes(imagecodecs.png_encode(np.zeros((8, 8, 3), np.uint8)))

@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_sam2_adapters.config import ClassInfo
 from napari_sam2_adapters.data.axes import ArrayLike, check_axes, plane_indices, read_plane
+from napari_sam2_adapters.data.formats.elements import whole_numbers
 from napari_sam2_adapters.data.formats.registry import (
     FORMATS,
     IMAGE_SUFFIXES,
@@ -54,14 +55,14 @@ def read_image(path: Path | str) -> ImageFile:
 
 
 def read_labels(path: Path | str) -> ImageFile:
-    """Read whole-number labels without channels; a coloured PNG palette gives its indices.
+    """Read labels without channels; a coloured PNG palette gives its indices, floating point the whole numbers that it holds.
 
     Raises
     ------
     FileNotFoundError
         When there is no such file.
     ValueError
-        When the file is no image, or it is in colour, in floating point or lossy.
+        When the file is no image, or it is in colour or lossy, or a value is no whole number.
     """
     path = Path(path)
     found = _read(path, as_labels=True)
@@ -70,6 +71,8 @@ def read_labels(path: Path | str) -> ImageFile:
             f"{path} has channels or colours (axes {found.axes}), but labels have one number per pixel. "
             "Save the labels without colours, as 8- or 16-bit grey."
         )
+    if found.array.dtype.kind == "f":  # coarser levels may be means of several values
+        found = replace(found, array=whole_numbers(found.array, found.axes), levels=())
     if found.array.dtype.kind not in "biu":
         raise ValueError(
             f"{path} holds {found.array.dtype}, but labels are whole numbers. Save them as 8- or 16-bit."

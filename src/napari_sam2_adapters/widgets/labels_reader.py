@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam2_adapters.data.formats.registry import format_of
-from napari_sam2_adapters.data.io import read_labels
+from napari_sam2_adapters.data.io import read_image, read_labels
 from napari_sam2_adapters.widgets.loading.file_layers import labels_layer
 
 __all__ = ["get_labels_reader", "read_label_files"]
@@ -60,8 +60,8 @@ def _npz_says_labels(path: Path) -> bool:
     with zipfile.ZipFile(path) as archive:
         if not {"array.npy", "axes.npy"} <= set(archive.namelist()):
             return False
-    read_labels(path)
-    return True
+    found = read_image(path)
+    return found.array.dtype.kind in "biu" and "C" not in found.axes
 
 
 def _nifti_says_labels(path: Path) -> bool:

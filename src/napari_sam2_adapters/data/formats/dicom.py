@@ -5,7 +5,6 @@ The world is that of `patient_space`, in millimetres.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from napari_sam2_adapters.data.formats.elements import whole_numbers
 from napari_sam2_adapters.data.formats.itk import (
     colours,
     pixels_of,
@@ -59,10 +57,7 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         matrix[:3, 2] = (positions[-1] - positions[0]) / (len(positions) - 1)
     geometry = from_matrix(matrix, "millimeter") if _has_spacing(image, files) else None
     rgb = colours(array, axes)
-    found = ImageFile(array[..., :3] if rgb else array, axes, path, rgb, geometry, notices=notices)
-    if as_labels and "C" not in axes:
-        return replace(found, array=whole_numbers(array, axes))
-    return found
+    return ImageFile(array[..., :3] if rgb else array, axes, path, rgb, geometry, notices=notices)
 
 
 def _series(folder: Path) -> tuple[Any, NDArray[np.float64] | None, list[str]]:

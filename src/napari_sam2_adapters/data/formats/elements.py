@@ -24,7 +24,7 @@ def in_memory_order(array: NDArray[Any], axes: str) -> ArrayLike:
     return cast("ArrayLike", planes_of(array, axes).astype(array.dtype.newbyteorder("=")))
 
 
-def planes_of(array: NDArray[Any], axes: str) -> Any:
+def planes_of(array: ArrayLike, axes: str) -> Any:
     """A dask array with one chunk for each plane, its channels together."""
     import dask.array
 
@@ -51,6 +51,9 @@ def whole_numbers(array: ArrayLike, axes: str) -> ArrayLike:
     if highest >= 2**32:
         return array
     dtype = np.min_scalar_type(highest)
-    if isinstance(array, np.ndarray):
+    if isinstance(array, np.ndarray) and array.nbytes <= EAGER_BYTES:
         return array.astype(dtype)
-    return cast("ArrayLike", cast("Any", array).astype(dtype))
+    import dask.array
+
+    lazy = array if isinstance(array, dask.array.Array) else planes_of(array, axes)
+    return cast("ArrayLike", lazy.astype(dtype))

@@ -18,7 +18,6 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from napari_sam2_adapters.data.formats import itk_writing
-from napari_sam2_adapters.data.formats.elements import whole_numbers
 from napari_sam2_adapters.data.formats.itk_place import (
     NRRD,
     meta_place,
@@ -75,7 +74,7 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
     if rgb:
         array = array[..., :3]
     return ImageFile(
-        whole_numbers(array, axes) if as_labels and "C" not in axes else array,
+        array,
         axes,
         path,
         rgb,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.data.axes import plane_indices, read_plane
-from napari_sam2_adapters.data.formats.elements import in_memory_order, whole_numbers
+from napari_sam2_adapters.data.formats.elements import in_memory_order
 from napari_sam2_adapters.data.formats.mrc_header import (
     IMOD_SIGNED,
     geometry_of,
@@ -66,7 +66,7 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
     raw = np.memmap(path, dtype, "r", offset, shape)
     array = in_memory_order(raw, axes)
     return ImageFile(
-        whole_numbers(array, axes) if as_labels else array,
+        array,
         axes,
         path,
         geometry=geometry_of(header, axes),

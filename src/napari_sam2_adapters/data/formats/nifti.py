@@ -24,7 +24,6 @@ from napari_sam2_adapters.data.formats.elements import (
     EAGER_BYTES,
     in_memory_order,
     planes_of,
-    whole_numbers,
 )
 from napari_sam2_adapters.data.formats.nifti_header import geometry_of, header_for
 from napari_sam2_adapters.data.formats.planes import planes_in_order
@@ -58,8 +57,6 @@ def read(path: Path, *, as_labels: bool) -> ImageFile:
         raise ValueError(
             f"{path} cannot be read as NIfTI ({reason}). It may be damaged or of another kind; copy or save it again."
         ) from error
-    if as_labels and not rgb:
-        array = whole_numbers(array, axes)
     return ImageFile(array, axes, path, rgb, geometry)
 
 
