@@ -62,7 +62,7 @@ def _tiled(what: str, side: int) -> dict[str, float]:
     """Bands of the image, each followed by half as many bare passes as it had tiles, which count twice."""
     del what
     with tempfile.TemporaryDirectory() as folder:
-        write_image(Path(folder) / "image.zarr", side)
+        write_image(Path(folder) / "image.zarr", side, side)
         image = zarr.open_array(str(Path(folder) / "image.zarr"), mode="r")
         labels = zarr.create_array(
             str(Path(folder) / "labels.zarr"), shape=(side, side), chunks=(512, 512), dtype="u1"
@@ -97,13 +97,17 @@ def _tiled(what: str, side: int) -> dict[str, float]:
 
 
 def _rows_of_tiles(what: str, side: int) -> dict[str, float]:
-    """The first three rows of tiles of a whole image: from the third on each takes what the one before took."""
+    """The first three rows of tiles of a whole image: from the third on each takes what the one before took.
+
+    The image is as wide as ``side`` tells and just too large to be read in one go, as those of twice its width are.
+    """
     del what
     with tempfile.TemporaryDirectory() as folder:
-        write_image(Path(folder) / "image.zarr", side)
+        shape = 5 * TILE_PX, side
+        write_image(Path(folder) / "image.zarr", *shape)
         image = zarr.open_array(str(Path(folder) / "image.zarr"), mode="r")
         labels = zarr.create_array(
-            str(Path(folder) / "labels.zarr"), shape=(side, side), chunks=(512, 512), dtype="u1"
+            str(Path(folder) / "labels.zarr"), shape=shape, chunks=(512, 512), dtype="u1"
         )
         network, rows = _network(), 0
         with peak_over_now() as peak:
@@ -121,7 +125,7 @@ def _rows_of_tiles(what: str, side: int) -> dict[str, float]:
 
 def _sliding(what: str, side: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
-        write_image(Path(folder) / "image.zarr", side)
+        write_image(Path(folder) / "image.zarr", side, side)
         image = zarr.open_array(str(Path(folder) / "image.zarr"), mode="r")
         network = _network()
         limits = find_limits(network, image, "YX", SCALING)

@@ -1,7 +1,7 @@
 """How time and memory grow with the side of an image, the slices of a stack and the classes, as rows and as a plot.
 
     python benchmarks/growth.py --json benchmarks/results/growth.jsonl --plot resources/growth.png
-    python benchmarks/growth.py --axis side --sides 16384 --json benchmarks/results/growth.jsonl
+    python benchmarks/growth.py --axis side --sides 512 --json benchmarks/results/growth.jsonl
 
 Images go from a zarr into a zarr, tiles of 448 px, LW on mobile. Each point is a process of its own; its time is that of the processor, on one
 thread unless told, which others on the machine hardly change, for up to 2048² px the median of five; its peak is of resident memory, over what is
@@ -32,9 +32,10 @@ from napari_sam2_adapters.heap import share_one_heap, use_huge_pages
 from napari_sam2_adapters.inference.predict import Outputs, predict, predict_tiles
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 
-_SIDES = [512, 1024, 2048, 4096, 8192]
+_SIDES = [512, 1024, 2048, 4096, 8192, 16384]
 _SLICES = [1, 4, 16, 64, 256]
 _CLASSES = [2, 4, 8, 16, 32]
+_OPTIONS = {"side": "--sides", "slices": "--slices", "classes": "--classes"}
 _SLICE_PX, _PLANE_PX = 224, 2048
 _SMALL_PX, _REPEATS = 2**22, 5
 
@@ -59,7 +60,10 @@ def main() -> None:
             found = answer([__file__, "--child", *numbers], options.threads)
             row = {"name": "growth", "axis": axis, "side": side, "slices": slices}
             row |= {"classes": classes, **found, **machine(options.threads)}
-            row["command"] = f"growth.py --axis {axis}"
+            which = {"side": side, "slices": slices, "classes": classes}[axis]
+            row["command"] = (
+                f"growth.py --axis {axis} {_OPTIONS[axis]} {which} --threads {options.threads}"
+            )
             print(json.dumps(row), flush=True)
             with options.json.open("a") as stream:
                 stream.write(json.dumps(row) + "\n")
@@ -77,7 +81,7 @@ def _measure(side: int, slices: int, classes: int, threads: int) -> dict[str, fl
         if slices > 1:
             write_stack(Path(source), slices, side)
         else:
-            write_image(Path(source), side)
+            write_image(Path(source), side, side)
         image = zarr.open_array(source, mode="r")
         axes = "ZYX" if image.ndim == 3 else "YX"
         chunks = (*(1,) * (image.ndim - 2), min(side, 512), min(side, 512))

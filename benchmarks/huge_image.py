@@ -63,7 +63,7 @@ def measure(side: int, adapter: str, threads: int) -> dict[str, Any]:
         )
         del segmenter
         (folder / "images").mkdir()
-        write_image(folder / "images" / "huge.zarr", side)
+        write_image(folder / "images" / "huge.zarr", side, side)
         job = BatchJob(
             model=model, folder=folder / "images", output=folder / "out", label_format="ome.zarr"
         )

@@ -15,16 +15,19 @@ __all__ = ["write_image", "write_stack"]
 CHUNK_PX = 1024
 
 
-def write_image(path: Path, side: int) -> None:
-    """A uint16 zarr of ``side`` × ``side`` px."""
+def write_image(path: Path, height: int, width: int) -> None:
+    """A uint16 zarr of ``height`` × ``width`` px."""
     chunk = _chunk(CHUNK_PX)
     array = zarr.create_array(
-        str(path), shape=(side, side), chunks=(min(CHUNK_PX, side),) * 2, dtype=np.uint16
+        str(path),
+        shape=(height, width),
+        chunks=(min(CHUNK_PX, height), min(CHUNK_PX, width)),
+        dtype=np.uint16,
     )
-    for row in range(0, side, CHUNK_PX):
-        for column in range(0, side, CHUNK_PX):
-            height, width = min(CHUNK_PX, side - row), min(CHUNK_PX, side - column)
-            array[row : row + height, column : column + width] = chunk[:height, :width]
+    for row in range(0, height, CHUNK_PX):
+        for column in range(0, width, CHUNK_PX):
+            tall, wide = min(CHUNK_PX, height - row), min(CHUNK_PX, width - column)
+            array[row : row + tall, column : column + wide] = chunk[:tall, :wide]
 
 
 def write_stack(path: Path, slices: int, side: int) -> None:

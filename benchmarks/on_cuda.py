@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from against_sam2 import CLASSES, plain_sam2, tiny
 from children import stack_seconds
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_sam2_adapters.config import ModelConfig, TrainConfig
@@ -30,24 +30,29 @@ BATCHES = (1, 4, 16, 32, 64)
 BARS = {"lw": 1.05, "hp": 1.15}
 
 
-def images_per_second(device: torch.device) -> Rows:
+def images_per_second(
+    device: torch.device, side: int = 448, batches: Sequence[int] = BATCHES, repeats: int = 9
+) -> Rows:
     """Encoder of HP and LW, folded, in bfloat16 at 448², against the plain one of SAM2, for one image and the best batch."""
     plain = plain_sam2().image_encoder.to(device)
     peak = _matmul_flops(device)
     rows = []
     for adapter, bar in BARS.items():
         ours = tiny(adapter).folded().backbone.to(device)
-        speeds = {size: _interleaved(ours, plain, size, device) for size in BATCHES}
+        speeds = {
+            size: _interleaved(ours, plain, torch.rand(size, 3, side, side), device, repeats)
+            for size in batches
+        }
         best = max(speeds, key=lambda size: speeds[size][0])
         for what, size in (("one", 1), ("best", best)):
             mine, theirs = speeds[size]
             with FlopCounterMode(display=False) as counter, torch.inference_mode():
-                ours(torch.rand(1, 3, 448, 448, device=device))
+                ours(torch.rand(1, 3, side, side, device=device))
             ratio = theirs / mine
             rows.append(
                 {
                     "name": f"cuda_{adapter}_{what}",
-                    "baseline": "SAM2's ImageEncoder, 448², bfloat16",
+                    "baseline": f"SAM2's ImageEncoder, {side}², bfloat16",
                     "batch": size,
                     "images_per_second": round(mine, 1),
                     "baseline_images_per_second": round(theirs, 1),
@@ -61,7 +66,7 @@ def images_per_second(device: torch.device) -> Rows:
     return rows
 
 
-def interactive_steps(device: torch.device, seconds: float = 20.0) -> Rows:
+def interactive_steps(device: torch.device, side: int = 448, seconds: float = 20.0) -> Rows:
     """Steps a second of interactive fine-tuning, LW tiny, 448², batch 4, and the share of waiting for batches."""
     sample = load_sample("fluorescence")
     pairs = [
@@ -70,28 +75,34 @@ def interactive_steps(device: torch.device, seconds: float = 20.0) -> Rows:
             zip(sample.train_images, sample.train_labels, strict=True)
         )
     ]
-    config = TrainConfig(crop_size_px=448, batch_size=4)
-    dataset = build_dataset(pairs, CLASSES, held_out_fraction=0.0, crop_size_px=448)
+    config = TrainConfig(crop_size_px=side, batch_size=4)
+    dataset = build_dataset(pairs, CLASSES, held_out_fraction=0.0, crop_size_px=side)
     source = BatchSource(dataset, config, ahead=True)
     network = tiny("lw", CLASSES).to(device).train()
     loss = build_loss(config.loss, source.class_counts)
     stepper = Stepper(network, RECIPES["interactive"], loss, learning_rate=None, batch_size=4)
-    drawing, steps = 0.0, -3
-    began = time.perf_counter()
-    while steps <= 0 or time.perf_counter() - began < seconds:
-        if steps == 0:
-            began, drawing = time.perf_counter(), 0.0
+
+    def step() -> float:
+        """Take one; gives the seconds of waiting for its batch."""
         started = time.perf_counter()
         images, labels = source.draw()
-        drawing += time.perf_counter() - started
-        stepper.take(images, labels, progress=0.5, seed=steps)
+        waited = time.perf_counter() - started
+        stepper.take(images, labels, progress=0.5, seed=0)
+        return waited
+
+    for _ in range(3):
+        step()
+    drawing, steps = 0.0, 0
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        drawing += step()
         steps += 1
     whole = time.perf_counter() - began
     share = drawing / whole
     return [
         {
             "name": "cuda_steps",
-            "baseline": "share of waiting for batches in a step, LW tiny, 448², batch 4",
+            "baseline": f"share of waiting for batches in a step, LW tiny, {side}², batch 4",
             "steps_per_second": round(steps / whole, 2),
             "ratio": round(share, 3),
             "bar": 0.10,
@@ -101,10 +112,10 @@ def interactive_steps(device: torch.device, seconds: float = 20.0) -> Rows:
     ]
 
 
-def stack(device: torch.device) -> Rows:
-    """64 slices of 512² as a stack against as many single predictions, by batches of tiles."""
+def stack(device: torch.device, side: int = 512, repeats: int = 3) -> Rows:
+    """64 slices as a stack against as many single predictions, by batches of tiles."""
     network = build_segmenter(ModelConfig(adapter="lw"), CLASSES, device=device).folded()
-    runs = [stack_seconds(network, 512, at_once=64) for _ in range(4)][1:]
+    runs = [stack_seconds(network, side, at_once=64) for _ in range(repeats + 1)][1:]
     found = {what: statistics.median(run[what] for run in runs) for what in runs[0]}
     ratio = found["seconds"] / found["bare_seconds"]
     return [
@@ -122,12 +133,12 @@ def stack(device: torch.device) -> Rows:
 
 
 def _interleaved(
-    ours: nn.Module, theirs: nn.Module, size: int, device: torch.device
+    ours: nn.Module, theirs: nn.Module, batch: Tensor, device: torch.device, repeats: int
 ) -> tuple[float, float]:
-    """Images a second of both, the median of nine turns each."""
-    batch = torch.rand(size, 3, 448, 448, device=device)
+    """Images a second of both, the median of so many turns each, after two."""
+    batch = batch.to(device)
     times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(11):
+    for _ in range(repeats + 2):
         for network, taken in zip((ours, theirs), times, strict=True):
             with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):
                 _wait(device)
@@ -135,7 +146,7 @@ def _interleaved(
                 network(batch)
                 _wait(device)
             taken.append(time.perf_counter() - started)
-    mine, plain = (size / sorted(taken[2:])[4] for taken in times)
+    mine, plain = (len(batch) / statistics.median(taken[2:]) for taken in times)
     return mine, plain
 
 
