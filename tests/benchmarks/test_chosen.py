@@ -31,11 +31,13 @@ def test_all_settings_are_ones_that_the_product_knows(dataset):
 
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("regime", accuracy.REGIMES)
-def test_networks_from_scratch_learn_as_long_and_from_the_same_as_ours(dataset, regime):
+def test_networks_from_scratch_learn_no_shorter_and_from_the_same_as_ours(dataset, regime):
     ours = chosen_settings(dataset, "hp", regime)
     for method in SCRATCH:
         theirs = chosen_settings(dataset, method, regime)
         differ = {name for name in USUAL if ours[name] != theirs[name]}
+        if theirs["steps"] > ours["steps"]:  # what ours learn from so few was chosen for them alone
+            differ -= {"steps", "loss"}
         assert differ <= NOT_OF_SCRATCH
 
 
