@@ -99,11 +99,11 @@ def _tiled(what: str, side: int) -> dict[str, float]:
 def _rows_of_tiles(what: str, side: int) -> dict[str, float]:
     """The first three rows of tiles of a whole image: from the third on each takes what the one before took.
 
-    The image is as wide as ``side`` tells and just too large to be read in one go, as those of twice its width are.
+    The image is as wide as ``side`` tells and, from 4096 px on, too large to be read in one go.
     """
     del what
     with tempfile.TemporaryDirectory() as folder:
-        shape = 5 * TILE_PX, side
+        shape = 10 * TILE_PX, side
         write_image(Path(folder) / "image.zarr", *shape)
         image = zarr.open_array(str(Path(folder) / "image.zarr"), mode="r")
         labels = zarr.create_array(

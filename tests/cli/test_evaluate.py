@@ -77,7 +77,7 @@ def test_images_that_cannot_be_scored_are_named(blobs: Path, trained: Path, tmp_
     colour = evaluate(trained, copy / "images", copy / "labels")
     assert colour.exit_code == 2
     assert "cell1.tif cannot be scored: The image has 3 channels" in colour.stderr
-    tifffile.imwrite(label, np.ones((96, 96), np.float32))
+    tifffile.imwrite(label, np.full((96, 96), 0.5, np.float32))
     real = evaluate(trained, copy / "images", copy / "labels")
     assert real.exit_code == 2
     assert "cell1.tif holds float32, but labels are whole numbers" in real.stderr
