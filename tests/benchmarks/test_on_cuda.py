@@ -14,7 +14,8 @@ CPU = torch.device("cpu")
 def check(row: dict[str, Any], name: str) -> None:
     assert row["name"] == name
     assert row["ratio"] > 0 or name == "cuda_steps"  # it need not have waited
-    assert row["ok"] == (row["ratio"] <= row["bar"])
+    near = abs(row["ratio"] - row["bar"]) <= 0.001  # both are rounded in a row
+    assert near or row["ok"] == (row["ratio"] <= row["bar"])
     assert row["device"] == "cpu"
 
 

@@ -51,7 +51,7 @@ def whole_numbers(array: ArrayLike, axes: str) -> ArrayLike:
     if highest >= 2**32:
         return array
     dtype = np.min_scalar_type(highest)
-    if isinstance(array, np.ndarray) and array.nbytes <= EAGER_BYTES:
+    if isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
         return array.astype(dtype)
     import dask.array
 
