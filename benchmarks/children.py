@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import psutil
@@ -59,7 +60,7 @@ def _step(what: str, side: int) -> dict[str, float]:
 
 
 def _tiled(what: str, side: int) -> dict[str, float]:
-    """Bands of the image, each followed by half as many bare passes as it had tiles, which count twice."""
+    """Bands of the image, each followed by half as many bare passes as it had tiles; times are medians over bands of what a tile takes."""
     del what
     with tempfile.TemporaryDirectory() as folder:
         write_image(Path(folder) / "image.zarr", side, side)
@@ -71,7 +72,7 @@ def _tiled(what: str, side: int) -> dict[str, float]:
         bare = _bare(network)
         limits = find_limits(network, image, "YX", SCALING)
         config, outputs = PredictConfig(tile_size_px=TILE_PX), Outputs(labels)
-        seconds, bare_seconds, tiles = 0.0, 0.0, 0
+        per_tile, per_pass, tiles = [], [], 0
         with peak_over_now() as peak:
             for row in range(0, side, 1024):
                 started = time.perf_counter()
@@ -90,10 +91,15 @@ def _tiled(what: str, side: int) -> dict[str, float]:
                 passes = -(-done // 2)
                 for _ in range(passes):
                     bare()
-                seconds += between - started
-                bare_seconds += (time.perf_counter() - between) * done / passes
+                per_tile.append((between - started) / done)
+                per_pass.append((time.perf_counter() - between) / passes)
                 tiles += done
-        return {"seconds": seconds, "bare_seconds": bare_seconds, "tiles": tiles, **peak}
+        return {
+            "seconds": tiles * median(per_tile),
+            "bare_seconds": tiles * median(per_pass),
+            "tiles": tiles,
+            **peak,
+        }
 
 
 def _rows_of_tiles(what: str, side: int) -> dict[str, float]:
@@ -166,7 +172,7 @@ def _stack(what: str, side: int) -> dict[str, float]:
 
 
 def stack_seconds(network: Segmenter, side: int, at_once: int = 4) -> dict[str, float]:
-    """64 slices from a zarr into a zarr: some at a time as a stack, and the same ones one by one (``bare_seconds``).
+    """64 slices from a zarr into a zarr: some at a time as a stack, and the same ones one by one (``bare_seconds``); by medians over turns.
 
     Few at a time slow both alike when others use the machine; all at once, batches follow each other, whose reading overlaps on a GPU.
     """
@@ -179,7 +185,7 @@ def stack_seconds(network: Segmenter, side: int, at_once: int = 4) -> dict[str, 
         )
         config = PredictConfig(tile_size_px=TILE_PX)
         predict(network, image[0], axes="YX", normalization=SCALING, config=config)
-        seconds = {"stack": 0.0, "single": 0.0}
+        seconds: dict[str, list[float]] = {"stack": [], "single": []}
 
         def together(planes: range) -> None:
             region = Region(tuple((z,) for z in planes))
@@ -201,14 +207,15 @@ def stack_seconds(network: Segmenter, side: int, at_once: int = 4) -> dict[str, 
         turns = [("stack", together), ("single", one_by_one)]
         started = time.perf_counter()
         limits = find_limits(network, image, "ZYX", SCALING)
-        seconds["stack"] += time.perf_counter() - started
+        once = time.perf_counter() - started
         for first in range(0, shape[0], at_once):
             for what, work in turns:
                 started = time.perf_counter()
                 work(range(first, first + at_once))
-                seconds[what] += time.perf_counter() - started
+                seconds[what].append(time.perf_counter() - started)
             turns.reverse()  # neither always follows the other
-        return {"seconds": seconds["stack"], "bare_seconds": seconds["single"]}
+        stack, single = (len(found) * median(found) for found in seconds.values())
+        return {"seconds": once + stack, "bare_seconds": single}
 
 
 _CHILDREN: dict[str, Callable[[str, int], dict[str, float]]] = {

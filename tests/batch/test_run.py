@@ -56,7 +56,11 @@ def test_a_folder_comes_out_as_predicted_with_a_report(job: BatchJob, images: Pa
     of_second = [r.status for r in records[4:] if r.item.index == 1]
     assert of_second[0] == "running"
     assert of_second[-1] == "done"
-    assert {r.tiles for r in records if r.status == "running" and r.all_tiles} == {1}
+    at_work = [r for r in records if r.status == "running" and r.all_tiles]
+    assert [r.tiles for r in at_work] == [0, 1] * 4  # the plan comes before the first tile
+    assert {r.plan.split(" px")[0] for r in at_work} == {
+        "Memory plan: 1 tile of 40"
+    }  # the whole image
     segmenter, header = load_adapter(job.model)
     for number in range(4):
         image = read_image(images / f"cell {number}.tif")

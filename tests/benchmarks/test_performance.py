@@ -43,3 +43,13 @@ def test_every_case_is_listed(monkeypatch, capsys) -> None:
     run(monkeypatch, "--list")
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert listed == [*performance.CASES, *performance.PROCESSES, *performance.ON_CUDA]
+
+
+def test_a_run_of_all_cases_ends_with_what_it_took(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(performance, "CASES", {"deformable": performance.CASES["deformable"]})
+    monkeypatch.setattr(performance, "PROCESSES", {})
+    run(monkeypatch, "--repeats", "1")
+    *others, last = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert [row["name"] for row in others] == ["deformable", *performance.ON_CUDA]
+    assert (last["name"], last["ratio"], last["bar"], last["ok"]) == ("all_cases", None, 1800, True)
+    assert last["command"] == "performance.py --threads 2 --repeats 1 --side 8192"

@@ -584,17 +584,27 @@ def test_the_memory_plan_is_told_before_the_work_and_keeps_below_the_share(
     blobs: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAM2_ADAPTERS_MEMORY_SHARE", "0.9")  # put back after the test
-    usual = predict(trained, blobs / "images", tmp_path / "a", "--tile-size-px", "896")
+    images = tmp_path / "images"
+    images.mkdir()
+    cell = read_image(blobs / "images" / "cell0.tif").array
+    small, large = ([np.tile(cell, (n, n))] for n in (1, 10))
+    for name, image in zip("abcd", [*small, *large, *large, *small], strict=True):
+        tifffile.imwrite(images / f"{name}.tif", image)
+    side = max(large[0].shape)
+    usual = predict(trained, images, tmp_path / "a", "--tile-size-px", "896")
     plan = " ".join(usual.stdout.split())
-    assert "Memory plan: 1 tile of 896 px at a time, about 0." in plan
+    assert plan.count("Memory plan: ") == 1  # that of the first image, by its own size
+    assert f"Memory plan: 1 tile of {cell.shape[0]} px at a time" in plan
     tight = predict(
-        *(trained, blobs / "images", tmp_path / "b", "--tile-size-px", "896"),
+        *(trained, images, tmp_path / "b", "--tile-size-px", "896"),
         *("--memory-share", "0.0001"),
     )
     assert tight.exit_code == 0, tight.output
     plan = " ".join(tight.stdout.split())
-    assert "Memory plan: 1 tile of 128 px at a time" in plan
+    assert side > 128
+    assert plan.count("Memory plan: 1 tile of 128 px at a time, about 0.") == 1
     assert "more than the 0.00 GB that may be used on cpu" in plan
+    assert tight.stderr.count("tiles of 128 px are taken") == 2  # as it is planned, so it is run
     refused = predict(trained, blobs / "images", tmp_path / "c", "--memory-share", "1.5")
     assert refused.exit_code == 2
     assert "number above 0 and up to 1" in " ".join(refused.stderr.split())

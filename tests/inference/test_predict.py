@@ -238,7 +238,9 @@ def test_progress_announces_every_row_once_and_cancel_keeps_them(camera):
     done = announced == 1
     np.testing.assert_array_equal(outputs.labels[done], expected[done])
     assert not outputs.labels[~done].any()
-    records = list(predict_tiles(network, camera, "YX", config=SMALL, outputs=outputs))
+    planned, *records = predict_tiles(network, camera, "YX", config=SMALL, outputs=outputs)
+    assert (planned.done, planned.total) == (0, len(records))
+    assert planned.rows == slice(0, 0)
     assert records[-1].done == records[-1].total == len(records)
 
 
@@ -348,8 +350,9 @@ def test_tiles_shrink_also_where_the_image_is_smaller_than_a_tile(size):
     network = Threshold(most_pixels=192 * 192)
     image = np.zeros(size, np.uint8)
     outputs = allocate_outputs(network, image.shape, "YX", PredictConfig())
-    records = predict_tiles(network, image, "YX", outputs=outputs)
-    notice = next(records).notice
+    planned, first, *_ = predict_tiles(network, image, "YX", outputs=outputs)
+    notice = first.notice
+    assert planned.notice is None
     assert (notice is None) == (size == (600, 40))  # 448 × 40 px are no more
     assert notice is None or "tiles of 128 px" in notice or "tiles of 96 px" in notice
 
@@ -404,7 +407,7 @@ def test_planes_that_are_done_are_not_done_again_when_memory_runs_out_later(came
     config = PredictConfig(tile_size_px=256, overlap=0)
     stack = np.stack([camera, camera[::-1]])
     outputs = allocate_outputs(FullLater(), stack.shape, "ZYX", config)
-    records = list(predict_tiles(FullLater(), stack, "ZYX", config=config, outputs=outputs))
+    _, *records = predict_tiles(FullLater(), stack, "ZYX", config=config, outputs=outputs)
     announced = np.zeros(stack.shape[:2], int)
     for record in records:
         announced[(*record.plane, record.rows)] += 1
@@ -417,6 +420,30 @@ def test_planes_that_are_done_are_not_done_again_when_memory_runs_out_later(came
 def test_memory_that_is_too_small_for_anything_is_an_error_in_words(camera):
     with pytest.raises(MemoryError, match="smaller backbone"):
         predict(Threshold(most_pixels=10), camera, config=SMALL)
+
+
+@pytest.mark.parametrize("most_rows", [130, 20])
+def test_a_full_main_memory_takes_smaller_tiles_or_is_an_error_in_words(camera, most_rows):
+    class Full:
+        """Has room for few rows at a time."""
+
+        shape = camera.shape
+
+        def __setitem__(self, key, value):
+            if len(value) > most_rows:
+                raise MemoryError
+            labels[key] = value
+
+    labels = np.zeros(camera.shape, np.uint16)
+    config = PredictConfig(tile_size_px=256, overlap=0)
+    tiles = predict_tiles(Threshold(), camera, "YX", config=config, outputs=Outputs(Full()))
+    if most_rows < 128:
+        with pytest.raises(MemoryError, match="one row of the smallest tiles"):
+            list(tiles)
+        return
+    (notice,) = [record.notice for record in tiles if record.notice]
+    assert notice == "The main memory is full: going on with tiles of 128 px."
+    np.testing.assert_array_equal(labels, predict(Threshold(), camera, config=config).labels)
 
 
 def test_a_tall_image_takes_no_more_memory_than_a_short_one(monkeypatch):

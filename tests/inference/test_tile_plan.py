@@ -107,7 +107,8 @@ def test_smaller_tiles_are_taken_and_told_before_anything_fails(tiny_segmenter, 
     notices = [record.notice for record in records if record.notice]
     assert len(notices) == 1
     assert "tiles of 224 px are taken" in notices[0]
-    assert records[-1].done == records[-1].total == len(records)
+    assert records[-1].done == records[-1].total == len(records) - 1
+    assert [record.plan and record.plan.side_px for record in records[:2]] == [224, None]
     expected = predict(segmenter, image, config=PredictConfig(tile_size_px=224)).labels
     np.testing.assert_array_equal(outputs.labels, expected)
 

@@ -154,10 +154,7 @@ def key_of(task: Task, stamp: FileStamp) -> str:
 def _segment(network: Network, task: Task, stamp: FileStamp) -> Generator[Progress, None, Entry]:
     if network.segmenter is None:
         raise RuntimeError("The network was not loaded, but there is an image to segment.")
-    from napari_sam2_adapters.inference.tile_plan import plan_tiles
-
-    item, started = task.item, time.perf_counter()
-    plan = plan_tiles(network.segmenter, task.predict).sentence
+    item, started, plan = task.item, time.perf_counter(), ""
     tiles = segment_file(
         network.segmenter,
         network.header,
@@ -176,6 +173,7 @@ def _segment(network: Network, task: Task, stamp: FileStamp) -> Generator[Progre
             result: SegmentedFile = end.value
             break
         notices += (tile.notice,) if tile.notice else ()
+        plan = plan or (tile.plan.sentence if tile.plan is not None else "")
         seconds = time.perf_counter() - started
         yield Progress(item.index, seconds, tile.done, tile.total, notices, plan=plan)
     return success(task, stamp, result, time.perf_counter() - started)

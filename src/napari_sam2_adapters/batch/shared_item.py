@@ -215,6 +215,7 @@ def _segment(
 ) -> Generator[Progress, None, None]:
     started = time.perf_counter()
     final: list[int] = []
+    plan = ""
     tiles = stream_bands(
         _network(network),
         network.header.normalization,
@@ -228,8 +229,10 @@ def _segment(
     )
     for tile in tiles:
         notices = (tile.notice,) if tile.notice else ()
+        plan = plan or (tile.plan.sentence if tile.plan is not None else "")
         seconds = time.perf_counter() - started
-        yield Progress(task.item.index, seconds, tile.done, tile.total, notices, tuple(final))
+        done, total, bands = tile.done, tile.total, tuple(final)
+        yield Progress(task.item.index, seconds, done, total, notices, bands, plan)
         final.clear()
 
 

@@ -23,7 +23,7 @@ from napari_sam2_adapters.cli.files import (
     read_training_files,
     write_json,
 )
-from napari_sam2_adapters.cli.prediction import OWN_TILE, prediction_settings
+from napari_sam2_adapters.cli.prediction import OWN_TILE, PlanShown, prediction_settings
 from napari_sam2_adapters.cli.settings import Sections, read_sections, settings_flags
 from napari_sam2_adapters.cli.terminal import errors, progress_bar
 from napari_sam2_adapters.cli.terminal import output as console
@@ -72,7 +72,6 @@ def evaluate(
 
     from napari_sam2_adapters.atomic import check_writable
     from napari_sam2_adapters.inference.evaluate import score_images, summarize
-    from napari_sam2_adapters.inference.tile_plan import plan_tiles
     from napari_sam2_adapters.models.device import choose_device
     from napari_sam2_adapters.models.model_file import load_adapter
 
@@ -81,7 +80,6 @@ def evaluate(
         check_writable(target.parent)
     network, config = segmenter.folded(), prediction_settings(sections, header)
     note = errors() if json_file is not None and target is None else console()
-    note.print(plan_tiles(network, config).sentence)
     has_zero = any(entry.value == 0 for entry in segmenter.classes)
     scored = []
     with progress_bar() as bar:
@@ -92,6 +90,7 @@ def evaluate(
             zero_is="background" if has_zero else "unlabelled",
             normalization=header.normalization,
             config=config,
+            on_plan=PlanShown(note),
         ):
             scored.append(score)
             bar.update(task, completed=len(scored), description=score.name)

@@ -28,6 +28,7 @@ from napari_sam2_adapters.cli.files import (
 from napari_sam2_adapters.cli.finishing import Finishing, settle_finishing
 from napari_sam2_adapters.cli.prediction import (
     OWN_TILE,
+    PlanShown,
     files_to_write,
     mask_format,
     prediction_settings,
@@ -155,7 +156,6 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     asked = build_settings(PredictConfig, sections, "predict")
 
     from napari_sam2_adapters.atomic import remove_orphans
-    from napari_sam2_adapters.inference.tile_plan import plan_tiles
     from napari_sam2_adapters.models.device import choose_device, describe_device
     from napari_sam2_adapters.models.model_file import load_adapter, read_header
 
@@ -176,7 +176,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     segmenter, header = load_adapter(model, device=chosen)
     console().print(f"{model.name} on {describe_device(chosen)}")
     job = _Job(segmenter.folded(), header, config, finishing, extent, overwrite)
-    console().print(plan_tiles(job.segmenter, config).sentence)
+    show_plan = PlanShown(console())
     with progress_bar() as bar:
         every = bar.add_task("images", total=len(paths))
         tiles = bar.add_task("tiles", total=None)
@@ -185,6 +185,8 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
                 bar.reset(tiles, description=path.name, total=None)
                 with closing(job.take(path, files)) as steps:
                     for tile in steps:
+                        if tile.plan is not None:
+                            show_plan(tile.plan)
                         bar.update(tiles, completed=tile.done, total=tile.total)
                 bar.advance(every)
         except (KeyboardInterrupt, OSError) as error:

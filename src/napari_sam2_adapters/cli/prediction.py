@@ -11,12 +11,43 @@ from napari_sam2_adapters.cli.terminal import errors
 from napari_sam2_adapters.config import PredictConfig, advise_on_views
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from napari_sam2_adapters.models.memory import MemoryPlan
     from napari_sam2_adapters.models.model_file import AdapterHeader
 
-__all__ = ["OWN_TILE", "files_to_write", "known_format", "mask_format", "prediction_settings"]
+__all__ = [
+    "OWN_TILE",
+    "PlanShown",
+    "files_to_write",
+    "known_format",
+    "mask_format",
+    "prediction_settings",
+]
 
 OWN_TILE = {"tile_size_px": "that of the adapter"}
 """What `prediction_settings` takes where no tile is given."""
+
+
+class PlanShown:
+    """Prints the memory plan of the first image, and of later ones each other plan that takes more memory than it may.
+
+    Parameters
+    ----------
+    console
+        Where to print.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: set[tuple[int, int]] = set()
+
+    def __call__(self, plan: MemoryPlan) -> None:
+        """Take the plan of an image."""
+        parts = plan.side_px, plan.at_once
+        if not self._shown or not (plan.fits or parts in self._shown):
+            self._shown.add(parts)
+            self._console.print(plan.sentence)
 
 
 def known_format(masks_as: str) -> str:

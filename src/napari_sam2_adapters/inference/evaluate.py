@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from napari_sam2_adapters.metrics import (
     mean_over_images,
     mean_score,
 )
+from napari_sam2_adapters.models.memory import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.wording import counted
 
@@ -100,6 +101,7 @@ def score_images(
     zero_is: ZeroIs,
     normalization: Normalization | None = None,
     config: PredictConfig | None = None,
+    on_plan: Callable[[MemoryPlan], None] | None = None,
 ) -> Generator[ImageScore, None, None]:
     """Segment one image after the other and yield its confusion matrix.
 
@@ -113,8 +115,8 @@ def score_images(
         Images with true label values.
     zero_is
         ``unlabelled``: pixels labelled 0 do not count; ``background``: 0 is a class.
-    normalization, config
-        As in `predict`.
+    normalization, config, on_plan
+        As in `predict`; each image has a plan.
 
     Raises
     ------
@@ -141,6 +143,7 @@ def score_images(
                 normalization=normalization,
                 config=config,
                 rgb=pair.rgb,
+                on_plan=on_plan,
             ).labels
         except ValueError as error:
             raise ValueError(f"{pair.name} cannot be scored: {error}") from error

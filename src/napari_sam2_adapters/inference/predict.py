@@ -7,7 +7,7 @@ whoever stops it keeps what is done.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from napari_sam2_adapters.config import Normalization, PredictConfig
 from napari_sam2_adapters.data.axes import (
@@ -34,6 +34,7 @@ from napari_sam2_adapters.inference.outputs import (
 )
 from napari_sam2_adapters.inference.region import Region
 from napari_sam2_adapters.inference.tiled_run import TiledRun, TileProgress
+from napari_sam2_adapters.models.memory import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.wording import counted
 
@@ -58,6 +59,7 @@ def predict(
     normalization: Normalization | None = None,
     config: PredictConfig | None = None,
     rgb: bool | None = None,
+    on_plan: Callable[[MemoryPlan], None] | None = None,
 ) -> Prediction:
     """Segment an image and return label values in memory.
 
@@ -75,6 +77,8 @@ def predict(
         Tile size, overlap, and what else to return.
     rgb
         As in `predict_tiles`.
+    on_plan
+        Told before the first tile how the tiles go through the network.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def predict(
     config = config or PredictConfig()
     names = axes or guess_axes(image.shape)
     outputs = allocate_outputs(segmenter, image.shape, names, config)
-    for _ in predict_tiles(
+    for tile in predict_tiles(
         segmenter,
         image,
         names,
@@ -93,7 +97,8 @@ def predict(
         outputs=outputs,
         rgb=rgb,
     ):
-        pass
+        if tile.plan is not None and on_plan is not None:
+            on_plan(tile.plan)
     return outputs
 
 
@@ -110,7 +115,7 @@ def predict_tiles(
     limits: Limits | None = None,
     live: bool = False,
 ) -> Generator[TileProgress, None, None]:
-    """Segment an image into ``outputs``, yielding after each tile.
+    """Segment an image into ``outputs``, yielding the plan before the first tile, and after each tile.
 
     It can be left at any yield: rows that were announced are in the outputs. When the device's memory is too small, the batch, then the
     tile shrinks, then a copy of the network on the CPU takes over, and a record says so; ``segmenter`` itself stays where it is.
@@ -143,11 +148,14 @@ def predict_tiles(
     check_outputs(segmenter, image.shape, axes, outputs)
     limits = limits or find_limits(segmenter, image, axes, normalization, rgb)
     run = TiledRun(segmenter, image, axes, limits, config, outputs, region or Region(), live=live)
+    yield run.planned()
     while True:
         try:
             yield from run.tiles()
         except TileTooLargeError:
             run.make_smaller()
+        except MemoryError:  # while pixels were read, blended or written
+            run.hold_less()
         else:
             return
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from napari_sam2_adapters.inference.tiling import (
 )
 from napari_sam2_adapters.models.compiled import CompiledNetwork
 from napari_sam2_adapters.models.device import computes_bfloat16
+from napari_sam2_adapters.models.memory import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
 
 __all__ = ["TileProgress", "TiledRun"]
@@ -45,7 +46,7 @@ _NOTHING = slice(0, 0)
 
 @dataclass(frozen=True)
 class TileProgress:
-    """A tile is done.
+    """The tiles are planned, or one of them is done.
 
     Attributes
     ----------
@@ -61,6 +62,8 @@ class TileProgress:
     notice
         What had to be changed to go on, in a sentence, or None. After a change of the tile or of the device, this plane is done anew,
         and its rows are announced again.
+    plan
+        How the tiles go through the network, in the first record, which comes before the first tile; None in the others.
     """
 
     done: int
@@ -69,6 +72,7 @@ class TileProgress:
     rows: slice
     changed: tuple[slice, slice]
     notice: str | None = None
+    plan: MemoryPlan | None = None
 
 
 class TiledRun:
@@ -127,7 +131,7 @@ class TiledRun:
             most=self.total - self.done,
             held_bytes=self._held_bytes,
         )
-        self.batch_size, self.notice = plan.at_once, plan.notice
+        self.plan, self.batch_size, self.notice = plan, plan.at_once, plan.notice
         if plan.notice is not None:
             self._take_tiles_of(plan.side_px)
 
@@ -175,12 +179,9 @@ class TiledRun:
             When neither is left.
         """
         device = self.segmenter.device
-        half = smaller_tile(max(self.window.shape))
-        if half is not None:
-            self.batch_size = 1
-            self._take_tiles_of(half)
-            self.notice = f"The memory of {device} is full: going on with tiles of {half} px."
-        elif device.type != "cpu":
+        if self._halve(f"memory of {device}"):
+            return
+        if device.type != "cpu":
             self.segmenter = copy_to_cpu(self.segmenter)
             self.compiled = self._compile()
             self._take_tiles_of(self.wanted_px)  # there is more room there
@@ -190,6 +191,33 @@ class TiledRun:
             raise MemoryError(
                 "The memory is too small even for the smallest tile. Close other programs, or choose a smaller backbone."
             )
+
+    def planned(self) -> TileProgress:
+        """The record that comes before the first tile."""
+        nothing = _NOTHING, _NOTHING
+        return replace(self._progress(self.plane, _NOTHING, nothing), plan=self.plan)
+
+    def hold_less(self) -> None:
+        """Halve the tiles, so that fewer rows of pixels and results are held in the main memory; the next record says so.
+
+        Raises
+        ------
+        MemoryError
+            When they are smallest.
+        """
+        if not self._halve("main memory"):
+            raise MemoryError(
+                "The main memory is too small even for one row of the smallest tiles. Close other programs, or segment a part of the image."
+            )
+
+    def _halve(self, full: str) -> bool:
+        half = smaller_tile(max(self.window.shape))
+        if half is None:
+            return False
+        self.batch_size = 1
+        self._take_tiles_of(half)
+        self.notice = f"The {full} is full: going on with tiles of {half} px."
+        return True
 
     def tiles(self) -> Iterator[TileProgress]:
         """Segment from the current plane on."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam2_adapters.config import Normalization, PredictConfig, advise_on_views
-from napari_sam2_adapters.data.axes import ArrayLike, label_axes, plane_shape
+from napari_sam2_adapters.data.axes import ArrayLike, label_axes
 from napari_sam2_adapters.data.normalize import Limits, advise_on_values
 from napari_sam2_adapters.inference.region import Region, settle_region
 from napari_sam2_adapters.inference.rules import PostprocessConfig
@@ -178,7 +178,6 @@ def segment(
     """
     started = time.perf_counter()
     with loading_modules():
-        from napari_sam2_adapters.inference.tile_plan import plan_tiles
         from napari_sam2_adapters.models.device import choose_device
         from napari_sam2_adapters.models.model_file import load_adapter
 
@@ -190,8 +189,6 @@ def segment(
     network = segmenter.folded()
     limits = _limits(request, network, header.normalization)
     arrays = _arrays(request, header)
-    longest = max(plane_shape(request.image.shape, request.axes))
-    yield Prepared(arrays, plan_tiles(network, request.config, longest_px=longest).sentence)
     done, total, reached = yield from _tiles(stop, request, network, header, arrays, limits)
     arrays = replace(arrays, planes=arrays.planes | reached, untidied=arrays.untidied | reached)
     tidied = None
@@ -209,7 +206,7 @@ def _tiles(
     header: AdapterHeader,
     arrays: ResultArrays,
     limits: Limits,
-) -> Generator[Tiled, None, tuple[int, int, frozenset[tuple[int, ...]]]]:
+) -> Generator[Prepared | Tiled, None, tuple[int, int, frozenset[tuple[int, ...]]]]:
     """Tiles done and in all, and the planes that hold results of them."""
     from napari_sam2_adapters.inference.predict import Outputs, predict_tiles
 
@@ -240,6 +237,10 @@ def _tiles(
         live=True,
     ):
         done, total = tile.done, tile.total
+        if tile.plan is not None:
+            yield Prepared(arrays, tile.plan.sentence)
+            advice = " ".join(filter(None, (advice, tile.notice)))
+            continue
         reached.add(tile.plane)
         news.add(tile.plane)
         notice = " ".join(said for said in (advice, tile.notice) if said) or None
