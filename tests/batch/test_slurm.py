@@ -89,6 +89,10 @@ def test_slurm_gets_a_worker_for_each_card(tmp_path: Path) -> None:
     options.write_text("just words")
     with pytest.raises(ValueError, match="should hold options such as"):
         slurm_arguments(config)
+    for twice in ("cores: 1\ncores: 2", "job-cpu: 1\njob_cpu: 2"):
+        options.write_text(twice)
+        with pytest.raises(ValueError, match="twice"):
+            slurm_arguments(config)
     options.unlink()
     with pytest.raises(FileNotFoundError, match="There is no file of options"):
         slurm_arguments(config)

@@ -580,6 +580,26 @@ def test_what_cannot_be_finished_so_is_said_before_the_work(
     assert not (tmp_path / "masks").exists()
 
 
+def test_a_mask_that_another_run_writes_meanwhile_is_left_alone(
+    blobs: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = tmp_path / "masks"
+    write_labels = segment_file.write_labels
+
+    def late(path: Path, *arguments: Any, **wishes: Any) -> None:
+        if path.stem == "cell1":
+            path.write_bytes(b"of the other run")
+        write_labels(path, *arguments, **wishes)
+
+    monkeypatch.setattr(segment_file, "write_labels", late)
+    result = predict(trained, blobs / "images", masks)
+    assert result.exit_code == 0, result.output
+    assert "cell1.tif: another run has written its mask meanwhile." in result.stderr
+    assert "2 of 3 images segmented" in result.stdout
+    assert "their masks are there: 1;" in " ".join(result.stdout.split())
+    assert (masks / "cell1.tif").read_bytes() == b"of the other run"
+
+
 def test_the_memory_plan_is_told_before_the_work_and_keeps_below_the_share(
     blobs: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from napari_sam2_adapters.data.axes import (
     channel_count,
     check_axes,
+    chunk_width,
     guess_axes,
     in_axes,
     label_axes,
@@ -158,3 +159,13 @@ def test_axes_are_exchanged_left_out_and_added(wrap):
 def test_an_axis_that_is_longer_than_1_is_not_left_out():
     with pytest.raises(ValueError, match=r"TYX are wanted, without Z \(3\)"):
         in_axes(np.zeros((2, 3, 4, 5)), "TZYX", "TYX")
+
+
+def test_the_widest_chunk_along_x_is_told_of_arrays_that_have_chunks():
+    shape = (4, 30, 50)
+    lazy = dask.array.zeros(shape, chunks=((2, 2), (30,), (20, 25, 5)))
+    stored = zarr.create_array({}, shape=shape, chunks=(1, 10, 16), dtype="u1")
+    assert chunk_width(lazy, "ZYX") == 25
+    assert chunk_width(stored, "ZYX") == 16
+    assert chunk_width(stored, "YXC") == 10
+    assert chunk_width(np.zeros(shape), "ZYX") == 1

@@ -16,6 +16,7 @@ from napari_sam2_adapters.inference import tiled_run
 from napari_sam2_adapters.inference.predict import (
     Outputs,
     allocate_outputs,
+    find_limits,
     predict,
     predict_tiles,
 )
@@ -468,6 +469,34 @@ def test_a_tall_image_takes_no_more_memory_than_a_short_one(monkeypatch):
     monkeypatch.setattr(tiled_run, "WHOLE_PLANE_BYTES", 0)
     peak(512)
     assert peak(8192) < 1.5 * peak(2048)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "widest"), [(None, 4096), (1024, 4096), (1500, 6000), (10_000, 10_000)]
+)
+def test_a_wide_image_is_read_in_parts_as_wide_as_its_chunks_allow(monkeypatch, chunk, widest):
+    class Watched:
+        dtype, shape = np.dtype(np.uint8), (600, 10_000)
+        chunks = None if chunk is None else (200, chunk)
+
+        def __getitem__(self, key):
+            rows, columns = key
+            read.append((rows.stop - rows.start, columns.stop - columns.start))
+            return pixels[key]
+
+    read: list[tuple[int, int]] = []
+    pixels = np.random.default_rng(0).integers(0, 255, Watched.shape, dtype=np.uint8)
+    expected = predict(Threshold(), pixels, axes="YX", config=SMALL).labels
+    limits = find_limits(Threshold(), pixels, "YX")
+    monkeypatch.setattr(tiled_run, "WHOLE_PLANE_BYTES", 0)
+    outputs = allocate_outputs(Threshold(), pixels.shape, "YX", SMALL)
+    for _ in predict_tiles(
+        Threshold(), Watched(), "YX", config=SMALL, outputs=outputs, limits=limits
+    ):
+        pass
+    np.testing.assert_array_equal(outputs.labels, expected)
+    assert {height for height, _ in read} == {SMALL.tile_size_px}
+    assert widest - SMALL.tile_size_px < max(width for _, width in read) <= widest
 
 
 def test_only_colours_have_a_transparency_to_leave_out(tiny_segmenter):

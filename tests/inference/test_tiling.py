@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_sam2_adapters.inference.tiling import gaussian_window, longest_overlap, tile_starts
+from napari_sam2_adapters.inference.tiling import (
+    gaussian_window,
+    longest_overlap,
+    side_by_side,
+    tile_starts,
+)
 
 
 @given(st.integers(1, 5000), st.integers(1, 600), st.floats(0, 0.75))
@@ -34,6 +39,18 @@ def test_window_is_symmetric_positive_and_highest_in_the_middle():
     assert window[31, 47] == window.max()
     # σ = side / 8: one σ off the middle the Gaussian has fallen to exp(-1/2).
     assert window[32 + 8, 47] / window[32, 47] == pytest.approx(np.exp(-0.5), rel=0.1)
+
+
+@given(st.integers(1, 5000), st.integers(1, 600), st.floats(0, 0.75), st.integers(1, 3000))
+def test_tiles_side_by_side_cover_no_more_than_asked_for_unless_one_does(
+    length, tile, overlap, most
+):
+    starts = tile_starts(length, tile, overlap)
+    groups = side_by_side(starts, tile, most)
+    assert list(itertools.chain(*groups)) == starts
+    for group, following in itertools.zip_longest(groups, groups[1:]):
+        assert len(group) == 1 or group[-1] + tile - group[0] <= most
+        assert following is None or following[0] + tile - group[0] > most  # none is too small
 
 
 def test_the_longest_overlap_is_that_of_the_tiles_that_lie_closest():

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
+from napari_sam2_adapters.config.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.batch.cluster import ClusterConfig
@@ -196,12 +196,7 @@ def slurm_arguments(config: ClusterConfig) -> dict[str, Any]:
 
 
 def _read_options(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file of options {path}. Check the path.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid YAML: {error}. Correct that line.") from error
+    content = read_yaml(path, "file of options")
     for section in ("jobqueue", "slurm"):  # as in dask-jobqueue's own file
         if isinstance(content, dict) and set(content) == {section}:
             content = content[section]
@@ -209,4 +204,8 @@ def _read_options(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} should hold options such as 'cores: 8', but holds {content!r}. Correct the file."
         )
-    return {str(name).replace("-", "_"): value for name, value in content.items()}
+    names = [str(name).replace("-", "_") for name in content]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{path} says {name} twice, with - and with _. Keep one of them.")
+    return dict(zip(names, content.values(), strict=True))

@@ -32,6 +32,7 @@ from napari_sam2_adapters.cli.prediction import (
     files_to_write,
     mask_format,
     prediction_settings,
+    without_results,
 )
 from napari_sam2_adapters.cli.settings import (
     Sections,
@@ -151,7 +152,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     Files that are there already are left alone. An image that fails does not stop the others.
     """
     sections = read_sections(settings, flags)
-    paths = _outside(list_images(images, pattern), images, output)
+    paths = without_results(list_images(images, pattern), images, output)
     extent = read_extent(region, planes)
     asked = build_settings(PredictConfig, sections, "predict")
 
@@ -200,17 +201,6 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     _report(job.counts, len(paths), output)
     if job.counts["failed"]:
         raise typer.Exit(FAILED)
-
-
-def _outside(paths: list[Path], images: Path, results: Path) -> list[Path]:
-    """The images without the masks of an earlier start, where their folder lies below that of the images."""
-    folder = results.resolve()
-    if images.resolve() not in folder.parents:
-        return paths
-    found = [path for path in paths if folder not in path.resolve().parents]
-    if not found:
-        raise ValueError(f"Only masks lie in {images}, no images. Choose the images' folder.")
-    return found
 
 
 def _plan_outputs(
@@ -308,6 +298,10 @@ class _Job:
         except Exception as error:  # whatever is wrong with one file does not stop the others
             if disk_is_unusable(error):
                 raise
+            if isinstance(error, FileExistsError) and not files_to_write(files, overwrite=False):
+                errors().print(f"{path.name}: another run has written its mask meanwhile.")
+                self.counts["there"] += 1
+                return
             errors().print(f"{path.name} failed: {sentence(error)}")
             self.counts["failed"] += 1
         else:

@@ -23,10 +23,28 @@ __all__ = [
     "known_format",
     "mask_format",
     "prediction_settings",
+    "without_results",
 ]
 
 OWN_TILE = {"tile_size_px": "that of the adapter"}
 """What `prediction_settings` takes where no tile is given."""
+
+
+def without_results(paths: list[Path], images: Path, results: Path) -> list[Path]:
+    """The images without the masks of an earlier start, where their folder lies below that of the images.
+
+    Raises
+    ------
+    ValueError
+        When there are only masks.
+    """
+    folder = results.resolve()
+    if images.resolve() not in folder.parents:
+        return paths
+    found = [path for path in paths if folder not in path.resolve().parents]
+    if not found:
+        raise ValueError(f"Only masks lie in {images}, no images. Choose the images' folder.")
+    return found
 
 
 class PlanShown:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from napari_sam2_adapters.config.yaml_file import read_yaml
 from napari_sam2_adapters.wording import did_you_mean
 
 __all__ = ["load_settings"]
@@ -28,14 +27,7 @@ def load_settings(path: Path) -> dict[str, dict[str, Any]]:
     ValueError
         When the file is not YAML, says something twice or has a section that does not exist.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no settings file {path}. Check the path.")
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (which is a safe one)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path} is not valid YAML: {error}. Correct that line and try again."
-        ) from error
+    content = read_yaml(path, "settings file")
     known = {"model", "train", "predict", "normalization", "classes", "cluster", "extras"}
     if content is None:
         return {}
@@ -51,23 +43,3 @@ def load_settings(path: Path) -> dict[str, dict[str, Any]]:
             f"{path} should have the sections {', '.join(sorted(known))}, but has {got}{hint}. Rename or remove the others."
         )
     return content
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's loader, which takes the last of several entries of one name without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The entries of a mapping, each of which may be there once.
-
-        Raises
-        ------
-        ConstructorError
-            With the place of the second entry of a name.
-        """
-        names = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for number, key in enumerate(names):
-            if key.value in [before.value for before in names[:number]]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} is there twice", key.start_mark
-                )
-        return super().construct_mapping(node, deep=deep)

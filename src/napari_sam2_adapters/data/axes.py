@@ -15,6 +15,7 @@ __all__ = [
     "ArrayLike",
     "channel_count",
     "check_axes",
+    "chunk_width",
     "guess_axes",
     "in_axes",
     "label_axes",
@@ -199,6 +200,15 @@ def in_axes(array: ArrayLike, axes: str, wanted: str) -> ArrayLike:
     picked: Any = array[tuple(slice(None) if axis in wanted else 0 for axis in axes)]
     ordered = picked.transpose([kept.index(axis) for axis in wanted if axis in kept])
     return cast("ArrayLike", ordered[tuple(slice(None) if a in kept else None for a in wanted)])
+
+
+def chunk_width(array: ArrayLike, axes: str) -> int:
+    """Pixels along X of the widest chunk of a dask or zarr array; 1 for an array of which any part is read alone."""
+    chunks = getattr(array, "chunks", None)
+    if chunks is None:
+        return 1
+    along = chunks[axes.index("X")]
+    return int(along if isinstance(along, int) else max(along))
 
 
 def without_alpha(array: ArrayLike, axes: str) -> ArrayLike:

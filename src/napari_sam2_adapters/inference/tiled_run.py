@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.data.axes import (
     ArrayLike,
     channel_count,
+    chunk_width,
     label_axes,
     plane_shape,
     read_plane,
@@ -28,6 +30,7 @@ from napari_sam2_adapters.inference.tile_plan import plan_tiles, smaller_tile
 from napari_sam2_adapters.inference.tiling import (
     gaussian_window,
     longest_overlap,
+    side_by_side,
     tile_starts,
     touching,
 )
@@ -40,6 +43,9 @@ __all__ = ["TileProgress", "TiledRun"]
 
 WHOLE_PLANE_BYTES = 2**25
 """Parts of planes up to this size are read in one go: lazy stacks of files decode a whole plane for any part of it."""
+
+_READ_PX, _READ_CHUNKS = 4096, 4
+"""Of wider rows of tiles so many pixels are read at once, or so many chunks where they are wide: chunks at their ends are decompressed twice."""
 
 _NOTHING = slice(0, 0)
 
@@ -136,14 +142,14 @@ class TiledRun:
             self._take_tiles_of(plan.side_px)
 
     def _held_bytes(self, side: int) -> int:
-        """What is in the network's memory besides its tensors: pixels of a row of tiles twice, sums where the next overlaps it, and results."""
+        """What is in the network's memory besides its tensors: pixels that are read at once twice, sums where the next row overlaps, and results."""
         if self.segmenter.device.type == "cuda":
             return 0  # all of that is in the main memory
         height, width = (
             min(side, self.window.shape[0]),
             self.read_columns.stop - self.read_columns.start,
         )
-        pixels = height * width * channel_count(self.image.shape, self.axes)
+        pixels = height * min(width, self.read_px) * channel_count(self.image.shape, self.axes)
         starts = tile_starts(plane_shape(self.image.shape, self.axes)[0], side, self.config.overlap)
         sums = longest_overlap(starts, height) * width * (self.segmenter.n_classes + 1) * 4
         outputs = (self.outputs.labels, self.outputs.probabilities, self.outputs.uncertainty)
@@ -164,6 +170,8 @@ class TiledRun:
         self.columns = touching(tile_starts(width, side, share), wide, self.wanted_columns)
         self.read_rows = slice(self.rows[0], self.rows[-1] + tall)
         self.read_columns = slice(self.columns[0], self.columns[-1] + wide)
+        self.read_px = max(_READ_PX, _READ_CHUNKS * chunk_width(self.image, self.axes))
+        self.groups = side_by_side(self.columns, wide, self.read_px)
         self.per_plane = len(self.rows) * len(self.columns)
         self.done = self.plane * self.per_plane
         self.total = len(self.planes) * self.per_plane
@@ -268,19 +276,19 @@ class TiledRun:
     def _read(self, first_plane: int) -> Iterator[Tile]:
         height, width = self.window.shape
         for plane in range(first_plane, len(self.planes)):
-            for row, band in self._bands(self.planes[plane], height):
-                for column in self.columns:
-                    left = column - self.read_columns.start
+            for row, columns, band in self._bands(self.planes[plane], height, width):
+                for column in columns:
+                    left = column - columns[0]
                     part = band[:, :, left : left + width]
                     yield Tile(plane, row, column, normalize_plane(part, self.limits))
-                del band, part  # before the next row of tiles is read
+                del band, part  # before the next one is read
 
     def _bands(
-        self, plane: tuple[int, ...], height: int
-    ) -> Iterator[tuple[int, NDArray[np.generic]]]:
-        """First row of each row of tiles, and its pixels (C, height, width of all tiles) in the image's type.
+        self, plane: tuple[int, ...], height: int, width: int
+    ) -> Iterator[tuple[int, list[int], NDArray[np.generic]]]:
+        """First row and first columns of tiles that lie side by side, and their pixels (C, height, width of all) in the image's type.
 
-        A row of tiles is read at once, so that chunks that its tiles share are decompressed once.
+        They are read at once, so that chunks that they share are decompressed once.
         """
         area = (self.read_rows.stop - self.read_rows.start) * (
             self.read_columns.stop - self.read_columns.start
@@ -290,11 +298,11 @@ class TiledRun:
             whole = read_plane(self.image, self.axes, plane, self.read_rows, self.read_columns)
             for row in self.rows:
                 top = row - self.read_rows.start
-                yield row, whole[:, top : top + height]
+                yield row, self.columns, whole[:, top : top + height]
             return
-        for row in self.rows:
-            rows = slice(row, row + height)
-            yield row, read_plane(self.image, self.axes, plane, rows, self.read_columns)
+        for row, columns in itertools.product(self.rows, self.groups):
+            part = slice(row, row + height), slice(columns[0], columns[-1] + width)
+            yield row, columns, read_plane(self.image, self.axes, plane, *part)
 
     def _write(self, plane: int, results: Results) -> tuple[slice, slice]:
         """Write what of results belongs to the region; gives rows and columns."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["gaussian_window", "longest_overlap", "tile_starts", "touching"]
+__all__ = ["gaussian_window", "longest_overlap", "side_by_side", "tile_starts", "touching"]
 
 _LEAST_WEIGHT = 1e-3
 """Weight of a tile's corner relative to its middle: positive, so that a pixel under one tile alone has a mean."""
@@ -44,6 +44,17 @@ def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
 def touching(starts: list[int], length: int, wanted: slice) -> list[int]:
     """First pixels of those tiles that have a pixel of the part."""
     return [start for start in starts if start < wanted.stop and start + length > wanted.start]
+
+
+def side_by_side(starts: Sequence[int], length: int, most: int) -> list[list[int]]:
+    """First pixels of tiles of this length, in groups that together cover at most so many pixels, or one tile."""
+    groups: list[list[int]] = []
+    for start in starts:
+        if groups and start + length - groups[-1][0] <= most:
+            groups[-1].append(start)
+        else:
+            groups.append([start])
+    return groups
 
 
 def longest_overlap(starts: Sequence[int], length: int) -> int:

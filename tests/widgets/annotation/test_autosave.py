@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 
 import numpy as np
@@ -16,8 +17,11 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtWidgets import QMenu
 
+from napari_sam2_adapters import processes
+from napari_sam2_adapters.atomic import machine_id
 from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.io import read_image, read_labels, write_array
+from napari_sam2_adapters.processes import this_process
 from napari_sam2_adapters.widgets.annotation.autosave import Autosave, find_lost, save_labels
 from napari_sam2_adapters.widgets.annotation.class_names import classes_of_layer
 from napari_sam2_adapters.widgets.annotation.restore import RestoreBanner
@@ -32,6 +36,8 @@ from napari_sam2_adapters.widgets.fine_tuning.data_form import DataForm
 from napari_sam2_adapters.widgets.labels_writer import write_labels_layer
 from napari_sam2_adapters.widgets.loading.file_layers import image_layer
 
+KILLED = f"{machine_id()}-{2**30}-1-{this_process().system}-a"
+"""A session of a process that is no more."""
 PAINTER = """
 import time
 import numpy as np
@@ -145,25 +151,35 @@ def test_a_save_that_comes_as_the_session_ends_does_not_open_it_again(qtbot, mon
 
 def test_what_has_not_changed_is_not_saved_again() -> None:
     labels = np.ones((4, 4), np.uint8)
-    checksums = save_labels([layer_of(labels)], "1-1-a", {})
-    save_labels([layer_of(labels)], "1-1-a", checksums)
+    checksums = save_labels([layer_of(labels)], KILLED, {})
+    save_labels([layer_of(labels)], KILLED, checksums)
     assert len(list_snapshots(autosave_folder())) == 1
-    assert [saved.name for saved in find_lost()] == ["strokes"]  # process 1 began at another time
-
-
-def test_a_process_that_says_nothing_of_itself_is_another_one(monkeypatch) -> None:
-    save_labels([layer_of(np.ones((4, 4), np.uint8))], "1-1-a", {})
-
-    def refuse(pid: int) -> None:
-        raise psutil.AccessDenied(pid)
-
-    monkeypatch.setattr(psutil, "Process", refuse)
     assert [saved.name for saved in find_lost()] == ["strokes"]
 
 
+def test_a_process_that_says_nothing_of_itself_is_another_one(monkeypatch) -> None:
+    save_labels([layer_of(np.ones((4, 4), np.uint8))], KILLED, {})
+
+    def refuse(pid: int) -> float:
+        raise psutil.AccessDenied(pid)
+
+    monkeypatch.setattr(processes, "_started", refuse)
+    assert [saved.name for saved in find_lost()] == ["strokes"]
+
+
+def test_a_session_that_may_be_open_on_another_machine_is_lost_after_an_hour() -> None:
+    elsewhere = f"{'0' * 8}-1-1--a"
+    save_labels([layer_of(np.ones((4, 4), np.uint8))], elsewhere, {})
+    assert find_lost() == []
+    marker = autosave_folder() / f"open-{elsewhere}.json"
+    for age, lost in ((3000, 0), (4000, 1)):
+        os.utime(marker, (time.time() - age,) * 2)
+        assert len(find_lost()) == lost
+
+
 def test_a_copy_that_a_cloud_drive_made_hides_nothing_that_is_lost() -> None:
-    save_labels([layer_of(np.ones((4, 4), np.uint8))], "1-1-a", {})
-    (autosave_folder() / "open-conflict of 1-1-a.json").touch()
+    save_labels([layer_of(np.ones((4, 4), np.uint8))], KILLED, {})
+    (autosave_folder() / f"open-conflict of {KILLED}.json").touch()
     assert [saved.name for saved in find_lost()] == ["strokes"]
 
 
@@ -174,7 +190,7 @@ def test_every_layer_of_a_killed_session_is_offered_however_much_was_saved_of_ot
         for column in range(3):
             labels[number % 8, column] = 1
             described = [layer_of(array, str(i)) for i, array in enumerate(layers)]
-            checksums = save_labels(described, "1-1-a", checksums)
+            checksums = save_labels(described, KILLED, checksums)
     assert sorted(saved.layer_id for saved in find_lost()) == sorted(map(str, range(12)))
     assert {saved.pixels for saved in find_lost()} == {3}
 
@@ -186,7 +202,7 @@ def test_labels_on_disk_that_are_huge_are_left_to_their_file() -> None:
         def __getitem__(self, key):
             raise AssertionError("read")
 
-    save_labels([layer_of(Huge())], "1-1-a", {})
+    save_labels([layer_of(Huge())], KILLED, {})
     assert list_snapshots(autosave_folder()) == []
 
 

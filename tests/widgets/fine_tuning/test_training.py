@@ -17,9 +17,11 @@ import psutil
 import pytest
 import torch
 
+from napari_sam2_adapters import processes
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, TrainConfig, default_classes
 from napari_sam2_adapters.data.dataset import Pair
 from napari_sam2_adapters.models.model_file import read_header
+from napari_sam2_adapters.processes import this_process
 from napari_sam2_adapters.training.records import CALIBRATING
 from napari_sam2_adapters.training.train import Trainer
 from napari_sam2_adapters.widgets.annotation.snapshots import LabelsToSave
@@ -295,13 +297,13 @@ def test_a_process_that_tells_nothing_of_itself_is_not_at_work_on_a_run(
 ) -> None:
     run(request_of(), stop_after=3)
     [saved] = find_runs()
-    other = saved.card.model_copy(update={"process": (1, 1.0), "machine": ""})
+    other = saved.card.model_copy(update={"process": (1, 1.0), "system": this_process().system})
     (saved.folder / "run.json").write_text(other.model_dump_json())
 
-    def silent(process: psutil.Process) -> float:
-        raise psutil.AccessDenied(process.pid)
+    def silent(number: int) -> float:
+        raise psutil.AccessDenied(number)
 
-    monkeypatch.setattr(psutil.Process, "create_time", silent)
+    monkeypatch.setattr(processes, "_started", silent)
     assert [one.folder for one in find_runs()] == [saved.folder]
 
 

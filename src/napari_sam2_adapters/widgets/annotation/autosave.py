@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import psutil
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_sam2_adapters.atomic import machine_id
+from napari_sam2_adapters.processes import ProcessId, is_alive, this_process
 from napari_sam2_adapters.widgets.annotation.snapshots import (
     LabelsToSave,
     SavedLabels,
@@ -30,7 +31,9 @@ from napari_sam2_adapters.widgets.docks.preferences import preferences, watch_pr
 
 __all__ = ["Autosave", "find_lost", "forget_lost", "save_labels"]
 
-_SESSION = re.compile(r"(\d+)-(\d+)-")
+_SESSION = re.compile(r"([0-9a-f]{8})-(\d+)-(\d+)-([0-9a-f]*)-")
+_OFFERED_S = 3600
+"""Sessions of another machine that shares the folder, which may be open there, are not lost until nothing is saved for this long."""
 _LARGEST_LAZY_BYTES = 2**29
 """Larger labels that are not in memory are kept by their own file: painting writes into it at once."""
 
@@ -54,8 +57,9 @@ class Autosave(QObject):
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        process = psutil.Process()
-        self.session = f"{process.pid}-{process.create_time():.0f}-{uuid.uuid4().hex[:8]}"
+        process = this_process()
+        at_work = f"{machine_id()}-{process.number}-{process.started:.0f}-{process.system}"
+        self.session = f"{at_work}-{uuid.uuid4().hex[:8]}"
         self._collect = collect
         self._checksums: dict[str, int] = {}
         self._dirty = False
@@ -162,7 +166,7 @@ def save_labels(
 def find_lost() -> list[SavedLabels]:
     """The newest snapshot of each layer of the sessions that were killed, the newest first."""
     folder = autosave_folder()
-    dead = {session for session in _sessions(folder) if not _alive(session)}
+    dead = {session for session in _sessions(folder) if not _is_open(folder, session)}
     newest: dict[str, SavedLabels] = {}
     for saved in list_snapshots(folder):
         if saved.session in dead and saved.pixels:
@@ -207,20 +211,17 @@ def _sessions(folder: Path) -> set[str]:
     return {path.stem.removeprefix("open-") for path in folder.glob("open-*.json")}
 
 
-def _alive(session: str) -> bool:
+def _is_open(folder: Path, session: str) -> bool:
     named = _SESSION.match(session)
     if named is None:  # a copy by another name, such as that of a cloud drive
         return False
-    pid, created = map(int, named.groups())
-    if pid == os.getpid():
-        return True
-    try:
-        return abs(psutil.Process(pid).create_time() - created) < 2
-    except (
-        psutil.NoSuchProcess,
-        psutil.AccessDenied,
-    ):  # or the number is that of another user's by now
-        return False
+    machine, number, started, system = named.groups()
+    if machine != machine_id():
+        try:
+            return time.time() - _marker(folder, session).stat().st_mtime < _OFFERED_S
+        except FileNotFoundError:  # it has ended just now
+            return True
+    return is_alive(ProcessId(int(number), float(started), system))
 
 
 def _kept_elsewhere(layer: LabelsToSave) -> bool:

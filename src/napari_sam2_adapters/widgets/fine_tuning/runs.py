@@ -13,13 +13,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 from pydantic import ValidationError
 
 from napari_sam2_adapters.atomic import machine_id, write_atomically
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, Normalization, Settings, TrainConfig
 from napari_sam2_adapters.data.packed_split import unpack_split
 from napari_sam2_adapters.data.splitting import Split
+from napari_sam2_adapters.processes import ProcessId, is_alive, this_process
 from napari_sam2_adapters.widgets.annotation.snapshots import (
     SUFFIX,
     LabelsToSave,
@@ -76,9 +76,11 @@ class RunCard(Settings):
     pixel_size: tuple[float, float] | None
     unit: str | None
     process: tuple[int, float]
-    """Number and start time of the process at work."""
+    """Number and start of the process at work, as in `ProcessId`."""
     names: tuple[ClassInfo, ...] = ()
     """The classes as they were called when it was left; its checkpoint tells scores by their names at the start."""
+    system: str = ""
+    """The start of the system that it belongs to."""
     machine: str = ""
     """Where that runs; not in files of earlier versions, which are taken for those of this machine."""
 
@@ -273,21 +275,21 @@ def _has_learnt(folder: Path) -> bool:
 
 
 def _this_process() -> dict[str, Any]:
-    process = psutil.Process()
-    return {"process": (process.pid, process.create_time()), "machine": machine_id()}
+    own = this_process()
+    process = own.number, own.started
+    return {"process": process, "system": own.system, "machine": machine_id()}
 
 
 def _at_work(folder: Path, elsewhere_s: float) -> bool:
     """Whether a living process is at work on a run; one of another machine that shares the folder is for so long after the last writing."""
     try:
         card = _read_card(folder)
-        pid, created = card.process
+        process = ProcessId(*card.process, card.system)
         if card.machine not in ("", machine_id()):
             written = max(path.stat().st_mtime for path in folder.iterdir())
-            return pid > 0 and time.time() - written < elsewhere_s
-        return pid > 0 and abs(psutil.Process(pid).create_time() - created) < 2
-    # a process that tells nothing of itself is that of another user, who got the number
-    except (psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError, ValueError):
+            return process.number > 0 and time.time() - written < elsewhere_s
+        return is_alive(process)
+    except (FileNotFoundError, ValueError):
         return False
 
 
