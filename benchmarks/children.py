@@ -68,12 +68,13 @@ def _tiled(what: str, side: int) -> dict[str, float]:
         labels = zarr.create_array(
             str(Path(folder) / "labels.zarr"), shape=(side, side), chunks=(512, 512), dtype="u1"
         )
-        network = _network()
+        network = _loaded()
         bare = _bare(network)
-        limits = find_limits(network, image, "YX", SCALING)
         config, outputs = PredictConfig(tile_size_px=TILE_PX), Outputs(labels)
         per_tile, per_pass, tiles = [], [], 0
         with peak_over_now() as peak:
+            _warm_up(network)
+            limits = find_limits(network, image, "YX", SCALING)
             for row in range(0, side, 1024):
                 started = time.perf_counter()
                 region = Region(rows=slice(row, min(row + 1024, side)))
@@ -115,8 +116,9 @@ def _rows_of_tiles(what: str, side: int) -> dict[str, float]:
         labels = zarr.create_array(
             str(Path(folder) / "labels.zarr"), shape=shape, chunks=(512, 512), dtype="u1"
         )
-        network, rows = _network(), 0
+        network, rows = _loaded(), 0
         with peak_over_now() as peak:
+            _warm_up(network)
             for record in predict_tiles(
                 *(network, image, "YX"),
                 normalization=SCALING,
@@ -133,11 +135,12 @@ def _sliding(what: str, side: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         write_image(Path(folder) / "image.zarr", side, side)
         image = zarr.open_array(str(Path(folder) / "image.zarr"), mode="r")
-        network = _network()
+        network = _loaded()
         limits = find_limits(network, image, "YX", SCALING)
         if what == "sliding_monai":
             from monai.inferers import sliding_window_inference
         with peak_over_now() as peak:
+            _warm_up(network)
             started = time.perf_counter()
             if what == "sliding_ours":
                 predict(
@@ -166,8 +169,10 @@ def _sliding(what: str, side: int) -> dict[str, float]:
 
 def _stack(what: str, side: int) -> dict[str, float]:
     del what
+    network = _loaded()
     with peak_over_now() as peak:
-        found = stack_seconds(_network(), side)
+        _warm_up(network)
+        found = stack_seconds(network, side)
     return {**found, **peak}
 
 
@@ -229,12 +234,15 @@ _CHILDREN: dict[str, Callable[[str, int], dict[str, float]]] = {
 }
 
 
-def _network() -> Segmenter:
-    """LW on mobile, folded and warm."""
-    network = build_segmenter(ModelConfig(adapter="lw"), CLASSES).folded()
+def _loaded() -> Segmenter:
+    """LW on mobile, folded."""
+    return build_segmenter(ModelConfig(adapter="lw"), CLASSES).folded()
+
+
+def _warm_up(network: Segmenter) -> None:
+    bare = _bare(network)
     for _ in range(3):
-        _bare(network)()
-    return network
+        bare()
 
 
 def _bare(network: Segmenter) -> Callable[[], object]:
