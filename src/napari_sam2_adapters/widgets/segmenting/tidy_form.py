@@ -38,7 +38,8 @@ _FIELDS = {
     _OBJECTS: "objects",
 }
 _MOST_ROWS, _MOST_LINES = 6, 2
-_NUMBER_PX, _CHECK_PX = 64, 54
+_WIDTHS_PX = {_SMALLEST: 62, _HOLES: 52, _LARGEST: 54, _OBJECTS: 54}
+"""Narrow, since names of classes need the room."""
 _NARROW = "QSpinBox { min-width: 0px; padding: 0px 3px; }"
 """napari leaves room for the arrows of a number that it shows without them."""
 
@@ -129,7 +130,7 @@ class TidyForm(QWidget):
         self.sizes.setText(f"Sizes in {what} of {content:.4g} {_SYMBOLS[sides[0]]}{power}.")
 
     def _lay_out(self) -> None:
-        titles = ["Class", "Smallest", "Fill holes", "Largest", "Objects"]
+        titles = ["Class", "Smallest", "Fill\nholes", "Largest", "Objects"]
         for column, title in enumerate(titles):
             item = QTableWidgetItem(title)
             name = _FIELDS.get(column)
@@ -144,8 +145,8 @@ class TidyForm(QWidget):
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(_CLASS, QHeaderView.ResizeMode.Stretch)
-        for column in _FIELDS:
-            self.table.setColumnWidth(column, _NUMBER_PX if column < _LARGEST else _CHECK_PX)
+        for column, width in _WIDTHS_PX.items():
+            self.table.setColumnWidth(column, width)
         self._form = QWidget()
         row = QHBoxLayout(self._form)
         row.setContentsMargins(0, 0, 0, 0)
