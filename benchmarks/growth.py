@@ -5,7 +5,7 @@
 
 Images go from a zarr into a zarr, tiles of 448 px, LW on mobile. Each point is a process of its own; its time is that of the processor, on one
 thread unless told, which others on the machine hardly change, for up to 2048² px the median of five; its peak is of resident memory, over what is
-resident when the network is loaded. ``--plot`` draws all rows of the file, the latest of each point.
+resident after a first pass. ``--plot`` draws all rows of the file, the latest of each point.
 """
 
 from __future__ import annotations

@@ -59,3 +59,20 @@ def test_the_name_of_a_program_may_have_brackets(tmp_path: Path) -> None:
     finally:
         child.kill()
         child.wait()
+
+
+@linux_only
+def test_what_a_system_hides_is_no_error(monkeypatch, tmp_path: Path) -> None:
+    own = this_process()
+
+    def refuse(path: Path, **how: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as hidden:
+        hidden.setattr(processes, "_BOOT_ID", tmp_path / "none")
+        assert is_alive(this_process())
+        assert this_process().system == ""
+    with monkeypatch.context() as hidden:
+        hidden.setattr(processes, "_system", lambda: own.system)
+        hidden.setattr(Path, "read_text", refuse)
+        assert not is_alive(own)

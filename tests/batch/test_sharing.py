@@ -352,7 +352,7 @@ def test_what_a_lost_part_has_left_is_given_out_again(tmp_path: Path) -> None:
     part = image.take_part("one", 2)
     assert part.run is not None
     assert part.run[0] == 0
-    image.take_progress("one", Progress(0, 1.0, 5, 20, ("slow",), (0, 1)))
+    image.take_progress("one", Progress(0, 1.0, 5, 20, ("slow",), (0, 1), "Memory plan"))
     assert image.opened.draft.done == ((0, 2),)
     assert image.lose_part("one") == 2
     again = image.take_part("two", 2)
@@ -362,6 +362,7 @@ def test_what_a_lost_part_has_left_is_given_out_again(tmp_path: Path) -> None:
         (tmp_path / ".b.ome.zarr.progress.json").read_bytes()
     ).done == ((0, 2),)
     assert image.progress().notices == ("slow",)
+    assert image.progress().plan == "Memory plan"
 
 
 def test_bands_are_numbered_through_the_planes() -> None:

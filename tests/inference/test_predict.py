@@ -471,6 +471,29 @@ def test_a_tall_image_takes_no_more_memory_than_a_short_one(monkeypatch):
     assert peak(8192) < 1.5 * peak(2048)
 
 
+def test_a_full_main_memory_takes_fewer_tiles_at_a_time_first(camera):
+    class FullOnce:
+        shape, dtype = camera.shape, camera.dtype
+        full = True
+
+        def __getitem__(self, key):
+            if self.full:
+                self.full = False
+                raise MemoryError
+            return camera[key]
+
+    config = PredictConfig(tile_size_px=256, batch_size=4)
+    expected = predict(Threshold(), camera, config=config).labels
+    limits = find_limits(Threshold(), camera, "YX")
+    outputs = allocate_outputs(Threshold(), camera.shape, "YX", config)
+    records = predict_tiles(
+        Threshold(), FullOnce(), "YX", config=config, outputs=outputs, limits=limits
+    )
+    (notice,) = [record.notice for record in records if record.notice]
+    assert notice == "The main memory is full: going on with 2 tiles at a time."
+    np.testing.assert_array_equal(outputs.labels, expected)
+
+
 @pytest.mark.parametrize(
     ("chunk", "widest"), [(None, 4096), (1024, 4096), (1500, 6000), (10_000, 10_000)]
 )

@@ -127,6 +127,7 @@ def progress_of(part: Part, message: dict[str, Any]) -> Progress:
         message["all_tiles"],
         tuple(message["notices"]),
         tuple(message["bands"]),
+        message["plan"],
     )
 
 

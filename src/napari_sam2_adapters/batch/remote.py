@@ -127,13 +127,14 @@ def work(call: Call, process: str, network: str, part: Part, step: Step) -> None
         return
     _use_own_threads()
     steps = step(_networks[network], part)
-    told = time.monotonic()
+    told, planned = time.monotonic(), False
     _at_work.add(call.name)  # before it looks whether to stop: `leave` goes the other way round
     try:
         while not _stopped & {call.run, call.name}:
             progress = next(steps)
-            if progress.bands or time.monotonic() - told >= _TELL_INTERVAL_S:
-                told = time.monotonic()
+            new = progress.bands or (progress.plan and not planned)
+            if new or time.monotonic() - told >= _TELL_INTERVAL_S:
+                told, planned = time.monotonic(), planned or bool(progress.plan)
                 call.tell("tiles", **dataclasses.asdict(progress))
     except StopIteration as end:
         _tell_end(call, end.value)

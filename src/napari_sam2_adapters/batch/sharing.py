@@ -40,6 +40,7 @@ class SharedImage:
         self._at_work: dict[str, tuple[Part, Progress]] = {}
         self._tiles_done = self._tiles(opened.draft.done)
         self._notices: tuple[str, ...] = ()
+        self._plan = ""
         self._finishing = False
 
     @property
@@ -82,6 +83,7 @@ class SharedImage:
         """How far the whole image is, when a part of it has gone on; notes bands that have become final."""
         if call in self._at_work:
             self._at_work[call] = self._at_work[call][0], progress
+        self._plan = self._plan or progress.plan
         new = [notice for notice in progress.notices if notice not in self._notices]
         self._notices = (*self._notices, *new)
         if progress.bands:
@@ -99,7 +101,8 @@ class SharedImage:
         done = self._tiles_done + sum(progress.tiles for progress in running)
         left = sum(progress.all_tiles - progress.tiles for progress in running)
         total = done + left + self._tiles(self._waiting)
-        return Progress(self.task.item.index, self.seconds, done, total, self._notices)
+        index, seconds = self.task.item.index, self.seconds
+        return Progress(index, seconds, done, total, self._notices, plan=self._plan)
 
     def end_part(self, call: str) -> None:
         """A worker is done with its part."""

@@ -58,11 +58,11 @@ class PlanShown:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._shown: set[tuple[int, int]] = set()
+        self._shown: set[tuple[int, int, bool]] = set()
 
     def __call__(self, plan: MemoryPlan) -> None:
         """Take the plan of an image."""
-        parts = plan.side_px, plan.at_once
+        parts = plan.side_px, plan.at_once, plan.fits
         if not self._shown or not (plan.fits or parts in self._shown):
             self._shown.add(parts)
             self._console.print(plan.sentence)

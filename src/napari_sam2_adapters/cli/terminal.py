@@ -59,27 +59,49 @@ class JobFailedError(RuntimeError):
     """A job that was well asked for and failed; its message is the sentence that the user reads."""
 
 
+class _AboveBars(Console):
+    """Prints above the bars of the same terminal, which would else be drawn over it."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print as any console, or where the bars are drawn."""
+        drawn = [bar.console for bar in _bars if bar.console.is_terminal]
+        if drawn and self.is_terminal:
+            drawn[-1].print(*objects, **how)
+        else:
+            super().print(*objects, **how)
+
+
+_bars: list[Progress] = []
+"""Those that are shown now."""
+
+
 def output() -> Console:
     """Console for results; texts are shown as they are, without markup, colours of numbers or wrapping."""
-    return Console(file=sys.stdout, markup=False, highlight=False, soft_wrap=True)
+    return _AboveBars(file=sys.stdout, markup=False, highlight=False, soft_wrap=True)
 
 
 def errors() -> Console:
     """Console for errors and notes, on stderr."""
-    return Console(file=sys.stderr, markup=False, highlight=False, soft_wrap=True)
+    return _AboveBars(file=sys.stderr, markup=False, highlight=False, soft_wrap=True)
 
 
-def progress_bar() -> Progress:
-    """A bar on stderr with a description, counts and times, removed when it ends."""
-    return Progress(
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar on stderr with a description, counts and times, removed when it ends; what is printed meanwhile stands above it."""
+    with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=errors(),
+        console=Console(file=sys.stderr, markup=False, highlight=False, soft_wrap=True),
         transient=True,
-    )
+    ) as bar:
+        _bars.append(bar)
+        try:
+            yield bar
+        finally:
+            _bars.remove(bar)
 
 
 def allow_many_files() -> None:

@@ -207,8 +207,7 @@ def chunk_width(array: ArrayLike, axes: str) -> int:
     chunks = getattr(array, "chunks", None)
     if chunks is None:
         return 1
-    along = chunks[axes.index("X")]
-    return int(along if isinstance(along, int) else max(along))
+    return int(np.max(chunks[axes.index("X")]))
 
 
 def without_alpha(array: ArrayLike, axes: str) -> ArrayLike:

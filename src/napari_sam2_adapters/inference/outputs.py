@@ -14,7 +14,15 @@ from napari_sam2_adapters.data.axes import check_axes
 if TYPE_CHECKING:  # tidying needs these arrays, but no PyTorch
     from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["Outputs", "Prediction", "Writable", "allocate_outputs", "check_outputs", "label_shape"]
+__all__ = [
+    "Outputs",
+    "Prediction",
+    "Writable",
+    "allocate_outputs",
+    "bytes_in_memory",
+    "check_outputs",
+    "label_shape",
+]
 
 
 class Writable(Protocol):
@@ -108,3 +116,10 @@ def label_shape(shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
     """Shape of the labels of an image: the image's without the channels."""
     check_axes(shape, axes)
     return tuple(int(n) for n, axis in zip(shape, axes, strict=True) if axis != "C")
+
+
+def bytes_in_memory(array: object) -> int:
+    """What an output takes of the main memory: nothing where it lies on the disk; others than NumPy's may tell by an attribute of this name."""
+    if isinstance(array, np.ndarray):
+        return array.nbytes
+    return int(getattr(array, "bytes_in_memory", 0))

@@ -7,6 +7,7 @@ whoever stops it keeps what is done.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator
 
 from napari_sam2_adapters.config import Normalization, PredictConfig
@@ -60,6 +61,7 @@ def predict(
     config: PredictConfig | None = None,
     rgb: bool | None = None,
     on_plan: Callable[[MemoryPlan], None] | None = None,
+    on_notice: Callable[[str], None] = warnings.warn,
 ) -> Prediction:
     """Segment an image and return label values in memory.
 
@@ -79,6 +81,8 @@ def predict(
         As in `predict_tiles`.
     on_plan
         Told before the first tile how the tiles go through the network.
+    on_notice
+        Told when tiles or the device are others than were asked for, since the memory is too small; a warning unless given.
 
     Raises
     ------
@@ -99,6 +103,8 @@ def predict(
     ):
         if tile.plan is not None and on_plan is not None:
             on_plan(tile.plan)
+        if tile.notice is not None:
+            on_notice(tile.notice)
     return outputs
 
 

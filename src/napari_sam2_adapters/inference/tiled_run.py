@@ -22,7 +22,7 @@ from napari_sam2_adapters.data.axes import (
 from napari_sam2_adapters.data.normalize import Limits, normalize_plane
 from napari_sam2_adapters.inference.blending import Blending
 from napari_sam2_adapters.inference.network import Tile, copy_to_cpu, segment_tiles
-from napari_sam2_adapters.inference.outputs import Outputs, Prediction
+from napari_sam2_adapters.inference.outputs import Outputs, Prediction, bytes_in_memory
 from napari_sam2_adapters.inference.read_ahead import read_ahead
 from napari_sam2_adapters.inference.region import Region, overlap, settle_region
 from napari_sam2_adapters.inference.results import ResultRows, Results
@@ -38,6 +38,7 @@ from napari_sam2_adapters.models.compiled import CompiledNetwork
 from napari_sam2_adapters.models.device import computes_bfloat16
 from napari_sam2_adapters.models.memory import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
+from napari_sam2_adapters.wording import counted
 
 __all__ = ["TileProgress", "TiledRun"]
 
@@ -152,8 +153,8 @@ class TiledRun:
         pixels = height * min(width, self.read_px) * channel_count(self.image.shape, self.axes)
         starts = tile_starts(plane_shape(self.image.shape, self.axes)[0], side, self.config.overlap)
         sums = longest_overlap(starts, height) * width * (self.segmenter.n_classes + 1) * 4
-        outputs = (self.outputs.labels, self.outputs.probabilities, self.outputs.uncertainty)
-        results = sum(array.nbytes for array in outputs if isinstance(array, np.ndarray))
+        own = self.outputs
+        results = sum(map(bytes_in_memory, (own.labels, own.probabilities, own.uncertainty)))
         return int(2 * pixels * self.image.dtype.itemsize + sums + results)
 
     def _take_tiles_of(self, side: int) -> None:
@@ -186,15 +187,14 @@ class TiledRun:
         MemoryError
             When neither is left.
         """
-        device = self.segmenter.device
-        if self._halve(f"memory of {device}"):
+        if self._halve(f"memory of {(device := self.segmenter.device)}"):
             return
         if device.type != "cpu":
             self.segmenter = copy_to_cpu(self.segmenter)
             self.compiled = self._compile()
             self._take_tiles_of(self.wanted_px)  # there is more room there
             self._fit_to_memory()
-            self.notice = f"The memory of {device} is full even for the smallest tile: going on with the CPU, which is slower."
+            self.notice = f"The memory of {device} is full even for the smallest tile: going on with the CPU, which is slower. {self.plan.sentence}"
         else:
             raise MemoryError(
                 "The memory is too small even for the smallest tile. Close other programs, or choose a smaller backbone."
@@ -202,18 +202,22 @@ class TiledRun:
 
     def planned(self) -> TileProgress:
         """The record that comes before the first tile."""
-        nothing = _NOTHING, _NOTHING
-        return replace(self._progress(self.plane, _NOTHING, nothing), plan=self.plan)
+        record = self._progress(self.plane, _NOTHING, (_NOTHING, _NOTHING))
+        return replace(record, plan=self.plan)
 
     def hold_less(self) -> None:
-        """Halve the tiles, so that fewer rows of pixels and results are held in the main memory; the next record says so.
+        """Take half as many tiles at a time, or else halve them, so that less is held in the main memory; the next record says so.
 
         Raises
         ------
         MemoryError
-            When they are smallest.
+            When one of the smallest is too many.
         """
-        if not self._halve("main memory"):
+        if self.batch_size > 1:
+            self.batch_size //= 2
+            self._lay_out()
+            self.notice = f"The main memory is full: going on with {counted(self.batch_size, 'tile')} at a time."
+        elif not self._halve("main memory"):
             raise MemoryError(
                 "The main memory is too small even for one row of the smallest tiles. Close other programs, or segment a part of the image."
             )

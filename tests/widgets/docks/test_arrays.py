@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
+import zarr
 
+from napari_sam2_adapters.inference.outputs import bytes_in_memory
 from napari_sam2_adapters.widgets.docks import arrays
 from napari_sam2_adapters.widgets.docks.arrays import (
     Both,
@@ -108,3 +110,11 @@ def test_arrays_that_are_made_together_share_the_free_memory(monkeypatch) -> Non
     together = new_arrays(4, (10, 20), np.uint8)  # more than a quarter of what is free
     assert [tuple(made.shape) for made in together] == [(10, 20)] * 4
     assert not any(isinstance(made, np.ndarray) for made in together)
+
+
+def test_what_several_arrays_take_of_the_main_memory_is_that_of_those_in_it() -> None:
+    classes = [np.zeros((3, 64, 64), np.float32) for _ in range(3)]
+    stored = zarr.create_array({}, shape=(64, 64), dtype="u1")
+    assert bytes_in_memory(PerClass(classes)) == bytes_in_memory(np.stack(classes))
+    assert bytes_in_memory(Both(np.zeros((64, 64), np.uint8), stored)) == 64 * 64
+    assert bytes_in_memory(stored) == bytes_in_memory(None) == 0

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from napari_sam2_adapters.inference.outputs import bytes_in_memory
 from napari_sam2_adapters.inference.rules import PostprocessConfig
 
 __all__ = [
@@ -74,6 +75,7 @@ class Both:
     def __init__(self, first: Any, second: Any) -> None:
         self._arrays = (first, second)
         self.shape, self.dtype = tuple(first.shape), first.dtype
+        self.bytes_in_memory = sum(map(bytes_in_memory, self._arrays))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write a region of each."""
@@ -87,6 +89,7 @@ class PerClass:
     def __init__(self, arrays: Sequence[Any]) -> None:
         self._arrays = arrays
         self.shape = (len(arrays), *arrays[0].shape)
+        self.bytes_in_memory = sum(map(bytes_in_memory, arrays))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write a region of all classes; the key begins with ``slice(None)``."""

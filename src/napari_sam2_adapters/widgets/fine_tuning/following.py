@@ -170,4 +170,6 @@ def preview(
     plane = read_plane(pair.image, pair.axes, place.plane, place.rows, place.columns)
     image = normalize_plane(plane, dataset.limits(place.pair))
     unchanged = Normalization(mode="range", low=0, high=1)
-    return predict(segmenter, image, axes="CYX", normalization=unchanged).labels
+    return predict(
+        segmenter, image, axes="CYX", normalization=unchanged, on_notice=_log.info
+    ).labels
