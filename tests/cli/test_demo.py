@@ -87,7 +87,12 @@ def test_smaller_tiles_of_a_full_memory_change_few_pixels(
         return forward(self, x)
 
     monkeypatch.setattr(Segmenter, "forward", full)
-    smaller = [predict(network, image, config=config).labels for image in sample.held_out_images]
+    told: list[str] = []
+    smaller = [
+        predict(network, image, config=config, on_notice=told.append).labels
+        for image in sample.held_out_images
+    ]
+    assert told == ["The memory of cpu is full: going on with tiles of 128 px."] * len(smaller)
     for one, other, truth in zip(whole, smaller, sample.held_out_labels, strict=True):
         assert (one == other).mean() > 0.95
         # 0.919 and 0.912, 0.954 and 0.950, 0.941 and 0.947 when this was written
