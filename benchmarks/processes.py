@@ -22,7 +22,7 @@ from napari_sam2_adapters.models.model_file import SUFFIX, save_adapter
 __all__ = ["PROCESSES", "answer"]
 
 _FLAT = 1.2
-"""How much more memory may be taken when the side doubles and still be called flat: a row of tiles held whole would make it 1.27."""
+"""How much more memory may be taken when the side doubles and still be called flat: by calculation a row of tiles held whole makes it 1.27."""
 CHILD = str(Path(__file__).with_name("children.py"))
 _FIRST_RESULT = """
 import sys, time

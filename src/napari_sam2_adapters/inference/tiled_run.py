@@ -187,7 +187,8 @@ class TiledRun:
         MemoryError
             When neither is left.
         """
-        if self._halve(f"memory of {(device := self.segmenter.device)}"):
+        device = self.segmenter.device
+        if self._halve(f"memory of {device}"):
             return
         if device.type != "cpu":
             self.segmenter = copy_to_cpu(self.segmenter)
@@ -202,8 +203,7 @@ class TiledRun:
 
     def planned(self) -> TileProgress:
         """The record that comes before the first tile."""
-        record = self._progress(self.plane, _NOTHING, (_NOTHING, _NOTHING))
-        return replace(record, plan=self.plan)
+        return replace(self._progress(self.plane, _NOTHING, (_NOTHING, _NOTHING)), plan=self.plan)
 
     def hold_less(self) -> None:
         """Take half as many tiles at a time, or else halve them, so that less is held in the main memory; the next record says so.
