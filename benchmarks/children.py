@@ -48,7 +48,8 @@ def peak_over_now() -> Iterator[dict[str, float]]:
     row["peak_mb"] = round((int(most) * 1024 - before) / 1e6, 1)
 
 
-def _step(what: str, side: int) -> dict[str, float]:
+def _step(what: str, side: int, large_on: str) -> dict[str, float]:
+    del large_on
     network = tiny("lw")
     if what == "step_full":
         network.requires_grad_(True)
@@ -59,7 +60,7 @@ def _step(what: str, side: int) -> dict[str, float]:
     return peak
 
 
-def _tiled(what: str, side: int) -> dict[str, float]:
+def _tiled(what: str, side: int, large_on: str) -> dict[str, float]:
     """Bands of the image, each followed by half as many bare passes as it had tiles; times are medians over bands of what a tile takes."""
     del what
     with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +69,7 @@ def _tiled(what: str, side: int) -> dict[str, float]:
         labels = zarr.create_array(
             str(Path(folder) / "labels.zarr"), shape=(side, side), chunks=(512, 512), dtype="u1"
         )
-        network = _loaded()
+        network = _loaded(large_on)
         bare = _bare(network)
         config, outputs = PredictConfig(tile_size_px=TILE_PX), Outputs(labels)
         per_tile, per_pass, tiles = [], [], 0
@@ -103,7 +104,7 @@ def _tiled(what: str, side: int) -> dict[str, float]:
         }
 
 
-def _rows_of_tiles(what: str, side: int) -> dict[str, float]:
+def _rows_of_tiles(what: str, side: int, large_on: str) -> dict[str, float]:
     """The first three rows of tiles of a whole image: from the third on each takes what the one before took.
 
     The image is as wide as ``side`` tells and, from 4096 px on, too large to be read in one go.
@@ -116,7 +117,7 @@ def _rows_of_tiles(what: str, side: int) -> dict[str, float]:
         labels = zarr.create_array(
             str(Path(folder) / "labels.zarr"), shape=shape, chunks=(512, 512), dtype="u1"
         )
-        network, rows = _loaded(), 0
+        network, rows = _loaded(large_on), 0
         with peak_over_now() as peak:
             _warm_up(network)
             for record in predict_tiles(
@@ -131,11 +132,11 @@ def _rows_of_tiles(what: str, side: int) -> dict[str, float]:
         return peak
 
 
-def _sliding(what: str, side: int) -> dict[str, float]:
+def _sliding(what: str, side: int, large_on: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         write_image(Path(folder) / "image.zarr", side, side)
         image = zarr.open_array(str(Path(folder) / "image.zarr"), mode="r")
-        network = _loaded()
+        network = _loaded(large_on)
         limits = find_limits(network, image, "YX", SCALING)
         if what == "sliding_monai":
             from monai.inferers import sliding_window_inference
@@ -167,9 +168,9 @@ def _sliding(what: str, side: int) -> dict[str, float]:
         return {"seconds": seconds, **peak}
 
 
-def _stack(what: str, side: int) -> dict[str, float]:
+def _stack(what: str, side: int, large_on: str) -> dict[str, float]:
     del what
-    network = _loaded()
+    network = _loaded(large_on)
     with peak_over_now() as peak:
         _warm_up(network)
         found = stack_seconds(network, side)
@@ -223,7 +224,7 @@ def stack_seconds(network: Segmenter, side: int, at_once: int = 4) -> dict[str, 
         return {"seconds": once + stack, "bare_seconds": single}
 
 
-_CHILDREN: dict[str, Callable[[str, int], dict[str, float]]] = {
+_CHILDREN: dict[str, Callable[[str, int, str], dict[str, float]]] = {
     "step_lw": _step,
     "step_full": _step,
     "tiled": _tiled,
@@ -234,9 +235,11 @@ _CHILDREN: dict[str, Callable[[str, int], dict[str, float]]] = {
 }
 
 
-def _loaded() -> Segmenter:
-    """LW on mobile, folded."""
-    return build_segmenter(ModelConfig(adapter="lw"), CLASSES).folded()
+def _loaded(backbone: str) -> Segmenter:
+    """LW on this backbone, folded."""
+    if backbone == "tiny":  # of which no weights need be there: speed does not depend on them
+        return tiny("lw").folded()
+    return build_segmenter(ModelConfig(backbone=backbone, adapter="lw"), CLASSES).folded()
 
 
 def _warm_up(network: Segmenter) -> None:
@@ -260,11 +263,12 @@ def main() -> None:
     parser.add_argument("what", choices=_CHILDREN)
     parser.add_argument("side", type=int)
     parser.add_argument("threads", type=int)
+    parser.add_argument("large_on")
     options = parser.parse_args()
     share_one_heap()
     use_huge_pages()
     torch.set_num_threads(options.threads)
-    print(json.dumps(_CHILDREN[options.what](options.what, options.side)))
+    print(json.dumps(_CHILDREN[options.what](options.what, options.side, options.large_on)))
 
 
 if __name__ == "__main__":

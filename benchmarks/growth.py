@@ -5,7 +5,7 @@
 
 Images go from a zarr into a zarr, tiles of 448 px, LW on mobile. Each point is a process of its own; its time is that of the processor, on one
 thread unless told, which others on the machine hardly change, for up to 2048² px the median of five; its peak is of resident memory, over what is
-resident after a first pass. ``--plot`` draws all rows of the file, the latest of each point.
+resident when the network is loaded. ``--plot`` draws all rows of the file, the latest of each point.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ def _measure(side: int, slices: int, classes: int, threads: int) -> dict[str, fl
         named = default_classes(list(range(1, classes + 1)))
         network = build_segmenter(ModelConfig(adapter="lw"), named).folded()
         config = PredictConfig(tile_size_px=TILE_PX)
-        predict(network, torch.rand(TILE_PX, TILE_PX).numpy(), axes="YX", config=config)
         seconds, computing = [], []
         with peak_over_now() as peak:
+            predict(network, torch.rand(TILE_PX, TILE_PX).numpy(), axes="YX", config=config)
             for _ in range(_REPEATS if image.size <= _SMALL_PX else 1):
                 started, before = time.perf_counter(), time.process_time()
                 for _ in predict_tiles(

@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from against_sam2 import CLASSES, MAKERS, image_to_labels, step, tiny
 from on_cuda import ON_CUDA
-from processes import PROCESSES
+from processes import PROCESSES, Setting
 
 from napari_sam2_adapters.config import ModelConfig, Normalization
 from napari_sam2_adapters.export.comparison import INPUT, open_session
@@ -70,7 +70,8 @@ def main() -> None:
 
 def _keep(rows: list[dict[str, Any]], which: str, options: argparse.Namespace) -> None:
     """Write rows, with what measures them as they were measured here, and show their lines."""
-    how = " ".join(f"--{key} {getattr(options, key)}" for key in ("threads", "repeats", "side"))
+    keys = "threads", "repeats", "side", "large_on"
+    how = " ".join(f"--{key.replace('_', '-')} {getattr(options, key)}" for key in keys)
     about = machine(options.threads) | {"command": f"performance.py {which}{how}"}
     for row in [found | about for found in rows]:
         if options.json:
@@ -98,7 +99,7 @@ def _rows(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     if name in CASES:
         return [_measure(name, CASES[name], options.repeats)]
     if name in PROCESSES:
-        return PROCESSES[name][1](options.threads, options.side)
+        return PROCESSES[name][1](Setting(options.threads, options.side, options.large_on))
     return ON_CUDA[name][1]()
 
 
@@ -250,6 +251,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--side", type=int, default=8192, help="of large images (px)")
+    parser.add_argument(
+        "--large-on",
+        choices=["mobile", "tiny"],
+        default="mobile",
+        help="backbone of large images and stacks",
+    )
     return parser.parse_args()
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,27 @@ from napari_sam2_adapters.config import ModelConfig
 from napari_sam2_adapters.models.checkpoints import build_segmenter
 from napari_sam2_adapters.models.model_file import SUFFIX, save_adapter
 
-__all__ = ["PROCESSES", "answer"]
+__all__ = ["PROCESSES", "Setting", "answer"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the cases are measured.
+
+    Attributes
+    ----------
+    threads
+        Of PyTorch.
+    side
+        Of large images (px).
+    large_on
+        The backbone that large images and stacks go through, with LW: ``mobile`` or ``tiny`` (random weights).
+    """
+
+    threads: int
+    side: int
+    large_on: str = "mobile"
+
 
 _FLAT = 1.2
 """How much more memory may be taken when the side doubles and still be called flat: by calculation a row of tiles held whole makes it 1.27."""
@@ -36,23 +57,22 @@ print('{"seconds": %f, "computing": %f}' % (time.perf_counter() - started, time.
 """
 
 
-def step_memory(threads: int, side: int) -> list[dict[str, Any]]:
+def step_memory(setting: Setting) -> list[dict[str, Any]]:
     """A training step of LW against one of every parameter."""
-    del side
-    ours, theirs = (_run_apart(f"step_{what}", 224, threads) for what in ("lw", "full"))
+    ours, theirs = (_run_apart(f"step_{what}", 224, setting) for what in ("lw", "full"))
     return [_against("step_memory", "peak_mb", ours, theirs, 0.7, "every parameter trained, AdamW")]
 
 
-def huge_tiled(threads: int, side: int) -> list[dict[str, Any]]:
+def huge_tiled(setting: Setting) -> list[dict[str, Any]]:
     """A huge image from a zarr into a zarr, against bare passes over its tiles, and the same with half the side."""
     rows = []
-    for length in (side // 2, side):
-        found = _run_apart("tiled", length, threads)
+    for length in (setting.side // 2, setting.side):
+        found = _run_apart("tiled", length, setting)
         ratio = round(found["seconds"] / found["bare_seconds"], 3)
         rows.append(
             {
                 "name": "huge_tiled",
-                "baseline": "bare network passes over the same tiles, LW on mobile",
+                "baseline": f"bare network passes over the same tiles, LW on {setting.large_on}",
                 "side": length,
                 **found,
                 "ratio": ratio,
@@ -60,65 +80,66 @@ def huge_tiled(threads: int, side: int) -> list[dict[str, Any]]:
                 "ok": ratio <= 1.10 and found["peak_mb"] <= 1500,
             }
         )
-    return [*rows, _flat(threads, side)]
+    return [*rows, _flat(setting)]
 
 
-def _flat(threads: int, side: int) -> dict[str, Any]:
+def _flat(setting: Setting) -> dict[str, Any]:
     """Peaks of images of half and of all of the width, in turns; both are read row by row of tiles, as large ones are.
 
     In pages of 4 kB: those of 2 MB count in full when anything in them is touched, and chance decides what lies together.
     """
+    side = setting.side
     peaks: dict[int, list[float]] = {side // 2: [], side: []}
     for _ in range(3):
         for width, found in peaks.items():
-            told = _run_apart("rows_of_tiles", width, threads, THP_MEM_ALLOC_ENABLE="0")
+            told = _run_apart("rows_of_tiles", width, setting, THP_MEM_ALLOC_ENABLE="0")
             found.append(told["peak_mb"])
     narrow, wide = ({"peak_mb": statistics.median(found)} for found in peaks.values())
-    baseline = f"peak memory over the model of an image {side // 2} px wide"
+    baseline = (
+        f"peak memory over the model of an image {side // 2} px wide, LW on {setting.large_on}"
+    )
     row = _against("huge_tiled_flat", "peak_mb", wide, narrow, _FLAT, baseline)
     return row | {"side": side, "peaks_mb": peaks[side], "baseline_peaks_mb": peaks[side // 2]}
 
 
-def monai_tiled(threads: int, side: int) -> list[dict[str, Any]]:
+def monai_tiled(setting: Setting) -> list[dict[str, Any]]:
     """Time and memory against MONAI's sliding windows: same tiles, overlap, window and network."""
     found: dict[str, list[dict[str, float]]] = {"ours": [], "monai": []}
     for _ in range(2):
         for what, runs in found.items():
-            runs.append(_run_apart(f"sliding_{what}", side, threads))
+            runs.append(_run_apart(f"sliding_{what}", setting.side, setting))
     ours, theirs = (
         {key: statistics.median(run[key] for run in runs) for key in ("seconds", "peak_mb")}
         for runs in found.values()
     )
-    baseline = "monai's sliding_window_inference, LW on mobile"
+    baseline = f"monai's sliding_window_inference, LW on {setting.large_on}"
     rows = [
         _against("monai_tiled_seconds", "seconds", ours, theirs, 1.0, baseline),
         _against("monai_tiled_memory", "peak_mb", ours, theirs, 0.4, baseline),
     ]
-    return [row | {"side": side} for row in rows]
+    return [row | {"side": setting.side} for row in rows]
 
 
-def stack(threads: int, side: int) -> list[dict[str, Any]]:
+def stack(setting: Setting) -> list[dict[str, Any]]:
     """64 slices of 512² as a stack against as many single predictions, from a zarr into a zarr."""
-    del side
-    found = _run_apart("stack", 512, threads)
+    found = _run_apart("stack", 512, setting)
     row = _against(
         "stack",
         "seconds",
         found,
         {"seconds": found["bare_seconds"]},
         1.0,
-        "64 single predictions, LW on mobile",
+        f"64 single predictions, LW on {setting.large_on}",
     )
     return [row]
 
 
-def start(threads: int, side: int) -> list[dict[str, Any]]:
+def start(setting: Setting) -> list[dict[str, Any]]:
     """Import, open an adapter and segment 224², each time in a fresh process."""
-    del side
     with tempfile.TemporaryDirectory() as folder:
         model = _saved(Path(folder), ModelConfig())
         megabytes = model.stat().st_size / 1e6
-        runs = [answer(["-c", _FIRST_RESULT, str(model)], threads) for _ in range(5)]
+        runs = [answer(["-c", _FIRST_RESULT, str(model)], setting.threads) for _ in range(5)]
     seconds = statistics.median(run["seconds"] for run in runs)
     return [
         {
@@ -133,7 +154,7 @@ def start(threads: int, side: int) -> list[dict[str, Any]]:
     ]
 
 
-PROCESSES: dict[str, tuple[str, Callable[[int, int], list[dict[str, Any]]]]] = {
+PROCESSES: dict[str, tuple[str, Callable[[Setting], list[dict[str, Any]]]]] = {
     "step_memory": ("every parameter trained; bar 0.7", step_memory),
     "huge_tiled": (
         "bare passes over the same tiles; bar 1.10, 1.5 GB, flat when the side doubles",
@@ -143,7 +164,7 @@ PROCESSES: dict[str, tuple[str, Callable[[int, int], list[dict[str, Any]]]]] = {
     "stack": ("64 single predictions; bar 1.0", stack),
     "start": ("fresh processes; bar 4 s", start),
 }
-"""What it is measured against, and what measures it, given threads and the side of large images."""
+"""What it is measured against, and what measures it."""
 
 
 def _saved(folder: Path, config: ModelConfig) -> Path:
@@ -173,8 +194,9 @@ def _against(
     }
 
 
-def _run_apart(what: str, side: int, threads: int, **variables: str) -> dict[str, float]:
-    return answer([CHILD, what, str(side), str(threads)], threads, **variables)
+def _run_apart(what: str, side: int, setting: Setting, **variables: str) -> dict[str, float]:
+    arguments = [CHILD, what, str(side), str(setting.threads), setting.large_on]
+    return answer(arguments, setting.threads, **variables)
 
 
 def answer(arguments: list[str], threads: int, **variables: str) -> dict[str, float]:

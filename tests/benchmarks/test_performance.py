@@ -52,4 +52,4 @@ def test_a_run_of_all_cases_ends_with_what_it_took(monkeypatch, capsys) -> None:
     *others, last = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert [row["name"] for row in others] == ["deformable", *performance.ON_CUDA]
     assert (last["name"], last["ratio"], last["bar"], last["ok"]) == ("all_cases", None, 1800, True)
-    assert last["command"] == "performance.py --threads 2 --repeats 1 --side 8192"
+    assert last["command"] == "performance.py --threads 2 --repeats 1 --side 8192 --large-on mobile"
