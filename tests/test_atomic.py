@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,9 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None
 
 
 def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / ".0123456789abcdef.partial").write_bytes(b"half")
+    earlier = tmp_path / ".0123456789abcdef.partial"
+    earlier.write_bytes(b"half")
+    os.utime(earlier, (time.time() - 7200,) * 2)
     theirs = [tmp_path / ".notes.partial", tmp_path / "0123456789abcdef.partial"]
     for path in theirs:
         path.write_bytes(b"precious")
@@ -87,6 +90,23 @@ def test_what_another_process_or_thread_is_writing_is_no_leftover(
         other.stdin.write(b"\n")
     assert other.returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs"]
+
+
+def test_what_another_machine_has_written_into_within_an_hour_is_no_leftover(
+    tmp_path: Path,
+) -> None:
+    """As a batch that begins in a folder on a shared drive into which another machine writes."""
+    begun = [tmp_path / f".{number:016x}.00000000-7.partial" for number in range(3)]
+    for folder in begun[:2]:
+        (folder / "inner").mkdir(parents=True)
+        (folder / "inner" / "chunk").write_bytes(b"theirs")
+    begun[2].write_bytes(b"theirs")
+    old = (time.time() - 3700,) * 2
+    for path in (begun[0], *begun[0].rglob("*"), begun[1], begun[1] / "inner", begun[2]):
+        os.utime(path, old)
+    remove_partial_files(tmp_path)
+    assert list(tmp_path.iterdir()) == [begun[1]]
+    assert (begun[1] / "inner" / "chunk").read_bytes() == b"theirs"
 
 
 def test_only_what_dead_processes_of_this_machine_left_is_an_orphan(tmp_path: Path) -> None:

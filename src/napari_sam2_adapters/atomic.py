@@ -11,7 +11,9 @@ import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +33,7 @@ __all__ = [
 # Short and free of the target's name, which may be as long as a file system allows.
 _PARTIAL = re.compile(r"\.[0-9a-f]{16}(?:\.([0-9a-f]{8})-(\d+))?\.partial")
 _SYNC_THREADS = 8
+_ABANDONED_S = 3600
 _UNKNOWN_REQUEST = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _in_work: set[str] = set()
 """Names of the files that threads of this process are writing, which are drawn by lot; their folder may be spelt in several ways."""
@@ -153,13 +156,19 @@ def check_writable(folder: Path) -> None:
 def remove_partial_files(folder: Path, keep: Collection[Path] = ()) -> None:
     """Remove what `write_atomically` and `new_partial_folder` left in a folder when their process was killed.
 
-    What is in ``keep`` stays, and so does what other processes of this machine, or threads of this one, may be writing. Call it only while
-    no other machine writes there, of which nothing is known.
+    What is in ``keep`` stays, and so does what other processes of this machine, or threads of this one, may be writing. Of processes of other
+    machines nothing is known: what they began stays until nothing has been written into it for an hour.
     """
+    now = None
     for path, machine, process in _partials(folder):
-        here = machine == machine_id() and process != os.getpid()
-        alive = here and psutil.pid_exists(process)
-        if not (alive or path.name in _in_work or path in keep):
+        if path.name in _in_work or path in keep:
+            continue
+        if machine == machine_id():
+            alive = process != os.getpid() and psutil.pid_exists(process)
+        else:
+            now = now or _time_of_disk(folder)
+            alive = _last_written(path) > now - _ABANDONED_S
+        if not alive:
             _remove(path)
 
 
@@ -176,6 +185,26 @@ def _partials(folder: Path) -> Iterator[tuple[Path, str, int]]:
         named = _PARTIAL.fullmatch(path.name)
         if named:
             yield path, named[1] or "", int(named[2] or 0)
+
+
+def _time_of_disk(folder: Path) -> float:
+    """The time by the clock that dates the files of a folder, which on a shared drive is another machine's."""
+    probe = _partial_path(folder)
+    probe.touch()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink()
+
+
+def _last_written(path: Path) -> float:
+    """When anything in a file or folder was written last; 0 when it is gone."""
+    times = [0.0]
+    inside = (Path(folder, name) for folder, *names in os.walk(path) for name in chain(*names))
+    for part in chain([path], inside):
+        with suppress(FileNotFoundError):  # it got its name meanwhile
+            times.append(part.stat().st_mtime)
+    return max(times)
 
 
 def _partial_path(folder: Path) -> Path:

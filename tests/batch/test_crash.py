@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_sam2_adapters.atomic import machine_id
 from napari_sam2_adapters.batch.bands import count_bands
 from napari_sam2_adapters.batch.draft import Draft
 from napari_sam2_adapters.batch.job import BatchJob
@@ -117,7 +118,8 @@ def test_killed_runs_add_up_to_an_undisturbed_one(two_hundred: BatchJob) -> None
             process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL, seed
     # What a kill in the middle of writing leaves.
-    (two_hundred.output / ".0123456789abcdef.partial").write_bytes(b"half a mask")
+    left_over = f".0123456789abcdef.{machine_id()}-{process.pid}.partial"
+    (two_hundred.output / left_over).write_bytes(b"half a mask")
     with (two_hundred.output / REPORT_JSONL).open("ab") as report:
         report.write(b'{"name":"cell 13","status":"do')
     last = {record.item.name: record for record in run_batch(two_hundred)}

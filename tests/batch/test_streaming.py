@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from napari_sam2_adapters.atomic import remove_partial_files
+from napari_sam2_adapters.atomic import machine_id, remove_partial_files
 from napari_sam2_adapters.batch import draft
 from napari_sam2_adapters.batch.draft import kept_drafts
 from napari_sam2_adapters.batch.job import BatchJob
@@ -109,7 +110,7 @@ def test_a_stopped_run_goes_on_with_what_is_missing(
         done += stop
         assert not target.exists()
         # what a new run of the batch does first; the draft is kept, other leftovers are not
-        (tmp_path / ".0123456789abcdef.partial").touch()
+        (tmp_path / f".0123456789abcdef.{machine_id()}-{os.getpid()}.partial").touch()
         remove_partial_files(tmp_path, keep=kept_drafts(tmp_path))
         assert len(list(tmp_path.glob(".*.partial"))) == 1
     rest, counts = drained(stream(network, volume, target))
