@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,16 @@ def test_a_process_that_has_ended_and_a_later_one_of_its_number_are_told_apart()
     child.communicate(b"\n")
     assert not is_alive(known)
     assert not is_alive(ProcessId(0, 0.0, own.system))
+
+
+@linux_only
+def test_a_process_that_was_killed_is_gone_although_nobody_has_asked_for_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        known = ProcessId(child.pid, processes._started(child.pid), this_process().system)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert psutil.pid_exists(child.pid)
+        assert not is_alive(known)
 
 
 @linux_only

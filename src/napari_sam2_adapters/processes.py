@@ -68,4 +68,6 @@ def _started(number: int) -> float:
         return float(psutil.Process(number).create_time())
     content = Path(f"/proc/{number}/stat").read_text(errors="replace")
     behind_name = content.rpartition(")")[2].split()  # names may have brackets and spaces
+    if behind_name[0] in ("Z", "X"):  # it has ended, and nobody has asked how
+        raise psutil.ZombieProcess(number)
     return int(behind_name[_START_FIELD]) / os.sysconf("SC_CLK_TCK")

@@ -58,9 +58,7 @@ def test_a_folder_comes_out_as_predicted_with_a_report(job: BatchJob, images: Pa
     assert of_second[-1] == "done"
     at_work = [r for r in records if r.status == "running" and r.all_tiles]
     assert [r.tiles for r in at_work] == [0, 1] * 4  # the plan comes before the first tile
-    assert {r.plan.split(" px")[0] for r in at_work} == {
-        "Memory plan: 1 tile of 40"
-    }  # the whole image
+    assert {r.plan and (r.plan.at_once, r.plan.side_px) for r in at_work} == {(1, 40)}  # all of it
     segmenter, header = load_adapter(job.model)
     for number in range(4):
         image = read_image(images / f"cell {number}.tif")

@@ -36,6 +36,7 @@ from napari_sam2_adapters.batch.stamps import FileStamp
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.data.io import read_labels, write_array
 from napari_sam2_adapters.data.samples import load_sample
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 
 HEIGHT, WIDTH, TILE = 2100, 96, 256
 """Five bands of chunks, the last of them low, and eleven rows of one tile."""
@@ -352,7 +353,8 @@ def test_what_a_lost_part_has_left_is_given_out_again(tmp_path: Path) -> None:
     part = image.take_part("one", 2)
     assert part.run is not None
     assert part.run[0] == 0
-    image.take_progress("one", Progress(0, 1.0, 5, 20, ("slow",), (0, 1), "Memory plan"))
+    plan = MemoryPlan("tile", "cpu", 448, 2, 448, 10**8, 10**9)
+    image.take_progress("one", Progress(0, 1.0, 5, 20, ("slow",), (0, 1), plan))
     assert image.opened.draft.done == ((0, 2),)
     assert image.lose_part("one") == 2
     again = image.take_part("two", 2)
@@ -362,7 +364,7 @@ def test_what_a_lost_part_has_left_is_given_out_again(tmp_path: Path) -> None:
         (tmp_path / ".b.ome.zarr.progress.json").read_bytes()
     ).done == ((0, 2),)
     assert image.progress().notices == ("slow",)
-    assert image.progress().plan == "Memory plan"
+    assert image.progress().plan == plan
 
 
 def test_bands_are_numbered_through_the_planes() -> None:

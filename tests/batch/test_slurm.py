@@ -89,6 +89,18 @@ def test_slurm_gets_a_worker_for_each_card(tmp_path: Path) -> None:
     options.write_text("just words")
     with pytest.raises(ValueError, match="should hold options such as"):
         slurm_arguments(config)
+    options.write_text("")
+    with pytest.raises(ValueError, match="but is empty"):
+        slurm_arguments(config)
+    for wrong in (
+        "cores: many",
+        "memory: [1]",
+        "walltime: 1:30:00",  # 5400 in YAML
+        "job_script_prologue: module load",
+    ):
+        options.write_text(wrong)
+        with pytest.raises(ValueError, match=f"does not take.*{wrong.partition(':')[0]}.*quotes"):
+            slurm_arguments(config)
     for twice in ("cores: 1\ncores: 2", "job-cpu: 1\njob_cpu: 2"):
         options.write_text(twice)
         with pytest.raises(ValueError, match="twice"):

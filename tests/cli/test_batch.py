@@ -10,11 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from typer.testing import CliRunner, Result
 
 from napari_sam2_adapters.batch.run import run_batch
 from napari_sam2_adapters.cli import app
+from napari_sam2_adapters.data.io import read_image
 
 
 def arguments(model: Path, images: Path, output: Path, *more: str) -> list[str]:
@@ -39,13 +42,49 @@ def folder(blobs: Path, tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
+@pytest.mark.parametrize("workers", [(), ("--workers", "1")])
+def test_plans_of_larger_tiles_and_of_those_that_do_not_fit_are_shown(
+    blobs: Path,
+    trained: Path,
+    tmp_path: Path,
+    workers: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SAM2_ADAPTERS_MEMORY_SHARE", "0.9")  # put back after the test
+    cell = read_image(blobs / "images" / "cell0.tif").array
+    (tmp_path / "images").mkdir()
+    for name, tiles in (("a", 1), ("b", 3), ("c", 1), ("d", 3)):
+        tifffile.imwrite(tmp_path / "images" / f"{name}.tif", np.tile(cell, (tiles, tiles)))
+    arguments = "--tile-size-px", "256", "--memory-share", "0.0001", *workers
+    done = batch(trained, tmp_path / "images", tmp_path / "results", *arguments)
+    assert done.exit_code == 0, done.output
+    plans = [line for line in done.stdout.splitlines() if line.startswith("Memory plan")]
+    assert [plan.partition(" px")[0] for plan in plans] == [
+        f"Memory plan: 1 tile of {side}" for side in (cell.shape[0], 128)
+    ]
+    assert all("it is tried all the same" in plan for plan in plans)
+
+
+def test_what_is_wrong_with_a_cluster_is_said_before_anything_is_written(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    options = tmp_path / "slurm.yaml"
+    options.write_text("cores: many")
+    arguments = "--workers", "1", "--slurm", "--slurm-options", str(options)
+    wrong = batch(trained, folder, tmp_path / "results", *arguments)
+    assert wrong.exit_code == 2
+    assert "options that dask-jobqueue does not take" in " ".join(wrong.stderr.split())
+    assert wrong.stdout == ""
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_folder_is_segmented_and_summed_up(folder: Path, trained: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     first = batch(trained, folder, results)
     assert first.exit_code == 1
     assert "2 of 3 images are segmented." in first.stdout
     assert "broken failed: " in first.stderr
-    assert first.stdout.count("Memory plan: 1 tile of ") == 1
+    assert first.stdout.count("Memory plan: 1 tile of ") == 1  # both are of one size
     assert "1 image failed, report.csv says why" in first.stderr
     assert "Traceback" not in first.output
     names = {path.name for path in results.iterdir()}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import signal
 import subprocess
@@ -613,8 +614,9 @@ def test_the_memory_plan_is_told_before_the_work_and_keeps_below_the_share(
     side = max(large[0].shape)
     usual = predict(trained, images, tmp_path / "a", "--tile-size-px", "896")
     plan = " ".join(usual.stdout.split())
-    assert plan.count("Memory plan: ") == 1  # that of the first image, by its own size
-    assert f"Memory plan: 1 tile of {cell.shape[0]} px at a time" in plan
+    # that of the first image, by its own size, and of the first one that takes larger tiles
+    sides = re.findall(r"Memory plan: 1 tile of (\d+) px at a time", plan)
+    assert sides == [str(cell.shape[0]), "896"]
     tight = predict(
         *(trained, images, tmp_path / "b", "--tile-size-px", "896"),
         *("--memory-share", "0.0001"),
@@ -622,6 +624,8 @@ def test_the_memory_plan_is_told_before_the_work_and_keeps_below_the_share(
     assert tight.exit_code == 0, tight.output
     plan = " ".join(tight.stdout.split())
     assert side > 128
+    unmeasured = f"Memory plan: 1 tile of {cell.shape[0]} px at a time; no more of the memory of cpu may be used"
+    assert plan.count(unmeasured) == 1
     assert plan.count("Memory plan: 1 tile of 128 px at a time, about 0.") == 1
     assert "more than the 0.00 GB that may be used on cpu" in plan
     assert tight.stderr.count("tiles of 128 px are taken") == 2  # as it is planned, so it is run

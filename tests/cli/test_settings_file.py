@@ -35,7 +35,17 @@ class TestSettingsFile:
     def test_an_empty_file_sets_nothing(self, tmp_path: Path, text: str) -> None:
         assert load_settings(self.write(tmp_path, text)) == {}
 
-    @pytest.mark.parametrize("text", ["model: [1,", "a: b: c", "\tmodel: 1"])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "model: [1,",
+            "a: b: c",
+            "\tmodel: 1",
+            "train: {steps: 2020-13-45}",
+            "train: {steps: !!int x}",
+            "[" * 3000,
+        ],
+    )
     def test_what_is_not_yaml_is_refused(self, tmp_path: Path, text: str) -> None:
         with pytest.raises(ValueError, match="is not valid YAML"):
             load_settings(self.write(tmp_path, text))
@@ -46,11 +56,19 @@ class TestSettingsFile:
             ("train: {steps: 20}\nmodel: {adapter: lw}\ntrain: {batch_size: 4}", "train"),
             ("train:\n  steps: 20\n  batch_size: 4\n  steps: 30", "steps"),
             ("classes:\n- {value: 1, name: a, value: 2}", "value"),
+            ("train: {1: a, 0x1: b}", "0x1"),
+            ("train: {yes: a, true: b}", "true"),
+            ("train: {1: a, '1': b}", "1"),
         ],
     )
     def test_what_is_there_twice_is_refused(self, tmp_path: Path, text: str, twice: str) -> None:
         with pytest.raises(ValueError, match=f"'{twice}' is there twice\n.*line"):
             load_settings(self.write(tmp_path, text))
+
+    def test_what_is_merged_is_not_there_twice(self, tmp_path: Path) -> None:
+        text = "extras: &b {x: 1}\nmodel: {deep: &c {<<: *b, x: 2}}\ntrain: {<<: *c, y: 3}"
+        found = load_settings(self.write(tmp_path, text))
+        assert found == {"extras": {"x": 1}, "model": {"deep": {"x": 2}}, "train": {"x": 2, "y": 3}}
 
     def test_yaml_runs_no_code(self, tmp_path: Path) -> None:
         mark = tmp_path / "was-run"

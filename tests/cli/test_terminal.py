@@ -61,3 +61,25 @@ def test_what_is_printed_beside_bars_stays(monkeypatch: pytest.MonkeyPatch, same
     else:
         assert sys.stdout.getvalue().splitlines() == results
     assert screen(terminal.getvalue()) == told
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_long_name_leaves_room_for_counts_and_times(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress_bar() as bar:
+        bar.add_task("images", total=5, completed=2)
+        bar.add_task("a_very_long_name_" * 12 + ".tif", total=9, completed=4)
+        bar.refresh()
+        images, tiles = screen(terminal.getvalue())[-2:]
+    for line, count in ((images, "2/5"), (tiles, "4/9")):
+        assert len(line) <= width
+        assert count in line
+        assert re.search(r"\d:\d\d:\d\d", line)
+    assert images.startswith("images"[: 6 if width > 40 else 3])
+    assert tiles.startswith("a_v")
+    assert "…" in tiles

@@ -44,7 +44,7 @@ def run(network, parts, batch_size):
             parts,
             batch_size=batch_size,
             views="none",
-            notice=notices.append,
+            on_full=notices.append,
         )
     )
     return found, notices
@@ -81,8 +81,7 @@ def test_full_memory_halves_the_batch_for_all_that_follow(error):
     found, notices = run(network, parts, 8)
     check_order(found, parts)
     assert set(network.batches) == {2}
-    assert len(notices) == 1  # 8, 4, 2: said once, and not for every batch
-    assert "2 tiles at a time" in notices[0]
+    assert notices == [2]  # 8, 4, 2: told once, and not for every batch
 
 
 def test_a_tile_that_does_not_fit_alone_is_an_error_without_the_tensors_of_the_attempt():

@@ -494,6 +494,33 @@ def test_a_full_main_memory_takes_fewer_tiles_at_a_time_first(camera):
     np.testing.assert_array_equal(outputs.labels, expected)
 
 
+def test_a_full_main_memory_does_not_undo_what_the_devices_has_changed(camera):
+    class FullLater:
+        """Has no room for the second of two planes at first."""
+
+        shape, dtype = (2, *camera.shape), camera.dtype
+        full = True
+
+        def __getitem__(self, key):
+            if key[0] == 1 and self.full:
+                self.full = False
+                raise MemoryError
+            return np.stack([camera, camera])[key]
+
+    config = PredictConfig(tile_size_px=256, batch_size=4)
+    stack, of_one = np.stack([camera, camera]), Threshold(most_pixels=256 * 256)
+    outputs = allocate_outputs(Threshold(), stack.shape, "ZYX", config)
+    limits = find_limits(Threshold(), stack, "ZYX")
+    records = predict_tiles(
+        of_one, FullLater(), "ZYX", config=config, outputs=outputs, limits=limits
+    )
+    assert [record.notice for record in records if record.notice] == [
+        "The memory of cpu is full: going on with 1 tile at a time.",
+        "The main memory is full: going on with tiles of 128 px.",
+    ]
+    np.testing.assert_array_equal(outputs.labels, predict(Threshold(), stack, config=config).labels)
+
+
 @pytest.mark.parametrize(
     ("chunk", "widest"), [(None, 4096), (1024, 4096), (1500, 6000), (10_000, 10_000)]
 )

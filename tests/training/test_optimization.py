@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from napari_sam2_adapters.models import memory, recomputing
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training import optimization
 from napari_sam2_adapters.training.losses import build_loss
@@ -308,7 +309,7 @@ def test_the_plan_counts_what_the_loss_takes(tiny_segmenter, monkeypatch) -> Non
     """It sees the whole batch, also where the network sees a crop at a time."""
     held = []
 
-    def plan(*given: object, held_bytes: Callable[[int], int], **more: Any) -> memory.MemoryPlan:
+    def plan(*given: object, held_bytes: Callable[[int], int], **more: Any) -> MemoryPlan:
         held.append(held_bytes(64))
         return memory.plan_memory(*given, held_bytes=held_bytes, **more)
 

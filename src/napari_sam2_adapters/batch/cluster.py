@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from napari_sam2_adapters.batch.slurm import slurm_jobs
+from napari_sam2_adapters.batch.slurm import slurm_arguments, slurm_jobs
 from napari_sam2_adapters.config import Settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_sam2_adapters.batch.workers import Workers
 
-__all__ = ["PATIENCE", "ClusterConfig", "local_workers", "open_cluster"]
+__all__ = ["PATIENCE", "ClusterConfig", "check_cluster", "local_workers", "open_cluster"]
 
 PATIENCE = {"distributed.deploy.lost-worker-timeout": "60s"}
 """Dask's setting of how long a worker that died may take to come back, before another one is started in its place."""
@@ -103,6 +103,20 @@ class ClusterConfig(Settings):
         if asked and not self.slurm:
             raise ValueError(f"{asked[0]} is for jobs of Slurm, which are not asked for")
         return self
+
+
+def check_cluster(config: ClusterConfig) -> None:
+    """Look at what can be looked at before a cluster is opened.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no file of options for Slurm.
+    ValueError
+        When it holds no options, or some of a wrong type.
+    """
+    if config.slurm:
+        slurm_arguments(config)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.batch.segment_item import Progress, Task, failure
 from napari_sam2_adapters.batch.shared_item import Part
 from napari_sam2_adapters.batch.stamps import FileStamp
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -127,7 +128,7 @@ def progress_of(part: Part, message: dict[str, Any]) -> Progress:
         message["all_tiles"],
         tuple(message["notices"]),
         tuple(message["bands"]),
-        message["plan"],
+        MemoryPlan(**message["plan"]) if message["plan"] else None,
     )
 
 

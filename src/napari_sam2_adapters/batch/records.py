@@ -8,6 +8,7 @@ from typing import Literal
 from napari_sam2_adapters.batch.plan import Item
 from napari_sam2_adapters.batch.report import Entry
 from napari_sam2_adapters.batch.standing import Standing
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 
 __all__ = ["ItemRecord", "first_record", "record_of"]
 
@@ -35,7 +36,7 @@ class ItemRecord:
     notices
         What was remarkable.
     plan
-        Tiles that go through the network at once and the memory they take, in a sentence, once this process segments it.
+        How its tiles go through the network, once it is known.
     """
 
     item: Item
@@ -47,7 +48,7 @@ class ItemRecord:
     all_tiles: int = 0
     pixels: dict[str, int] | None = None
     notices: tuple[str, ...] = ()
-    plan: str = ""
+    plan: MemoryPlan | None = None
 
 
 def first_record(item: Item, standing: Standing) -> ItemRecord:

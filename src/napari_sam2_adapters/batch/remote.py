@@ -7,6 +7,7 @@ stays on the worker, so that nothing has to be fetched from a worker that may ha
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import secrets
 import signal
@@ -84,6 +85,8 @@ def prepare(call: Call, model: Model, content: bytes | None, device: str | None,
         Which of several GPUs it takes: its place among the workers that see the same ones.
     """
     here = version("napari-sam2-adapters")
+    # What tifffile logs of a damaged file comes as a sentence; the terminal is that of the process that gives out the work.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         chosen = None if device is None else _device(device, card)
         key = f"{model.sha256} {chosen}"

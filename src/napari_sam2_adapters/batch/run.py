@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from napari_sam2_adapters.atomic import remove_partial_files
-from napari_sam2_adapters.batch.cluster import ClusterConfig, open_cluster
+from napari_sam2_adapters.batch.cluster import ClusterConfig, check_cluster, open_cluster
 from napari_sam2_adapters.batch.draft import kept_drafts
 from napari_sam2_adapters.batch.html_report import write_html_report
 from napari_sam2_adapters.batch.job import BatchJob, BatchOptions, JobFile, write_job_file
@@ -61,6 +61,8 @@ def run_batch(
     """
     options = options or BatchOptions()
     scheme = plan_batch(job)
+    if isinstance(cluster, ClusterConfig):
+        check_cluster(cluster)  # before anything is written
     with results_folder(job.output):
         report = Report(job.output)
         conflict = conflict_of(scheme, report, options)

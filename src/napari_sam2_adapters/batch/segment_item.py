@@ -19,6 +19,7 @@ from napari_sam2_adapters.batch.stamps import ExtraStamp, FileStamp
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.data.axes import in_axes, label_axes
 from napari_sam2_adapters.data.io import read_image, read_labels
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.model_file import AdapterHeader
@@ -95,7 +96,7 @@ class Progress:
     all_tiles: int
     notices: tuple[str, ...] = ()
     bands: tuple[int, ...] = ()
-    plan: str = ""
+    plan: MemoryPlan | None = None
 
 
 def segment_item(network: Network, task: Task) -> Generator[Progress, None, Entry]:
@@ -154,7 +155,7 @@ def key_of(task: Task, stamp: FileStamp) -> str:
 def _segment(network: Network, task: Task, stamp: FileStamp) -> Generator[Progress, None, Entry]:
     if network.segmenter is None:
         raise RuntimeError("The network was not loaded, but there is an image to segment.")
-    item, started, plan = task.item, time.perf_counter(), ""
+    item, started, plan = task.item, time.perf_counter(), None
     tiles = segment_file(
         network.segmenter,
         network.header,
@@ -173,7 +174,7 @@ def _segment(network: Network, task: Task, stamp: FileStamp) -> Generator[Progre
             result: SegmentedFile = end.value
             break
         notices += (tile.notice,) if tile.notice else ()
-        plan = plan or (tile.plan.sentence if tile.plan is not None else "")
+        plan = plan or tile.plan
         seconds = time.perf_counter() - started
         yield Progress(item.index, seconds, tile.done, tile.total, notices, plan=plan)
     return success(task, stamp, result, time.perf_counter() - started)

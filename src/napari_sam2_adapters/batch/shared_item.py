@@ -35,6 +35,7 @@ from napari_sam2_adapters.data.axes import label_axes
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import read_image
 from napari_sam2_adapters.data.normalize import Limits
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 
 if TYPE_CHECKING:
     from napari_sam2_adapters.models.segmenter import Segmenter
@@ -215,7 +216,7 @@ def _segment(
 ) -> Generator[Progress, None, None]:
     started = time.perf_counter()
     final: list[int] = []
-    plan = ""
+    plan: MemoryPlan | None = None
     tiles = stream_bands(
         _network(network),
         network.header.normalization,
@@ -229,7 +230,7 @@ def _segment(
     )
     for tile in tiles:
         notices = (tile.notice,) if tile.notice else ()
-        plan = plan or (tile.plan.sentence if tile.plan is not None else "")
+        plan = plan or tile.plan
         seconds = time.perf_counter() - started
         done, total, bands = tile.done, tile.total, tuple(final)
         yield Progress(task.item.index, seconds, done, total, notices, bands, plan)

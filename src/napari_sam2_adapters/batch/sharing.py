@@ -10,6 +10,7 @@ from napari_sam2_adapters.batch.bands import Run, count_bands, joined, missing
 from napari_sam2_adapters.batch.draft import write_draft
 from napari_sam2_adapters.batch.segment_item import Progress, Task
 from napari_sam2_adapters.batch.shared_item import Opened, Part
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 
 __all__ = ["SharedImage"]
 
@@ -40,7 +41,7 @@ class SharedImage:
         self._at_work: dict[str, tuple[Part, Progress]] = {}
         self._tiles_done = self._tiles(opened.draft.done)
         self._notices: tuple[str, ...] = ()
-        self._plan = ""
+        self._plan: MemoryPlan | None = None
         self._finishing = False
 
     @property

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+
+from napari_sam2_adapters.config import describe_errors
 from napari_sam2_adapters.config.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -20,6 +23,20 @@ __all__ = ["SlurmJobs", "slurm_arguments", "slurm_jobs"]
 _LOOK_INTERVAL_S = 0.05
 _GONE_S = 60.0
 """A job without a worker for so long has come to its end; Dask's nanny brings a dead worker back sooner."""
+
+
+class _Options(BaseModel):
+    """Those of dask-jobqueue's options of which it does not say that they are of a wrong type, or takes texts apart into letters."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    cores: PositiveInt | None = None
+    processes: PositiveInt | None = None
+    memory: str | PositiveInt | None = None
+    walltime: str | None = None
+    job_extra_directives: list[str] | None = None
+    job_script_prologue: list[str] | None = None
+    worker_extra_args: list[str] | None = None
 
 
 class SlurmJobs:
@@ -173,7 +190,7 @@ def slurm_arguments(config: ClusterConfig) -> dict[str, Any]:
     FileNotFoundError
         When there is no such file.
     ValueError
-        When the file holds no options.
+        When the file holds no options, or some of a wrong type.
     """
     arguments = _read_options(config.slurm_options) if config.slurm_options else {}
     for name in ("queue", "account", "walltime", "memory", "cores"):
@@ -201,11 +218,19 @@ def _read_options(path: Path) -> dict[str, Any]:
         if isinstance(content, dict) and set(content) == {section}:
             content = content[section]
     if not isinstance(content, dict):
+        holds = "is empty" if content is None else f"holds {content!r}"
         raise ValueError(
-            f"{path} should hold options such as 'cores: 8', but holds {content!r}. Correct the file."
+            f"{path} should hold options such as 'cores: 8', but {holds}. Correct the file."
         )
     names = [str(name).replace("-", "_") for name in content]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{path} says {name} twice, with - and with _. Keep one of them.")
-    return dict(zip(names, content.values(), strict=True))
+    options = dict(zip(names, content.values(), strict=True))
+    try:
+        _Options.model_validate(options)
+    except ValidationError as error:
+        raise ValueError(
+            f"{path} has options that dask-jobqueue does not take. {describe_errors(error)} A wall time wants quotes, such as '1:30:00'."
+        ) from error
+    return options

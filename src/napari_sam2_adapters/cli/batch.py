@@ -18,7 +18,12 @@ from napari_sam2_adapters.batch.job import Extras
 from napari_sam2_adapters.batch.plan import REPORT_HTML
 from napari_sam2_adapters.cli.files import Device, MemoryShare, Model, Overwrite, SettingsFile
 from napari_sam2_adapters.cli.interrupts import stop_requests
-from napari_sam2_adapters.cli.prediction import OWN_TILE, known_format, prediction_settings
+from napari_sam2_adapters.cli.prediction import (
+    OWN_TILE,
+    PlanShown,
+    known_format,
+    prediction_settings,
+)
 from napari_sam2_adapters.cli.settings import (
     Sections,
     build_settings,
@@ -167,7 +172,7 @@ class _Shown:
 
     def __init__(self) -> None:
         self._last: dict[int, ItemRecord] = {}
-        self._plan = ""
+        self._show_plan = PlanShown(console())
 
     def begin(self, bar: Progress) -> None:
         """Show two bars: images and the tiles of the one at work."""
@@ -185,9 +190,8 @@ class _Shown:
         """Show where an image stands."""
         known = self._last.get(record.item.index)
         self._last[record.item.index] = record
-        if record.plan and not self._plan:
-            self._plan = record.plan
-            console().print(record.plan)
+        if record.plan is not None:
+            self._show_plan(record.plan)
         if record.status == "running":
             self._bar.update(
                 self._tiles,

@@ -13,7 +13,7 @@ from napari_sam2_adapters.config import PredictConfig, advise_on_views
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from napari_sam2_adapters.models.memory import MemoryPlan
+    from napari_sam2_adapters.models.memory_plan import MemoryPlan
     from napari_sam2_adapters.models.model_file import AdapterHeader
 
 __all__ = [
@@ -48,7 +48,7 @@ def without_results(paths: list[Path], images: Path, results: Path) -> list[Path
 
 
 class PlanShown:
-    """Prints the memory plan of the first image, and of later ones each other plan that takes more memory than it may.
+    """Prints the memory plan of the first image, of later ones that take larger parts than any before, and others that take more than they may.
 
     Parameters
     ----------
@@ -58,14 +58,18 @@ class PlanShown:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._shown: set[tuple[int, int, bool]] = set()
+        self._most_px = 0
+        self._unfit: set[tuple[int, int]] = set()
 
     def __call__(self, plan: MemoryPlan) -> None:
         """Take the plan of an image."""
-        parts = plan.side_px, plan.at_once, plan.fits
-        if not self._shown or not (plan.fits or parts in self._shown):
-            self._shown.add(parts)
+        parts = plan.side_px, plan.at_once
+        pixels = plan.at_once * plan.side_px**2
+        if pixels > self._most_px or not (plan.fits or parts in self._unfit):
             self._console.print(plan.sentence)
+        self._most_px = max(pixels, self._most_px)
+        if not plan.fits:
+            self._unfit.add(parts)
 
 
 def known_format(masks_as: str) -> str:

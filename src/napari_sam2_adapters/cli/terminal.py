@@ -20,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 from typer.core import TyperGroup
 
@@ -44,6 +45,8 @@ BAD_INPUT = 2
 STOPPED = 130
 """Exit code of a job that Ctrl-C stopped; every shell's own for it."""
 _MOST_FILES = 2**16
+_NUMBERS_WIDTH, _NARROWEST, _WIDEST_BAR = 36, 4, 40
+"""Columns of the terminal that counts and times take, which a long name must not push out; and those of a name or a bar."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 _WRONG_PATH = (
@@ -88,13 +91,16 @@ def errors() -> Console:
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
     """A bar on stderr with a description, counts and times, removed when it ends; what is printed meanwhile stands above it."""
+    console = Console(file=sys.stderr, markup=False, highlight=False, soft_wrap=True)
+    room = max(_NARROWEST, (console.width - _NUMBERS_WIDTH) // 2)
+    shortened = Column(max_width=room, no_wrap=True, overflow="ellipsis")
     with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        TextColumn("{task.description}", markup=False, table_column=shortened),
+        BarColumn(bar_width=min(_WIDEST_BAR, room)),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(file=sys.stderr, markup=False, highlight=False, soft_wrap=True),
+        console=console,
         transient=True,
     ) as bar:
         _bars.append(bar)

@@ -9,6 +9,8 @@ import yaml
 
 __all__ = ["read_yaml"]
 
+_MERGE = "tag:yaml.org,2002:merge"
+
 
 def read_yaml(path: Path, what: str) -> Any:
     """What a YAML file holds; None when it is empty.
@@ -31,27 +33,29 @@ def read_yaml(path: Path, what: str) -> Any:
         raise FileNotFoundError(f"There is no {what} {path}. Check the path.")
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (which is a safe one)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path} is not valid YAML: {error}. Correct that line and try again."
-        ) from error
+    # Dates and numbers that are none are ValueErrors of Python's own.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid YAML: {error}. Correct it and try again.") from error
 
 
 class _Loader(yaml.SafeLoader):
     """YAML's loader, which takes the last of several entries of one name without a word."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The entries of a mapping, each of which may be there once.
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """The entries of a mapping as they are written, before others are merged into them; each may be there once.
 
         Raises
         ------
         ConstructorError
-            With the place of the second entry of a name.
+            With the place of the second entry of a name, also where it is spelt in another way, as 1 and 0x1.
         """
-        names = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for number, key in enumerate(names):
-            if key.value in [before.value for before in names[:number]]:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        before: list[Any] = []
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            meant = key.value if key.tag == _MERGE else self.construct_object(key)
+            if key.value in before or meant in before:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key.value!r} is there twice", key.start_mark
                 )
-        return super().construct_mapping(node, deep=deep)
+            before += [key.value, meant]
+        return node

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from napari_sam2_adapters.metrics import (
     mean_over_images,
     mean_score,
 )
-from napari_sam2_adapters.models.memory import MemoryPlan
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.wording import counted
 
@@ -144,6 +146,7 @@ def score_images(
                 config=config,
                 rgb=pair.rgb,
                 on_plan=on_plan,
+                on_notice=partial(_warn_of, pair.name),
             ).labels
         except ValueError as error:
             raise ValueError(f"{pair.name} cannot be scored: {error}") from error
@@ -176,6 +179,10 @@ def summarize(scored: Sequence[ImageScore], classes: Sequence[ClassInfo]) -> Sco
         mean_dice=mean_score(dice),
         images=len(scored),
     )
+
+
+def _warn_of(name: str, notice: str) -> None:
+    warnings.warn(f"{name}: {notice}", stacklevel=4)  # where images are scored
 
 
 def _check_pair(segmenter: Segmenter, pair: Pair) -> None:

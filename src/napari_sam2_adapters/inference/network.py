@@ -17,7 +17,6 @@ from napari_sam2_adapters.inference.views import Network, over_views
 from napari_sam2_adapters.models.device import half_precision
 from napari_sam2_adapters.models.memory import attempt
 from napari_sam2_adapters.models.segmenter import Segmenter
-from napari_sam2_adapters.wording import counted
 
 __all__ = ["Tile", "TileTooLargeError", "copy_to_cpu", "run_network", "segment_tiles"]
 
@@ -44,13 +43,13 @@ def segment_tiles(
     views: ViewsName,
     bfloat16: bool = False,
     network: Network | None = None,
-    notice: Callable[[str], None],
+    on_full: Callable[[int], None],
 ) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
     """Give each tile with its logits (classes, h, w), in the order of the tiles.
 
     Tiles of one shape that follow each other go through the network together, also those of different rows and planes. When the device's
-    memory is too small, the batch is halved for all that follow. ``views`` is what `over_views` takes, ``bfloat16`` is for the CPU, and
-    ``network`` stands for the segmenter's own pass.
+    memory is too small, the batch is halved for all that follow, and ``on_full`` is told how many tiles it has then. ``views`` is what
+    `over_views` takes, ``bfloat16`` is for the CPU, and ``network`` stands for the segmenter's own pass.
 
     Raises
     ------
@@ -67,11 +66,11 @@ def segment_tiles(
     waiting: list[Tile] = []
     for tile in tiles:
         if waiting and (len(waiting) >= batch_size or waiting[0].image.shape != tile.image.shape):
-            batch_size = yield from _flush(segmenter.device, run, waiting, batch_size, notice)
+            batch_size = yield from _flush(segmenter.device, run, waiting, batch_size, on_full)
             waiting = []
         waiting.append(tile)
     if waiting:
-        yield from _flush(segmenter.device, run, waiting, batch_size, notice)
+        yield from _flush(segmenter.device, run, waiting, batch_size, on_full)
 
 
 def copy_to_cpu(segmenter: Segmenter) -> Segmenter:
@@ -92,7 +91,7 @@ def _flush(
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     tiles: list[Tile],
     batch_size: int,
-    notice: Callable[[str], None],
+    on_full: Callable[[int], None],
 ) -> Generator[tuple[Tile, NDArray[np.float32]], None, int]:
     done, halved = 0, False
     while done < len(tiles):
@@ -101,9 +100,7 @@ def _flush(
         logits = attempt(device, partial(run, images))
         if logits is not None:
             if halved:
-                notice(
-                    f"The memory of {device} is full: going on with {counted(batch_size, 'tile')} at a time."
-                )
+                on_full(batch_size)
                 halved = False
             yield from zip(part, logits, strict=True)
             done += len(part)

@@ -35,7 +35,7 @@ from napari_sam2_adapters.inference.outputs import (
 )
 from napari_sam2_adapters.inference.region import Region
 from napari_sam2_adapters.inference.tiled_run import TiledRun, TileProgress
-from napari_sam2_adapters.models.memory import MemoryPlan
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.wording import counted
 
@@ -61,7 +61,7 @@ def predict(
     config: PredictConfig | None = None,
     rgb: bool | None = None,
     on_plan: Callable[[MemoryPlan], None] | None = None,
-    on_notice: Callable[[str], None] = warnings.warn,
+    on_notice: Callable[[str], None] | None = None,
 ) -> Prediction:
     """Segment an image and return label values in memory.
 
@@ -82,7 +82,7 @@ def predict(
     on_plan
         Told before the first tile how the tiles go through the network.
     on_notice
-        Told when tiles or the device are others than were asked for, since the memory is too small; a warning unless given.
+        Told what is other than was asked for, such as tiles or the device where the memory is too small; a warning unless given.
 
     Raises
     ------
@@ -103,8 +103,10 @@ def predict(
     ):
         if tile.plan is not None and on_plan is not None:
             on_plan(tile.plan)
-        if tile.notice is not None:
+        if tile.notice is not None and on_notice is not None:
             on_notice(tile.notice)
+        elif tile.notice is not None:
+            warnings.warn(tile.notice, stacklevel=2)
     return outputs
 
 

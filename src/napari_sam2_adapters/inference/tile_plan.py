@@ -10,7 +10,8 @@ import numpy as np
 
 from napari_sam2_adapters.config import PredictConfig, ViewsName
 from napari_sam2_adapters.inference.network import run_network
-from napari_sam2_adapters.models.memory import MemoryPlan, attempt, peak_bytes, plan_memory
+from napari_sam2_adapters.models.memory import attempt, peak_bytes, plan_memory
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
 
 __all__ = ["SMALLEST_TILE_PX", "plan_tiles", "smaller_tile"]

@@ -36,7 +36,7 @@ from napari_sam2_adapters.inference.tiling import (
 )
 from napari_sam2_adapters.models.compiled import CompiledNetwork
 from napari_sam2_adapters.models.device import computes_bfloat16
-from napari_sam2_adapters.models.memory import MemoryPlan
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.wording import counted
 
@@ -67,8 +67,8 @@ class TileProgress:
         Rows and columns of that plane in the outputs that this tile changed; empty slices for none. Only a live run changes others
         than ``rows``.
     notice
-        What had to be changed to go on, in a sentence, or None. After a change of the tile or of the device, this plane is done anew,
-        and its rows are announced again.
+        What had to be changed to go on, in a sentence, or None. After a change of the tile, of the device, or for the main memory, this plane
+        is done anew, and its rows are announced again.
     plan
         How the tiles go through the network, in the first record, which comes before the first tile; None in the others.
     """
@@ -214,9 +214,8 @@ class TiledRun:
             When one of the smallest is too many.
         """
         if self.batch_size > 1:
-            self.batch_size //= 2
             self._lay_out()
-            self.notice = f"The main memory is full: going on with {counted(self.batch_size, 'tile')} at a time."
+            self._take_fewer(self.batch_size // 2, "main memory")
         elif not self._halve("main memory"):
             raise MemoryError(
                 "The main memory is too small even for one row of the smallest tiles. Close other programs, or segment a part of the image."
@@ -244,7 +243,7 @@ class TiledRun:
             views=self.config.test_time_augmentation,
             bfloat16=self.config.bfloat16,
             network=self.compiled,
-            notice=self._tell,
+            on_full=self._take_fewer,
         )
         if self.segmenter.device.type != "cpu":  # it computes while results are blended here
             results = read_ahead(results, self.batch_size)
@@ -263,16 +262,16 @@ class TiledRun:
             self.done += 1
             yield self._progress(tile.plane, final, changed)
 
+    def _take_fewer(self, at_once: int, full: str = "") -> None:
+        self.batch_size = at_once
+        full = full or f"memory of {self.segmenter.device}"
+        self._tell(f"The {full} is full: going on with {counted(at_once, 'tile')} at a time.")
+
     def _tell(self, notice: str) -> None:
         with self._telling:
             self.notice = notice if self.notice is None else f"{self.notice} {notice}"
 
-    def _progress(
-        self,
-        plane: int,
-        rows: slice,
-        changed: tuple[slice, slice],
-    ) -> TileProgress:
+    def _progress(self, plane: int, rows: slice, changed: tuple[slice, slice]) -> TileProgress:
         with self._telling:
             notice, self.notice = self.notice, None
         return TileProgress(self.done, self.total, self.planes[plane], rows, changed, notice)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,10 +17,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from napari_sam2_adapters.wording import counted
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 
 __all__ = [
-    "MemoryPlan",
     "attempt",
     "is_out_of_memory",
     "memory_share",
@@ -52,65 +50,6 @@ _FULL_MEMORY = (
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True)
-class MemoryPlan:
-    """How large the parts are in which work goes through the network.
-
-    Attributes
-    ----------
-    what
-        What a part is made of: ``tile`` or ``crop``.
-    device
-        Where it is computed.
-    side_px, at_once
-        Side of one of them, and how many go through together.
-    wanted_px
-        Side that was asked for.
-    needed_bytes
-        What they are expected to take at once; 0 when it could not be measured.
-    usable_bytes
-        What they may take.
-    """
-
-    what: str
-    device: torch.device
-    side_px: int
-    at_once: int
-    wanted_px: int
-    needed_bytes: int
-    usable_bytes: int
-
-    @property
-    def fits(self) -> bool:
-        """Whether it should not take more than it may."""
-        return self.needed_bytes <= self.usable_bytes
-
-    @property
-    def sentence(self) -> str:
-        """The plan in words."""
-        parts = f"{counted(self.at_once, self.what)} of {self.side_px} px at a time"
-        usable = f"{self.usable_bytes / 1e9:.1f} GB"
-        if not self.needed_bytes:
-            return f"Memory plan: {parts}; {usable} of the memory of {self.device} may be used."
-        needed = f"{max(self.needed_bytes / 1e9, 0.01):.2f} GB"
-        if not self.fits:
-            return (
-                f"Memory plan: {parts}, about {needed}, which is more than the {self.usable_bytes / 1e9:.2f} GB that may be used on "
-                f"{self.device}; it is tried all the same."
-            )
-        return f"Memory plan: {parts}, about {needed} of the {usable} that may be used on {self.device}."
-
-    @property
-    def notice(self) -> str | None:
-        """A sentence when the parts are smaller than was asked for; else None."""
-        if self.side_px == self.wanted_px:
-            return None
-        return (
-            f"A {self.what} of {self.wanted_px} px would take more than the {self.usable_bytes / 1e9:.1f} GB that may be used on "
-            f"{self.device}: {self.what}s of {self.side_px} px are taken."
-        )
-
-
 def plan_memory(
     what: str,
     device: torch.device,
@@ -139,14 +78,14 @@ def plan_memory(
     """
     usable = usable_memory(device)
     if bytes_per_pixel is None:
-        return MemoryPlan(what, device, sides[0], 1, sides[0], 0, usable)
+        return MemoryPlan(what, str(device), sides[0], 1, sides[0], 0, usable)
     plans = []
     for side in sides:
         one = max(1, round(bytes_per_pixel * side**2 * _MARGIN))
         held = held_bytes(side)
         at_once = min(most, max(1, (usable - held) // one))
         plans.append(
-            MemoryPlan(what, device, side, at_once, sides[0], held + at_once * one, usable)
+            MemoryPlan(what, str(device), side, at_once, sides[0], held + at_once * one, usable)
         )
     return next((plan for plan in plans if plan.fits), plans[-1])
 

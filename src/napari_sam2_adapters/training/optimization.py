@@ -13,7 +13,8 @@ from torch import Tensor
 from napari_sam2_adapters.metrics import UNLABELLED
 from napari_sam2_adapters.models.adapters import seeded_dropout
 from napari_sam2_adapters.models.device import half_precision, move_apart
-from napari_sam2_adapters.models.memory import MemoryPlan, attempt, peak_bytes, plan_memory
+from napari_sam2_adapters.models.memory import attempt, peak_bytes, plan_memory
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 from napari_sam2_adapters.models.recomputing import recomputed
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.class_shares import ClassShares

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from napari_sam2_adapters.config import PredictConfig, TrainConfig
 from napari_sam2_adapters.data.dataset import Dataset
-from napari_sam2_adapters.models.memory import MemoryPlan
+from napari_sam2_adapters.models.memory_plan import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.training.batches import BatchSource
 from napari_sam2_adapters.training.checkpoint import (

@@ -255,7 +255,7 @@ class BatchFolder(Dock):
     def _take_state(self, state: BatchState) -> None:
         if state.first:
             self.table.records.show_all(state.records)
-        plan = ""
+        plan = None
         for record in state.records:
             self.table.take(record)
             plan = record.plan or plan
@@ -271,9 +271,10 @@ class BatchFolder(Dock):
         failed = f", {counts['failed']} failed" if counts["failed"] else ""
         total = len(self.table.records.records)
         said = f"{counts['done']} of {total} images done{failed}{left}."
-        if plan:
-            self.status.setToolTip(plan)
-        self.status.setText(f"{plan} {said}" if plan and not counts["done"] else said)
+        if plan is not None:
+            self.status.setToolTip(plan.sentence)
+            said = said if counts["done"] else f"{plan.sentence} {said}"
+        self.status.setText(said)
 
     def _take_end(self, end: BatchEnd) -> None:
         counts = self.table.records.counts()
