@@ -34,6 +34,8 @@ __all__ = ["SCALING", "TILE_PX", "peak_over_now", "stack_seconds"]
 
 TILE_PX = 448
 SCALING = Normalization(mode="percentile")
+_BAND_PX = 2048
+"""Rows of a band: those of 8192 px width are too large to be read in one go, as those of larger images are."""
 
 
 @contextmanager
@@ -76,9 +78,9 @@ def _tiled(what: str, side: int, large_on: str) -> dict[str, float]:
         with peak_over_now() as peak:
             _warm_up(network)
             limits = find_limits(network, image, "YX", SCALING)
-            for row in range(0, side, 1024):
+            for row in range(0, side, _BAND_PX):
                 started = time.perf_counter()
-                region = Region(rows=slice(row, min(row + 1024, side)))
+                region = Region(rows=slice(row, min(row + _BAND_PX, side)))
                 for record in predict_tiles(
                     network,
                     image,
