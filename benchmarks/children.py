@@ -34,8 +34,8 @@ __all__ = ["SCALING", "TILE_PX", "peak_over_now", "stack_seconds"]
 
 TILE_PX = 448
 SCALING = Normalization(mode="percentile")
-_BAND_PX = 2048
-"""Rows of a band: those of 8192 px width are too large to be read in one go, as those of larger images are."""
+_BANDS = 4
+"""Bands of a huge image that are timed: those of 8192 px are too large to be read in one go, as whole images of that size are."""
 
 
 @contextmanager
@@ -78,9 +78,9 @@ def _tiled(what: str, side: int, large_on: str) -> dict[str, float]:
         with peak_over_now() as peak:
             _warm_up(network)
             limits = find_limits(network, image, "YX", SCALING)
-            for row in range(0, side, _BAND_PX):
+            for row in range(0, side, side // _BANDS):
                 started = time.perf_counter()
-                region = Region(rows=slice(row, min(row + _BAND_PX, side)))
+                region = Region(rows=slice(row, min(row + side // _BANDS, side)))
                 for record in predict_tiles(
                     network,
                     image,
