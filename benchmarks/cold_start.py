@@ -54,17 +54,16 @@ def main() -> None:
         raise SystemExit(
             "A cold start is measured on Linux by root, which may empty the page cache."
         )
-    others = _users_of_torch()
-    if others:
-        raise SystemExit(
-            f"PyTorch is in use by the processes {others}, so that its files stay in memory. End them."
-        )
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     found: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
     with tempfile.TemporaryDirectory() as folder:
         _run(_SAVE, folder)
         (model,) = map(str, Path(folder).iterdir())
         for _ in range(_REPEATS):
+            if others := _users_of_torch():
+                raise SystemExit(
+                    f"PyTorch is in use by the processes {others}, so that its files stay in memory. End them."
+                )
             os.sync()
             _FORGET.write_text("3")
             for runs in found.values():

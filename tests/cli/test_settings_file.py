@@ -43,6 +43,7 @@ class TestSettingsFile:
             "\tmodel: 1",
             "train: {steps: 2020-13-45}",
             "train: {steps: !!int x}",
+            "predict: {bfloat16: !!bool x}",
             "[" * 3000,
         ],
     )

@@ -12,7 +12,7 @@ import zarr
 from skimage import data
 
 from napari_sam2_adapters.config import ClassInfo, Normalization, PredictConfig
-from napari_sam2_adapters.inference import tiled_run
+from napari_sam2_adapters.inference import tile_plan, tiled_run
 from napari_sam2_adapters.inference.predict import (
     Outputs,
     allocate_outputs,
@@ -519,6 +519,28 @@ def test_a_full_main_memory_does_not_undo_what_the_devices_has_changed(camera):
         "The main memory is full: going on with tiles of 128 px.",
     ]
     np.testing.assert_array_equal(outputs.labels, predict(Threshold(), stack, config=config).labels)
+
+
+@pytest.mark.parametrize(("times", "left"), [(1, (256, 2)), (2, (256, 1)), (3, (128, 1))])
+def test_what_a_full_main_memory_has_changed_stays_when_the_device_gives_way(
+    camera, monkeypatch, times, left
+):
+    monkeypatch.setattr(tile_plan, "_bytes_per_pixel", lambda *_: 1.0)
+    config = PredictConfig(tile_size_px=256, batch_size=4)
+    network = OnSmallDevice()
+    limits, outputs = (
+        find_limits(network, camera, "YX"),
+        allocate_outputs(network, camera.shape, "YX", config),
+    )
+    run = tiled_run.TiledRun(
+        network, camera, "YX", limits, config, outputs, tiled_run.Region(), live=False
+    )
+    assert (run.config.tile_size_px, run.batch_size) == (256, 4)
+    for _ in range(times):
+        run.hold_less()
+    while run.segmenter.device.type != "cpu":
+        run.make_smaller()
+    assert (run.config.tile_size_px, run.batch_size) == left
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,11 @@ class _Options(BaseModel):
 
     cores: PositiveInt | None = None
     processes: PositiveInt | None = None
-    memory: str | PositiveInt | None = None
+    memory: str | None = None
     walltime: str | None = None
+    local_directory: str | None = None
+    python: str | None = None
+    job_directives_skip: list[str] | None = None
     job_extra_directives: list[str] | None = None
     job_script_prologue: list[str] | None = None
     worker_extra_args: list[str] | None = None
@@ -230,7 +233,9 @@ def _read_options(path: Path) -> dict[str, Any]:
     try:
         _Options.model_validate(options)
     except ValidationError as error:
+        of_time = any(wrong["loc"] == ("walltime",) for wrong in error.errors())
+        hint = " A wall time wants quotes, such as '1:30:00'." if of_time else ""
         raise ValueError(
-            f"{path} has options that dask-jobqueue does not take. {describe_errors(error)} A wall time wants quotes, such as '1:30:00'."
+            f"{path} has options that dask-jobqueue does not take. {describe_errors(error)}{hint}"
         ) from error
     return options

@@ -48,7 +48,7 @@ def without_results(paths: list[Path], images: Path, results: Path) -> list[Path
 
 
 class PlanShown:
-    """Prints the memory plan of the first image, of later ones that take larger parts than any before, and others that take more than they may.
+    """Prints the memory plan of the first image, of later ones that take larger tiles or more pixels at once than any before, and others that do not fit.
 
     Parameters
     ----------
@@ -58,16 +58,18 @@ class PlanShown:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._most_px = 0
+        self._largest_px = self._most_pixels = 0
         self._unfit: set[tuple[int, int]] = set()
 
     def __call__(self, plan: MemoryPlan) -> None:
         """Take the plan of an image."""
         parts = plan.side_px, plan.at_once
         pixels = plan.at_once * plan.side_px**2
-        if pixels > self._most_px or not (plan.fits or parts in self._unfit):
+        more = plan.side_px > self._largest_px or pixels > self._most_pixels
+        if more or not (plan.fits or parts in self._unfit):
             self._console.print(plan.sentence)
-        self._most_px = max(pixels, self._most_px)
+        self._largest_px = max(plan.side_px, self._largest_px)
+        self._most_pixels = max(pixels, self._most_pixels)
         if not plan.fits:
             self._unfit.add(parts)
 

@@ -33,8 +33,8 @@ def read_yaml(path: Path, what: str) -> Any:
         raise FileNotFoundError(f"There is no {what} {path}. Check the path.")
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (which is a safe one)
-    # Dates and numbers that are none are ValueErrors of Python's own.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    # Dates, numbers and answers that are none come as errors of Python's own.
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid YAML: {error}. Correct it and try again.") from error
 
 
@@ -50,12 +50,12 @@ class _Loader(yaml.SafeLoader):
             With the place of the second entry of a name, also where it is spelt in another way, as 1 and 0x1.
         """
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        before: list[Any] = []
+        before: set[Any] = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             meant = key.value if key.tag == _MERGE else self.construct_object(key)
             if key.value in before or meant in before:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key.value!r} is there twice", key.start_mark
                 )
-            before += [key.value, meant]
+            before |= {key.value, meant}
         return node

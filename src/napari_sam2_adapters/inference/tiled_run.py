@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -118,7 +119,7 @@ class TiledRun:
         self.done = 0
         self.notice: str | None = None
         self._telling = threading.Lock()
-        self.wanted_px = config.tile_size_px
+        self.wanted_px, self.most_at_once = config.tile_size_px, sys.maxsize
         self.compiled = self._compile()
         self._fit_to_memory()
         device = segmenter.device
@@ -135,7 +136,7 @@ class TiledRun:
             self.segmenter,
             self.config,
             longest_px=max(self.window.shape),
-            most=self.total - self.done,
+            most=min(self.most_at_once, self.total - self.done),
             held_bytes=self._held_bytes,
         )
         self.plan, self.batch_size, self.notice = plan, plan.at_once, plan.notice
@@ -146,10 +147,8 @@ class TiledRun:
         """What is in the network's memory besides its tensors: pixels that are read at once twice, sums where the next row overlaps, and results."""
         if self.segmenter.device.type == "cuda":
             return 0  # all of that is in the main memory
-        height, width = (
-            min(side, self.window.shape[0]),
-            self.read_columns.stop - self.read_columns.start,
-        )
+        height = min(side, self.window.shape[0])
+        width = self.read_columns.stop - self.read_columns.start
         pixels = height * min(width, self.read_px) * channel_count(self.image.shape, self.axes)
         starts = tile_starts(plane_shape(self.image.shape, self.axes)[0], side, self.config.overlap)
         sums = longest_overlap(starts, height) * width * (self.segmenter.n_classes + 1) * 4
@@ -215,8 +214,11 @@ class TiledRun:
         """
         if self.batch_size > 1:
             self._lay_out()
-            self._take_fewer(self.batch_size // 2, "main memory")
-        elif not self._halve("main memory"):
+            self.most_at_once = self.batch_size // 2  # also on the CPU, should it come to that
+            self._take_fewer(self.most_at_once, "main memory")
+        elif self._halve("main memory"):
+            self.wanted_px = self.config.tile_size_px
+        else:
             raise MemoryError(
                 "The main memory is too small even for one row of the smallest tiles. Close other programs, or segment a part of the image."
             )
@@ -293,11 +295,9 @@ class TiledRun:
 
         They are read at once, so that chunks that they share are decompressed once.
         """
-        area = (self.read_rows.stop - self.read_rows.start) * (
-            self.read_columns.stop - self.read_columns.start
-        )
-        n_bytes = area * channel_count(self.image.shape, self.axes) * self.image.dtype.itemsize
-        if n_bytes <= WHOLE_PLANE_BYTES:
+        n_rows, n_columns = (s.stop - s.start for s in (self.read_rows, self.read_columns))
+        of_pixel = channel_count(self.image.shape, self.axes) * self.image.dtype.itemsize
+        if n_rows * n_columns * of_pixel <= WHOLE_PLANE_BYTES:
             whole = read_plane(self.image, self.axes, plane, self.read_rows, self.read_columns)
             for row in self.rows:
                 top = row - self.read_rows.start

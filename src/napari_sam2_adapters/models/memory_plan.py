@@ -65,6 +65,6 @@ class MemoryPlan:
         if self.side_px == self.wanted_px:
             return None
         return (
-            f"A {self.what} of {self.wanted_px} px would take more than the {self.usable_bytes / 1e9:.1f} GB that may be used on "
+            f"A {self.what} of {self.wanted_px} px would take more than the {self.usable_bytes / 1e9:.2f} GB that may be used on "
             f"{self.device}: {self.what}s of {self.side_px} px are taken."
         )
