@@ -273,8 +273,7 @@ class BatchFolder(Dock):
         said = f"{counts['done']} of {total} images done{failed}{left}."
         if plan is not None:
             self.status.setToolTip(plan.sentence)
-            said = said if counts["done"] else f"{plan.sentence} {said}"
-        self.status.setText(said)
+        self.status.setText(f"{plan.sentence} {said}" if plan and not counts["done"] else said)
 
     def _take_end(self, end: BatchEnd) -> None:
         counts = self.table.records.counts()
