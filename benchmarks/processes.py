@@ -41,6 +41,10 @@ class Setting:
     side: int
     large_on: str = "mobile"
 
+    def named(self, name: str) -> str:
+        """The name of a row of large images: those of one name are compared over time, and the latest counts."""
+        return name if self.large_on == "mobile" else f"{name}_{self.large_on}"
+
 
 _FLAT = 1.2
 """How much more memory may be taken when the side doubles and still be called flat: by calculation a row of tiles held whole makes it 1.27."""
@@ -71,7 +75,7 @@ def huge_tiled(setting: Setting) -> list[dict[str, Any]]:
         ratio = round(found["seconds"] / found["bare_seconds"], 3)
         rows.append(
             {
-                "name": "huge_tiled",
+                "name": setting.named("huge_tiled"),
                 "baseline": f"bare network passes over the same tiles, LW on {setting.large_on}",
                 "side": length,
                 **found,
@@ -98,7 +102,7 @@ def huge_tiled_flat(setting: Setting) -> list[dict[str, Any]]:
     baseline = (
         f"peak memory over the model of an image {side // 2} px wide, LW on {setting.large_on}"
     )
-    row = _against("huge_tiled_flat", "peak_mb", wide, narrow, _FLAT, baseline)
+    row = _against(setting.named("huge_tiled_flat"), "peak_mb", wide, narrow, _FLAT, baseline)
     more = {"side": side, "peaks_mb": peaks[side], "baseline_peaks_mb": peaks[side // 2]}
     return [row | more]
 
@@ -115,8 +119,8 @@ def monai_tiled(setting: Setting) -> list[dict[str, Any]]:
     )
     baseline = f"monai's sliding_window_inference, LW on {setting.large_on}"
     rows = [
-        _against("monai_tiled_seconds", "seconds", ours, theirs, 1.0, baseline),
-        _against("monai_tiled_memory", "peak_mb", ours, theirs, 0.4, baseline),
+        _against(setting.named("monai_tiled_seconds"), "seconds", ours, theirs, 1.0, baseline),
+        _against(setting.named("monai_tiled_memory"), "peak_mb", ours, theirs, 0.4, baseline),
     ]
     return [row | {"side": setting.side} for row in rows]
 
@@ -125,7 +129,7 @@ def stack(setting: Setting) -> list[dict[str, Any]]:
     """64 slices of 512² as a stack against as many single predictions, from a zarr into a zarr."""
     found = _run_apart("stack", 512, setting)
     row = _against(
-        "stack",
+        setting.named("stack"),
         "seconds",
         found,
         {"seconds": found["bare_seconds"]},
