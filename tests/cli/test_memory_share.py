@@ -22,8 +22,6 @@ try:
 finally:
     print(Path("/proc/self/status").read_text(), file=sys.stderr)
 """
-_ABOUT = 1.03
-"""By how much a share is exceeded now and then: what the allocator keeps hangs on which thread comes first (1.01 in one run of five)."""
 _SETTINGS = """
 classes: [{value: 1, name: dark}, {value: 2, name: bright}]
 train: {steps: 2, batch_size: 8, crop_size_px: 224, validate_every: 2, held_out_fraction: 0}
@@ -51,7 +49,7 @@ def test_predict_stays_below_its_share(trained: Path, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", image)
     command = ["predict", "--model", str(trained), "--images", str(tmp_path / "a.tif")]
     command += ["--tile-size-px", "1344", "--output", str(tmp_path / "masks")]
-    assert peak_mb(command, 1200) < 1200 * _ABOUT
+    assert peak_mb(command, 1200) < 1200
     assert (tmp_path / "masks" / "a.tif").is_file()
 
 
@@ -65,5 +63,5 @@ def test_train_stays_below_its_share(tmp_path: Path) -> None:
     output = tmp_path / "a.adapter.safetensors"
     command = ["train", "--images", str(tmp_path / "images"), "--labels", str(tmp_path / "labels")]
     command += ["--settings", str(tmp_path / "settings.yaml"), "--output", str(output)]
-    assert peak_mb(command, 1400) < 1400 * _ABOUT
+    assert peak_mb(command, 1400) < 1400
     assert output.is_file()
