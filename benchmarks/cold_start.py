@@ -18,6 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+__all__ = ["START"]
+
 _FORGET = Path("/proc/sys/vm/drop_caches")
 _REPEATS = 5
 _BAR_S = 4.0
@@ -27,9 +29,9 @@ from pathlib import Path
 from processes import save_start
 save_start(Path(sys.argv[1]))
 """
-_START = """
+START = """
 import sys, time
-started = time.perf_counter()
+started, computing = time.perf_counter(), time.process_time()
 import torch
 torch_alone = time.perf_counter() - started
 import numpy as np
@@ -38,8 +40,10 @@ imported = time.perf_counter() - started
 network, header = load_adapter(sys.argv[1])
 image = np.arange(224 * 224, dtype=np.uint16).reshape(224, 224)
 predict(network.folded(), image, axes="YX", normalization=header.normalization)
-print('{"torch": %f, "imported": %f, "seconds": %f}' % (torch_alone, imported, time.perf_counter() - started))
+seconds, computing = time.perf_counter() - started, time.process_time() - computing
+print('{"torch": %f, "imported": %f, "seconds": %f, "computing": %f}' % (torch_alone, imported, seconds, computing))
 """
+"""A first result, for a Python of its own that is given an adapter."""
 
 
 def main() -> None:
@@ -67,7 +71,7 @@ def main() -> None:
             os.sync()
             _FORGET.write_text("3")
             for runs in found.values():
-                runs.append(json.loads(_run(_START, model)))
+                runs.append(json.loads(_run(START, model)))
     row = _row(found) | _machine(options.threads)
     print(json.dumps(row))
     if options.json:

@@ -15,6 +15,7 @@ from typing import Any
 
 from against_sam2 import CLASSES
 from children import SCALING, TILE_PX
+from cold_start import START
 
 from napari_sam2_adapters.config import ModelConfig
 from napari_sam2_adapters.models.checkpoints import build_segmenter
@@ -49,16 +50,6 @@ class Setting:
 _FLAT = 1.2
 """How much more memory may be taken when the side doubles and still be called flat: by calculation a row of tiles held whole makes it 1.27."""
 CHILD = str(Path(__file__).with_name("children.py"))
-_FIRST_RESULT = """
-import sys, time
-started, computing = time.perf_counter(), time.process_time()
-import numpy as np
-from napari_sam2_adapters import load_adapter, predict
-network, header = load_adapter(sys.argv[1])
-image = np.arange(224 * 224, dtype=np.uint16).reshape(224, 224)
-predict(network.folded(), image, axes="YX", normalization=header.normalization)
-print('{"seconds": %f, "computing": %f}' % (time.perf_counter() - started, time.process_time() - computing))
-"""
 
 
 def step_memory(setting: Setting) -> list[dict[str, Any]]:
@@ -144,7 +135,7 @@ def start(setting: Setting) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         model = save_start(Path(folder))
         megabytes = model.stat().st_size / 1e6
-        runs = [answer(["-c", _FIRST_RESULT, str(model)], setting.threads) for _ in range(5)]
+        runs = [answer(["-c", START, str(model)], setting.threads) for _ in range(5)]
     seconds = statistics.median(run["seconds"] for run in runs)
     return [
         {
