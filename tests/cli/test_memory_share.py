@@ -43,13 +43,14 @@ def peak_mb(command: list[str], allowed_mb: float) -> float:
     return int(peak) * 1024 / 1e6
 
 
-def test_predict_stays_below_its_share(trained: Path, tmp_path: Path) -> None:
-    """It takes 1530 MB where it may, by tiles as large as they are asked for."""
+@pytest.mark.parametrize("allowed_mb", [1200, 1280])  # tiles of 320 and of 672 px
+def test_predict_stays_below_its_share(trained: Path, tmp_path: Path, allowed_mb: float) -> None:
+    """It takes 1590 MB where it may, by tiles as large as they are asked for."""
     image = np.random.default_rng(0).integers(0, 255, (1400, 1400), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", image)
     command = ["predict", "--model", str(trained), "--images", str(tmp_path / "a.tif")]
     command += ["--tile-size-px", "1344", "--output", str(tmp_path / "masks")]
-    assert peak_mb(command, 1200) < 1200
+    assert peak_mb(command, allowed_mb) < allowed_mb
     assert (tmp_path / "masks" / "a.tif").is_file()
 
 

@@ -34,6 +34,8 @@ _GPU_SHARE = 0.9
 """The rest of a GPU's free memory is lost between blocks, and in workspaces of its libraries."""
 _MARGIN = 1.6
 """What a pass really takes, relative to its tensors: by measurement 1.1 to 1.6 (training with pages of 2 MB; libraries that it loads are in it)."""
+_LOADED_LATER = 128 * 1024**2
+"""Main memory (bytes) that small passes take over that, 30 to 110 MB by measurement: for libraries, threads, and plans of convolutions."""
 _GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 """Linux's control groups, and those that this process is in."""
 
@@ -114,7 +116,7 @@ def usable_memory(device: torch.device) -> int:
     """Bytes that further work may take on a device.
 
     On the CPU this program as a whole stays below its share of the main memory (see `memory_share`), or of what its container or its job
-    in a queue may have, and takes no more than is free.
+    in a queue may have, and takes no more than is free; 128 MiB of that are left for what libraries take later.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -123,7 +125,7 @@ def usable_memory(device: torch.device) -> int:
     memory = psutil.virtual_memory()
     total = min([memory.total, *_limits_of_groups()])
     below_share = total * memory_share() - psutil.Process().memory_info().rss
-    usable = int(max(0, min(below_share, memory.available)))
+    usable = int(max(0, min(below_share, memory.available) - _LOADED_LATER))
     if device.type == "mps":  # its memory is a part of the main memory
         on_gpu = torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
         return int(max(0, min(usable, on_gpu)))
