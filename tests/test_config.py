@@ -128,6 +128,11 @@ def test_flips_are_advised_against_for_images_that_lie_one_way(
     assert ("Choose tilts and zooms" in advise_on_views(training, views)) == advised
 
 
+def test_a_compiled_network_is_given_tiles_of_one_size() -> None:
+    assert PredictConfig(tile_size_px=448).whole_up_to_px == 672
+    assert PredictConfig(tile_size_px=448, compile=True).whole_up_to_px == 448
+
+
 def test_errors_name_the_setting_and_what_was_got() -> None:
     with pytest.raises(ValidationError) as caught:
         TrainConfig.model_validate({"steps": -3, "batch_size": "many"})

@@ -36,7 +36,11 @@ from napari_sam2_adapters.batch.stamps import FileStamp
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.data.io import read_labels, write_array
 from napari_sam2_adapters.data.samples import load_sample
+from napari_sam2_adapters.inference.outputs import Outputs
+from napari_sam2_adapters.inference.region import Region
+from napari_sam2_adapters.inference.tiled_run import TiledRun
 from napari_sam2_adapters.models.memory_plan import MemoryPlan
+from napari_sam2_adapters.models.segmenter import Segmenter
 
 HEIGHT, WIDTH, TILE = 2100, 96, 256
 """Five bands of chunks, the last of them low, and eleven rows of one tile."""
@@ -375,6 +379,28 @@ def test_bands_are_numbered_through_the_planes() -> None:
     assert [r.planes for r in regions] == [((0, 0),), ((0, 1), (0, 2)), ((1, 0),)]
     assert [r.rows for r in regions] == [slice(512, None), slice(None), slice(None, 1024)]
     assert [r.rows for r in bands.regions((4, 5))] == [slice(512, 1024)]
+
+
+@pytest.mark.parametrize(
+    ("plane", "of_plane", "of_first_band"),
+    [((600, 600), 1, 1), ((600, 1344), 4, 4), ((1344, 500), 4, 2), ((1344, 1344), 16, 8)],
+)
+def test_tiles_are_counted_as_they_are_laid_out(
+    tiny_segmenter: Callable[..., Segmenter],
+    plane: tuple[int, int],
+    of_plane: int,
+    of_first_band: int,
+) -> None:
+    bands = Bands((2, *plane), "ZYX", 512)
+    for run, tiles in (((0, bands.per_plane), of_plane), ((0, 1), of_first_band)):
+        assert bands.tiles(run, PredictConfig()) == tiles
+    image = np.zeros((2, *plane), np.uint8)
+    laid_out = TiledRun(
+        *(tiny_segmenter(), image, "ZYX", [(0.0, 1.0)], PredictConfig(), Outputs(image)),
+        Region(planes=((0,),)),
+        live=False,
+    )
+    assert laid_out.total == of_plane
 
 
 def test_runs_are_joined_and_missing_ones_found() -> None:

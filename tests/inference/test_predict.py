@@ -372,6 +372,36 @@ def test_without_any_room_on_the_device_a_copy_on_the_cpu_finishes(camera):
     assert network.device.type == "meta"  # the caller's network stayed where it was
 
 
+@pytest.mark.parametrize(
+    ("shape", "tile"),
+    [
+        ((336, 336), (336, 336)),
+        ((250, 336), (250, 336)),
+        ((337, 300), (224, 300)),
+        ((200, 400), (200, 224)),
+    ],
+)
+def test_an_image_up_to_half_longer_than_a_tile_is_not_cut(camera, shape, tile):
+    image, network = camera[: shape[0], : shape[1]], Threshold()
+    config = PredictConfig(tile_size_px=224)
+    labels = predict(network, image, config=config).labels
+    assert {seen[2:] for seen in network.seen[1:]} == {tile}  # the first is measured
+    whole = predict(Threshold(), image, config=PredictConfig(tile_size_px=448)).labels
+    np.testing.assert_array_equal(labels, whole)
+
+
+def test_a_whole_image_that_fills_the_memory_is_cut_as_asked(camera):
+    image, network = camera[:300, :300], Threshold(most_pixels=224**2)
+    outputs = allocate_outputs(network, image.shape, "YX", PredictConfig(tile_size_px=224))
+    records = list(
+        predict_tiles(network, image, "YX", config=PredictConfig(tile_size_px=224), outputs=outputs)
+    )
+    assert [record.notice for record in records if record.notice] == [
+        "The memory of cpu is full: going on with tiles of 224 px."
+    ]
+    np.testing.assert_array_equal(outputs.labels, predict(Threshold(), image).labels)
+
+
 def test_a_gpu_computes_the_next_tiles_while_the_last_are_written(camera, monkeypatch):
     class OnGpu(Threshold):
         device = torch.device("meta")  # stands for one

@@ -117,7 +117,31 @@ def test_smaller_tiles_are_taken_and_told_before_anything_fails(tiny_segmenter, 
     ("side", "half"), [(448, 224), (224, 128), (128, None), (96, None), (1024, 512), (160, 128)]
 )
 def test_tiles_are_halved_down_to_the_smallest(side, half):
-    assert smaller_tile(side) == half
+    assert smaller_tile(side, side) == half
+    assert smaller_tile(side, 2 * side) == half  # of a tile that the image makes smaller
+
+
+def test_an_image_that_does_not_go_through_whole_is_cut_as_asked(tiny_segmenter, usable):
+    segmenter, seen = tiny_segmenter(), []
+    image = data.camera()  # 512², taken whole by tiles of 448 px
+    one = plan_tiles(segmenter, PredictConfig()).needed_bytes
+    whole = plan_tiles(segmenter, PredictConfig(), window=image.shape)
+    assert (whole.side_px, whole.notice) == (512, None)
+    assert whole.needed_bytes == pytest.approx(one * (512 / 448) ** 2, rel=0.01)
+    usable(int(one * 1.2))
+    assert plan_tiles(segmenter, PredictConfig(), window=image.shape).side_px == 448
+    segmenter.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape[2:]))
+    with pytest.warns(UserWarning, match="tile of 512 px would take more .* 448 px are taken"):
+        predict(segmenter, image)
+    assert set(seen) == {(448, 448)}
+
+
+def test_a_plan_counts_the_pixels_of_tiles_that_are_no_squares(tiny_segmenter):
+    segmenter = tiny_segmenter()
+    square = plan_tiles(segmenter, PredictConfig(), window=(448, 448)).needed_bytes
+    narrow = plan_tiles(segmenter, PredictConfig(), window=(112, 448))
+    assert narrow.side_px == 448
+    assert narrow.needed_bytes == pytest.approx(square / 4, rel=0.01)
 
 
 @pytest.mark.parametrize("fits", [2, 1, 0])

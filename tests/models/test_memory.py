@@ -29,7 +29,7 @@ def plan(monkeypatch, usable, *, per_pixel=100.0, sides=(448, 224, 128), most=8,
         CPU,
         sides=list(sides),
         most=most,
-        bytes_per_pixel=per_pixel,
+        bytes_of_one=None if per_pixel is None else lambda side: per_pixel * side**2,
         held_bytes=lambda side: held,
     )
 

@@ -14,7 +14,7 @@ from superqt.utils import WorkerBase
 
 from napari_sam2_adapters.config import ModelConfig, Normalization, default_classes
 from napari_sam2_adapters.inference import predict
-from napari_sam2_adapters.inference.tiled_run import TileProgress
+from napari_sam2_adapters.inference.tile_progress import TileProgress
 from napari_sam2_adapters.widgets.docks import preferences
 from napari_sam2_adapters.widgets.docks.jobs import Job
 from napari_sam2_adapters.widgets.docks.load_torch import load_torch

@@ -14,7 +14,7 @@ import numpy as np
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.data.axes import plane_shape
 from napari_sam2_adapters.inference.region import Region
-from napari_sam2_adapters.inference.tiling import tile_starts
+from napari_sam2_adapters.inference.tiling import tile_length, tile_starts
 
 __all__ = ["Bands", "Run", "count_bands", "joined", "missing"]
 
@@ -68,13 +68,15 @@ class Bands:
     def tiles(self, run: Run, config: PredictConfig) -> int:
         """Tiles that touch a run."""
         height, width = plane_shape(self.shape, self.axes)
-        side = config.tile_size_px
-        starts = tile_starts(height, side, config.overlap)
-        columns = len(tile_starts(width, side, config.overlap))
+        tall, wide = (
+            tile_length(n, config.tile_size_px, config.whole_up_to_px) for n in (height, width)
+        )
+        starts = tile_starts(height, tall, config.overlap)
+        columns = len(tile_starts(width, wide, config.overlap))
         total = 0
         for (first, stop), rows in self._pieces(run):
             upper, lower, _ = rows.indices(height)
-            touching = sum(start < lower and start + side > upper for start in starts)
+            touching = sum(start < lower and start + tall > upper for start in starts)
             total += (stop - first) * touching * columns
         return total
 

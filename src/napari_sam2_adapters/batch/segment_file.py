@@ -26,7 +26,7 @@ from napari_sam2_adapters.data.units import convert, length_in_metres, unit_name
 if TYPE_CHECKING:
     from napari_sam2_adapters.inference.outputs import Prediction
     from napari_sam2_adapters.inference.region import Region
-    from napari_sam2_adapters.inference.tiled_run import TileProgress
+    from napari_sam2_adapters.inference.tile_progress import TileProgress
     from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
 

@@ -31,7 +31,7 @@ from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.normalize import Limits
 
 if TYPE_CHECKING:
-    from napari_sam2_adapters.inference.tiled_run import TileProgress
+    from napari_sam2_adapters.inference.tile_progress import TileProgress
     from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
 

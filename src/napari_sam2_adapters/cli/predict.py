@@ -52,7 +52,7 @@ from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.wording import counted
 
 if TYPE_CHECKING:
-    from napari_sam2_adapters.inference.predict import TileProgress
+    from napari_sam2_adapters.inference.tile_progress import TileProgress
     from napari_sam2_adapters.models.model_file import AdapterHeader
     from napari_sam2_adapters.models.segmenter import Segmenter
 

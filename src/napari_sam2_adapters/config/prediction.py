@@ -31,7 +31,7 @@ class PredictConfig(Settings):
             le=4096,
             multiple_of=32,
             title="Tile (px)",
-            description="Side of a tile; multiples of 224 suit the network best.",
+            description="Side of a tile; multiples of 224 suit the network best. Where an image is up to half longer, it is not cut.",
         ),
     ] = 448
     overlap: Annotated[
@@ -80,6 +80,14 @@ class PredictConfig(Settings):
             title="Uncertainty", description="Also give the normalised entropy, 0 sure to 1 not."
         ),
     ] = False
+
+    @property
+    def whole_up_to_px(self) -> int:
+        """Height or width up to which an image is not cut along it: two tiles that overlap cost more than half as much again, and see less.
+
+        Compiled networks take minutes for each size, so they are given tiles of one.
+        """
+        return self.tile_size_px if self.compile else self.tile_size_px * 3 // 2
 
 
 def advise_on_views(training: Mapping[str, object], views: ViewsName) -> str:

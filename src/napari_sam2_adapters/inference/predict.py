@@ -34,7 +34,8 @@ from napari_sam2_adapters.inference.outputs import (
     check_outputs,
 )
 from napari_sam2_adapters.inference.region import Region
-from napari_sam2_adapters.inference.tiled_run import TiledRun, TileProgress
+from napari_sam2_adapters.inference.tile_progress import TileProgress
+from napari_sam2_adapters.inference.tiled_run import TiledRun
 from napari_sam2_adapters.models.memory_plan import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.wording import counted

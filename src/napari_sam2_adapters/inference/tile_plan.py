@@ -31,13 +31,13 @@ def plan_tiles(
     segmenter: Segmenter,
     config: PredictConfig,
     *,
-    longest_px: int | None = None,
+    window: tuple[int, int] | None = None,
     most: int | None = None,
     held_bytes: Callable[[int], int] = lambda side: 0,
 ) -> MemoryPlan:
     """Choose side and number of the tiles that go through a network together.
 
-    The wanted tile is taken if one fits, else half of it and so on. On a GPU as many go together as fit, up to 16 of 448 px, unless the settings
+    The wanted tile is taken if one fits, else smaller ones (see `smaller_tile`). On a GPU as many go together as fit, up to 16 of 448 px, unless the settings
     say how many; on the CPU one does, since more are not faster there.
 
     Parameters
@@ -46,36 +46,42 @@ def plan_tiles(
         The network; what a tile takes is measured once for it and its device.
     config
         Wanted tile and number.
-    longest_px
-        Longer side of the image; None: at least that of a tile.
+    window
+        Height and width of a wanted tile, which the image may make other than the settings say; None: as those say.
     most
         Tiles that there are; None: many.
     held_bytes
         Gives what a run holds besides for a side of its tiles.
     """
-    side = min(config.tile_size_px, longest_px or config.tile_size_px)
+    tall, wide = window or (config.tile_size_px, config.tile_size_px)
+    side = max(tall, wide)
     sides = [side]
-    while (smaller := smaller_tile(sides[-1])) is not None:
+    while (smaller := smaller_tile(sides[-1], config.tile_size_px)) is not None:
         sides.append(smaller)
+
+    def pixels(side: int) -> int:
+        return min(side, tall) * min(side, wide)
+
     wanted = config.batch_size or 1
     if config.batch_size is None and segmenter.device.type != "cpu":
-        wanted = min(_MOST_ON_GPU, max(1, _MOST_PIXELS_ON_GPU // side**2))
+        wanted = min(_MOST_ON_GPU, max(1, _MOST_PIXELS_ON_GPU // pixels(side)))
     alone = side <= _SAMPLE_PX and most == 1
+    # one tile no larger than the sample would cost the same again, with nothing to choose
+    per_pixel = None if alone else _bytes_per_pixel(segmenter, config.test_time_augmentation)
     return plan_memory(
         "tile",
         segmenter.device,
         sides=sides,
         most=min(wanted, most or wanted),
-        # one tile no larger than the sample would cost the same again, with nothing to choose
-        bytes_per_pixel=None
-        if alone
-        else _bytes_per_pixel(segmenter, config.test_time_augmentation),
+        bytes_of_one=None if per_pixel is None else lambda side: per_pixel * pixels(side),
         held_bytes=held_bytes,
     )
 
 
-def smaller_tile(side: int) -> int | None:
-    """Half of a side (px) as a multiple of 32, not below 128; None when there is none."""
+def smaller_tile(side: int, asked_px: int) -> int | None:
+    """The side that was asked for where an image was taken whole, else half of it as a multiple of 32, not below 128; None when there is none."""
+    if asked_px < side:
+        return asked_px
     half = max(SMALLEST_TILE_PX, side // 64 * 32)
     return half if half < side else None
 

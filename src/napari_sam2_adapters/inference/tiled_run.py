@@ -6,7 +6,7 @@ import itertools
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,20 +28,21 @@ from napari_sam2_adapters.inference.read_ahead import read_ahead
 from napari_sam2_adapters.inference.region import Region, overlap, settle_region
 from napari_sam2_adapters.inference.results import ResultRows, Results
 from napari_sam2_adapters.inference.tile_plan import plan_tiles, smaller_tile
+from napari_sam2_adapters.inference.tile_progress import TileProgress
 from napari_sam2_adapters.inference.tiling import (
     gaussian_window,
     longest_overlap,
     side_by_side,
+    tile_length,
     tile_starts,
     touching,
 )
 from napari_sam2_adapters.models.compiled import CompiledNetwork
 from napari_sam2_adapters.models.device import computes_bfloat16
-from napari_sam2_adapters.models.memory_plan import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
 from napari_sam2_adapters.wording import counted
 
-__all__ = ["TileProgress", "TiledRun"]
+__all__ = ["TiledRun"]
 
 WHOLE_PLANE_BYTES = 2**25
 """Parts of planes up to this size are read in one go: lazy stacks of files decode a whole plane for any part of it."""
@@ -50,37 +51,6 @@ _READ_PX, _READ_CHUNKS = 4096, 4
 """Of wider rows of tiles so many pixels are read at once, or so many chunks where they are wide: chunks at their ends are decompressed twice."""
 
 _NOTHING = slice(0, 0)
-
-
-@dataclass(frozen=True)
-class TileProgress:
-    """The tiles are planned, or one of them is done.
-
-    Attributes
-    ----------
-    done, total
-        Tiles so far and in all.
-    plane
-        Position of the plane along the axes other than Y, X and C.
-    rows
-        Rows of that plane that became final with this tile; often none.
-    changed
-        Rows and columns of that plane in the outputs that this tile changed; empty slices for none. Only a live run changes others
-        than ``rows``.
-    notice
-        What had to be changed to go on, in a sentence, or None. After a change of the tile, of the device, or for the main memory, this plane
-        is done anew, and its rows are announced again.
-    plan
-        How the tiles go through the network, in the first record, which comes before the first tile; None in the others.
-    """
-
-    done: int
-    total: int
-    plane: tuple[int, ...]
-    rows: slice
-    changed: tuple[slice, slice]
-    notice: str | None = None
-    plan: MemoryPlan | None = None
 
 
 class TiledRun:
@@ -119,7 +89,9 @@ class TiledRun:
         self.done = 0
         self.notice: str | None = None
         self._telling = threading.Lock()
-        self.wanted_px, self.most_at_once = config.tile_size_px, sys.maxsize
+        self.most_at_once = sys.maxsize
+        self.wanted_px = config.tile_size_px, config.whole_up_to_px
+        self.whole_up_to_px = config.whole_up_to_px
         self.compiled = self._compile()
         self._fit_to_memory()
         device = segmenter.device
@@ -135,7 +107,7 @@ class TiledRun:
         plan = plan_tiles(
             self.segmenter,
             self.config,
-            longest_px=max(self.window.shape),
+            window=self.window.shape,
             most=min(self.most_at_once, self.total - self.done),
             held_bytes=self._held_bytes,
         )
@@ -150,24 +122,26 @@ class TiledRun:
         height = min(side, self.window.shape[0])
         width = self.read_columns.stop - self.read_columns.start
         pixels = height * min(width, self.read_px) * channel_count(self.image.shape, self.axes)
-        starts = tile_starts(plane_shape(self.image.shape, self.axes)[0], side, self.config.overlap)
+        length = plane_shape(self.image.shape, self.axes)[0]
+        starts = tile_starts(length, height, self.config.overlap)
         sums = longest_overlap(starts, height) * width * (self.segmenter.n_classes + 1) * 4
         own = self.outputs
         results = sum(map(bytes_in_memory, (own.labels, own.probabilities, own.uncertainty)))
         return int(2 * pixels * self.image.dtype.itemsize + sums + results)
 
-    def _take_tiles_of(self, side: int) -> None:
+    def _take_tiles_of(self, side: int, whole_up_to: int = 0) -> None:
         self.config = self.config.model_copy(update={"tile_size_px": side})
+        self.whole_up_to_px = whole_up_to
         self._lay_out()
 
     def _lay_out(self) -> None:
         """Take those tiles of the whole image that touch the region, so that a part comes out as it would in a run over all."""
         height, width = plane_shape(self.image.shape, self.axes)
         side, share = self.config.tile_size_px, self.config.overlap
-        self.window = gaussian_window(min(side, height), min(side, width))
-        tall, wide = self.window.shape
-        self.rows = touching(tile_starts(height, side, share), tall, self.wanted_rows)
-        self.columns = touching(tile_starts(width, side, share), wide, self.wanted_columns)
+        tall, wide = (tile_length(n, side, self.whole_up_to_px) for n in (height, width))
+        self.window = gaussian_window(tall, wide)
+        self.rows = touching(tile_starts(height, tall, share), tall, self.wanted_rows)
+        self.columns = touching(tile_starts(width, wide, share), wide, self.wanted_columns)
         self.read_rows = slice(self.rows[0], self.rows[-1] + tall)
         self.read_columns = slice(self.columns[0], self.columns[-1] + wide)
         self.read_px = max(_READ_PX, _READ_CHUNKS * chunk_width(self.image, self.axes))
@@ -187,12 +161,12 @@ class TiledRun:
             When neither is left.
         """
         device = self.segmenter.device
-        if self._halve(f"memory of {device}"):
+        if self._take_smaller(f"memory of {device}"):
             return
         if device.type != "cpu":
             self.segmenter = copy_to_cpu(self.segmenter)
             self.compiled = self._compile()
-            self._take_tiles_of(self.wanted_px)  # there is more room there
+            self._take_tiles_of(*self.wanted_px)  # there is more room there
             self._fit_to_memory()
             self.notice = f"The memory of {device} is full even for the smallest tile: going on with the CPU, which is slower. {self.plan.sentence}"
         else:
@@ -205,7 +179,7 @@ class TiledRun:
         return replace(self._progress(self.plane, _NOTHING, (_NOTHING, _NOTHING)), plan=self.plan)
 
     def hold_less(self) -> None:
-        """Take half as many tiles at a time, or else halve them, so that less is held in the main memory; the next record says so.
+        """Take half as many tiles at a time, or else smaller ones, so that less is held in the main memory; the next record says so.
 
         Raises
         ------
@@ -216,20 +190,20 @@ class TiledRun:
             self._lay_out()
             self.most_at_once = self.batch_size // 2  # also on the CPU, should it come to that
             self._take_fewer(self.most_at_once, "main memory")
-        elif self._halve("main memory"):
-            self.wanted_px = self.config.tile_size_px
+        elif self._take_smaller("main memory"):
+            self.wanted_px = self.config.tile_size_px, 0
         else:
             raise MemoryError(
                 "The main memory is too small even for one row of the smallest tiles. Close other programs, or segment a part of the image."
             )
 
-    def _halve(self, full: str) -> bool:
-        half = smaller_tile(max(self.window.shape))
-        if half is None:
+    def _take_smaller(self, full: str) -> bool:
+        smaller = smaller_tile(max(self.window.shape), self.config.tile_size_px)
+        if smaller is None:
             return False
         self.batch_size = 1
-        self._take_tiles_of(half)
-        self.notice = f"The {full} is full: going on with tiles of {half} px."
+        self._take_tiles_of(smaller)
+        self.notice = f"The {full} is full: going on with tiles of {smaller} px."
         return True
 
     def tiles(self) -> Iterator[TileProgress]:

@@ -9,10 +9,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["gaussian_window", "longest_overlap", "side_by_side", "tile_starts", "touching"]
+__all__ = [
+    "gaussian_window",
+    "longest_overlap",
+    "side_by_side",
+    "tile_length",
+    "tile_starts",
+    "touching",
+]
 
 _LEAST_WEIGHT = 1e-3
 """Weight of a tile's corner relative to its middle: positive, so that a pixel under one tile alone has a mean."""
+
+
+def tile_length(length: int, tile: int, whole_up_to: int = 0) -> int:
+    """Pixels of a tile of side ``tile`` along an axis of the image: all of them where there are no more than that, or than ``whole_up_to``."""
+    return length if length <= max(tile, whole_up_to) else tile
 
 
 def tile_starts(length: int, tile: int, overlap: float) -> list[int]:

@@ -58,7 +58,7 @@ def plan_memory(
     *,
     sides: list[int],
     most: int,
-    bytes_per_pixel: float | None,
+    bytes_of_one: Callable[[int], float] | None,
     held_bytes: Callable[[int], int],
 ) -> MemoryPlan:
     """Choose the largest side of which at least one fits, and how many of them go through at once.
@@ -73,17 +73,17 @@ def plan_memory(
         Sides (px) to choose from, the wanted one first; the last is taken when none fits.
     most
         Most that may go through at once.
-    bytes_per_pixel
-        Of tensors in a pass over one of them; None: not known, and then one of the wanted side goes through at a time.
+    bytes_of_one
+        Gives what tensors take in a pass over one of a side; None: not known, and then one of the wanted side goes through at a time.
     held_bytes
         Gives what is in memory besides for a side.
     """
     usable = usable_memory(device)
-    if bytes_per_pixel is None:
+    if bytes_of_one is None:
         return MemoryPlan(what, str(device), sides[0], 1, sides[0], 0, usable)
     plans = []
     for side in sides:
-        one = max(1, round(bytes_per_pixel * side**2 * _MARGIN))
+        one = max(1, round(bytes_of_one(side) * _MARGIN))
         held = held_bytes(side)
         at_once = min(most, max(1, (usable - held) // one))
         plans.append(

@@ -114,7 +114,7 @@ class Stepper:
             device,
             sides=[crop_size_px],
             most=self._batch_size,
-            bytes_per_pixel=None if peak is None else peak / side**2,
+            bytes_of_one=None if peak is None else lambda px: peak * px**2 / side**2,
             held_bytes=lambda px: int(_COPIES * learning + per_pixel * px**2),
         )
         self.part_size = min(self.part_size, plan.at_once)
