@@ -63,11 +63,11 @@ def step(segmenter: Segmenter, size: int = 224, batch_size: int = 4) -> Run:
     return run
 
 
-def image_to_labels(segmenter: Segmenter, *, own_linear: bool = True) -> Run:
-    """A 448² image to labels, the whole way; ``own_linear`` as the segmenter was made."""
+def image_to_labels(segmenter: Segmenter, *, own_linear: bool = True, side: int = 448) -> Run:
+    """A square image to labels, the whole way, with tiles of 448 px; ``own_linear`` as the segmenter was made."""
     with nullcontext() if own_linear else patch.object(segmenter_module, "use_onednn"):
         network = segmenter.folded()
-    image = np.random.default_rng(0).integers(0, 255, (448, 448)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (side, side)).astype(np.uint8)
     return lambda: predict(network, image, axes="YX", config=PredictConfig(tile_size_px=448))
 
 

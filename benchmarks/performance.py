@@ -26,13 +26,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from against_sam2 import CLASSES, MAKERS, image_to_labels, step, tiny
 from on_cuda import ON_CUDA
 from processes import PROCESSES, Setting
 
-from napari_sam2_adapters.config import ModelConfig, Normalization
+from napari_sam2_adapters.config import ModelConfig, Normalization, PredictConfig
 from napari_sam2_adapters.export.comparison import INPUT, open_session
 from napari_sam2_adapters.export.onnx import translate
 from napari_sam2_adapters.export.pictures import normalized_tiles
@@ -158,6 +159,16 @@ def _tiny_image(adapter: str) -> Callable[[], tuple[Callable[[], object], Callab
     return make
 
 
+def _uncut() -> tuple[Callable[[], object], Callable[[], object]]:
+    whole = image_to_labels(build_segmenter(ModelConfig(adapter="lw"), CLASSES), side=512)
+
+    def cut() -> object:
+        with patch.object(PredictConfig, "whole_up_to_px", 0):
+            return whole()
+
+    return whole, cut
+
+
 def _onnx_tile(adapter: str) -> Callable[[], tuple[Callable[[], object], Callable[[], object]]]:
     def make() -> tuple[Callable[[], object], Callable[[], object]]:
         segmenter = build_segmenter(ModelConfig(adapter=adapter), CLASSES)
@@ -206,6 +217,7 @@ CASES: dict[str, Case] = {
     "mobile_image_hp": Case(f"{_ON_TINY}, HP", 0.40, _mobile_image("hp")),
     "tiny_image_lw": Case(f"{_ON_TINY}, LW", 1.05, _tiny_image("lw")),
     "tiny_image_hp": Case(f"{_ON_TINY}, HP", 1.05, _tiny_image("hp")),
+    "image_uncut": Case("the same 512² image, LW on mobile, in four tiles of 448 px", 0.5, _uncut),
     "onnx_tile_hp": Case("the same 448² tile, HP on mobile, in PyTorch", None, _onnx_tile("hp")),
     "onnx_tile_lw": Case("the same 448² tile, LW on mobile, in PyTorch", None, _onnx_tile("lw")),
     "mobile_load": Case("one second", 1.0, _load_mobile),
