@@ -77,7 +77,7 @@ def test_the_memory_plan_is_said_before_the_first_tile(dock, viewer, qtbot, two_
     run(dock, qtbot)
     (first, plan), *_ = said
     assert first == "Prepared"
-    assert plan.startswith("Memory plan: 1 tile of 64 px at a time, about 0.")
+    assert plan.startswith("Memory plan: 1 tile of 96 px at a time, about 0.")
     assert "may be used on cpu" in plan
     assert plan.removesuffix(" Segmenting …") == dock.status.toolTip()
 

@@ -249,7 +249,7 @@ def test_another_level_or_channel_axis_takes_no_result_away(
 
 @pytest.fixture
 def long_stack() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 255, (200, 96, 96), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 255, (200, 112, 112), dtype=np.uint8)
 
 
 def begun(dock, qtbot, hold) -> Layer:
@@ -418,7 +418,7 @@ def test_another_adapter_takes_no_slice_away_that_it_does_not_give_anew(
 def test_a_run_outlives_what_happens_to_the_layers(segment_dock, qtbot, hold) -> None:
     dock, viewer = segment_dock, segment_dock.viewer
     rng = np.random.default_rng(0)
-    lazy = da.from_array(rng.integers(0, 255, (60, 96, 96), dtype=np.uint8), chunks=(1, 96, 96))
+    lazy = da.from_array(rng.integers(0, 255, (60, 112, 112), dtype=np.uint8), chunks=(1, 112, 112))
     image = viewer.add_image(lazy, name="cells")
     dock.extent.planes.setCurrentIndex(1)
     hold(dock.job, 40)
@@ -453,7 +453,7 @@ def test_a_dock_that_is_closed_stops_and_keeps_what_is_done(
     dock = Segment(viewer)
     viewer.window.add_dock_widget(dock, name="Segment")
     rng = np.random.default_rng(0)
-    viewer.add_image(rng.integers(0, 255, (200, 96, 96), dtype=np.uint8))
+    viewer.add_image(rng.integers(0, 255, (200, 112, 112), dtype=np.uint8))
     hold(dock.job, 40)
     dock.extent.planes.setCurrentIndex(1)
     qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
@@ -549,9 +549,9 @@ def test_slices_of_a_run_that_was_cancelled_are_cleaned_up_with_the_next_one(
     set_rule(dock, 0, smallest=10_000)  # larger than a slice: all of class 1 becomes class 2
     press(dock, dock.start_button)
     dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("all"))
-    hold(dock.job, 4)  # the second slice is done then
+    hold(dock.job, 2)  # the second slice is done then
     dock.start_button.click()
-    qtbot.waitUntil(lambda: "Tile 4" in dock.status.text(), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "Tile 2" in dock.status.text(), timeout=WAIT_MS)
     press(dock, dock.cancel_button)
     assert dock.status.text().startswith("Cancelled")
     hold(dock.job, 1000)

@@ -83,7 +83,7 @@ class PredictConfig(Settings):
 
     @property
     def whole_up_to_px(self) -> int:
-        """Height or width up to which an image is not cut along it: two tiles that overlap cost more than half as much again, and see less.
+        """Height or width up to which an image is not cut along it: two tiles that overlap cost a third more at least, and see less.
 
         Compiled networks take minutes for each size, so they are given tiles of one.
         """

@@ -90,6 +90,7 @@ class TiledRun:
         self.notice: str | None = None
         self._telling = threading.Lock()
         self.most_at_once = sys.maxsize
+        # side of a tile, and up to what length an axis is not cut
         self.wanted_px = config.tile_size_px, config.whole_up_to_px
         self.whole_up_to_px = config.whole_up_to_px
         self.compiled = self._compile()
