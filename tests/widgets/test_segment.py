@@ -73,11 +73,11 @@ def test_the_memory_plan_is_said_before_the_first_tile(dock, viewer, qtbot, two_
     dock.job.updated.connect(
         lambda update: said.append((type(update).__name__, dock.status.text()))
     )
-    viewer.add_image(two_halves[0], name="cells")
+    viewer.add_image(np.tile(two_halves[0], 2), name="cells")
     run(dock, qtbot)
     (first, plan), *_ = said
     assert first == "Prepared"
-    assert plan.startswith("Memory plan: 1 tile of 96 px at a time, about 0.")
+    assert plan.startswith("Memory plan: 1 tile of 64 px at a time, about 0.")
     assert "may be used on cpu" in plan
     assert plan.removesuffix(" Segmenting …") == dock.status.toolTip()
 

@@ -544,21 +544,22 @@ def test_slices_of_a_run_that_was_cancelled_are_cleaned_up_with_the_next_one(
     segment_dock, press, hold, qtbot, two_halves
 ) -> None:
     dock, viewer = segment_dock, segment_dock.viewer
-    viewer.add_image(two_halves[0], name="cells")
+    image = np.tile(two_halves[0], 2)  # four tiles a slice
+    viewer.add_image(image, name="cells")
     qtbot.waitUntil(lambda: dock.tidying.table.rowCount() == 2, timeout=WAIT_MS)
     set_rule(dock, 0, smallest=10_000)  # larger than a slice: all of class 1 becomes class 2
     press(dock, dock.start_button)
     dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("all"))
-    hold(dock.job, 2)  # the second slice is done then
+    hold(dock.job, 8)  # the second slice is done then
     dock.start_button.click()
-    qtbot.waitUntil(lambda: "Tile 2" in dock.status.text(), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "Tile 8" in dock.status.text(), timeout=WAIT_MS)
     press(dock, dock.cancel_button)
     assert dock.status.text().startswith("Cancelled")
     hold(dock.job, 1000)
     dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("current"))
     viewer.dims.set_current_step(0, 2)
     press(dock, dock.start_button)
-    raw = expected_of(dock, two_halves[0], "ZYX").labels
+    raw = expected_of(dock, image, "ZYX").labels
     rules = dock.tidying.rules.rules
     tidy = np.stack([clean_block(plane, rules, [1, 2]) for plane in raw])
     assert not np.array_equal(tidy, raw)
