@@ -547,7 +547,7 @@ def test_slices_of_a_run_that_was_cancelled_are_cleaned_up_with_the_next_one(
     image = np.tile(two_halves[0], 2)  # four tiles a slice
     viewer.add_image(image, name="cells")
     qtbot.waitUntil(lambda: dock.tidying.table.rowCount() == 2, timeout=WAIT_MS)
-    set_rule(dock, 0, smallest=10_000)  # larger than a slice: all of class 1 becomes class 2
+    set_rule(dock, 0, smallest=20_000)  # larger than a slice: all of class 1 becomes class 2
     press(dock, dock.start_button)
     dock.extent.planes.setCurrentIndex(dock.extent.planes.findData("all"))
     hold(dock.job, 8)  # the second slice is done then
