@@ -9,6 +9,7 @@ import pytest
 
 from napari_sam2_adapters.config import PredictConfig
 from napari_sam2_adapters.inference.predict import predict
+from napari_sam2_adapters.inference.rules import ClassRule, PostprocessConfig
 from napari_sam2_adapters.models.model_file import load_adapter
 from napari_sam2_adapters.widgets.docks import arrays
 from napari_sam2_adapters.widgets.docks.arrays import new_label_array
@@ -160,6 +161,29 @@ def test_cancel_keeps_what_is_done(dock, viewer, qtbot, hold) -> None:
     on_show = round(viewer.dims.point[0])
     assert layer.data[on_show].all()  # the slice on show comes first
     assert not layer.data[-1].any()
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ((), "Done: 1 of 1 tiles"),
+        ((ClassRule(value=1, smallest_px=4),), "Done, but not cleaned up"),
+    ],
+)
+def test_cancel_during_the_last_tile_tells_what_is_left_out(
+    dock, viewer, qtbot, hold, two_halves, monkeypatch, rules, said
+) -> None:
+    monkeypatch.setattr(type(dock.tidying), "rules", PostprocessConfig(rules=rules))
+    viewer.add_image(two_halves[0][0], name="cells")
+    qtbot.waitUntil(dock.start_button.isEnabled, timeout=WAIT_MS)
+    hold(dock.job, 1)
+    dock.start_button.click()
+    qtbot.waitUntil(lambda: dock.progress.value() > 0, timeout=WAIT_MS)
+    with qtbot.waitSignal(dock.job.ended, timeout=WAIT_MS):
+        dock.cancel_button.click()
+    assert dock.status.text().startswith(said)
+    (layer,) = own_layers(viewer)
+    assert layer.data.all()
 
 
 def test_the_wrong_number_of_channels_is_said(dock, viewer, qtbot, saved_adapter) -> None:

@@ -139,7 +139,7 @@ class Segmented:
     Attributes
     ----------
     tidied
-        What the tidying came to; None when it was not asked for or the run was stopped before.
+        What the tidying came to; None when the run was stopped before it.
     """
 
     arrays: ResultArrays
@@ -191,9 +191,10 @@ def segment(
     arrays = _arrays(request, header)
     done, total, reached = yield from _tiles(stop, request, network, header, arrays, limits)
     arrays = replace(arrays, planes=arrays.planes | reached, untidied=arrays.untidied | reached)
-    tidied = None
-    if done == total and not stop.is_set():
-        wanted = TidyRequest(arrays, request.axes, header.classes, request.rules, only_new=True)
+    tidied, rules = None, request.rules
+    nothing_to_do = not (rules.cleans or rules.object_values)
+    if done == total and (nothing_to_do or not stop.is_set()):
+        wanted = TidyRequest(arrays, request.axes, header.classes, rules, only_new=True)
         tidied = yield from tidy(stop, wanted)
         arrays = tidied.arrays
     return Segmented(arrays, done, total, time.perf_counter() - started, tidied)

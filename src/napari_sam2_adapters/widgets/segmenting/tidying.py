@@ -14,6 +14,7 @@ from napari_sam2_adapters.inference.postprocess import Block, block_keys, postpr
 from napari_sam2_adapters.inference.rules import PostprocessConfig
 from napari_sam2_adapters.widgets.docks.arrays import ResultArrays, new_array
 from napari_sam2_adapters.widgets.docks.jobs import Pulse
+from napari_sam2_adapters.wording import counted
 
 __all__ = ["REPORT_INTERVAL_S", "Tidied", "TidyRequest", "Tidying", "tidy", "with_own_shown"]
 
@@ -72,7 +73,7 @@ class Tidied:
         """How many objects there are, in words; empty when they were not asked for."""
         if self.arrays.objects is None:
             return ""
-        return f" {len(self.arrays.object_classes):,} objects."
+        return f" {counted(len(self.arrays.object_classes), 'object')}."
 
     @property
     def sentence(self) -> str:
