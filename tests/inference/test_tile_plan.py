@@ -144,6 +144,17 @@ def test_a_plan_counts_the_pixels_of_tiles_that_are_no_squares(tiny_segmenter):
     assert narrow.needed_bytes == pytest.approx(square / 4, rel=0.01)
 
 
+@pytest.mark.parametrize("window", [(448, 448), (64, 672), (1536, 100)])
+def test_a_plan_knows_that_a_tilted_thin_tile_is_a_large_view(tiny_segmenter, window):
+    segmenter = tiny_segmenter().folded()
+    tile, views = np.zeros((1, 1, *window), np.float32), "tilts_and_zooms"
+    peak = memory.peak_bytes(
+        segmenter.device, lambda: tile_plan.run_network(segmenter, tile, views)
+    )
+    config = PredictConfig(test_time_augmentation=views)
+    assert peak < plan_tiles(segmenter, config, window=window).needed_bytes < 2.1 * peak
+
+
 @pytest.mark.parametrize("fits", [2, 1, 0])
 def test_a_run_that_runs_out_of_memory_gives_what_an_unhindered_one_gives(tiny_segmenter, fits):
     """Half the batches, and at last a copy of the network on the CPU, segment as if nothing had been in the way."""

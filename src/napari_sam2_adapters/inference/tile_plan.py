@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_sam2_adapters.config import PredictConfig, ViewsName
 from napari_sam2_adapters.inference.network import run_network
+from napari_sam2_adapters.inference.views import most_seen_pixels
 from napari_sam2_adapters.models.memory import attempt, peak_bytes, plan_memory
 from napari_sam2_adapters.models.memory_plan import MemoryPlan
 from napari_sam2_adapters.models.segmenter import Segmenter
@@ -59,21 +60,26 @@ def plan_tiles(
     while (smaller := smaller_tile(sides[-1], config.tile_size_px)) is not None:
         sides.append(smaller)
 
+    views = config.test_time_augmentation
+
     def pixels(side: int) -> int:
         return min(side, tall) * min(side, wide)
+
+    def seen(side: int) -> int:
+        return most_seen_pixels(min(side, tall), min(side, wide), views)
 
     wanted = config.batch_size or 1
     if config.batch_size is None and segmenter.device.type != "cpu":
         wanted = min(_MOST_ON_GPU, max(1, _MOST_PIXELS_ON_GPU // pixels(side)))
     alone = side <= _SAMPLE_PX and most == 1
     # one tile no larger than the sample would cost the same again, with nothing to choose
-    per_pixel = None if alone else _bytes_per_pixel(segmenter, config.test_time_augmentation)
+    per_pixel = None if alone else _bytes_per_pixel(segmenter, views)
     return plan_memory(
         "tile",
         segmenter.device,
         sides=sides,
         most=min(wanted, most or wanted),
-        bytes_of_one=None if per_pixel is None else lambda side: per_pixel * pixels(side),
+        bytes_of_one=None if per_pixel is None else lambda side: per_pixel * seen(side),
         held_bytes=held_bytes,
     )
 
@@ -87,7 +93,7 @@ def smaller_tile(side: int, asked_px: int) -> int | None:
 
 
 def _bytes_per_pixel(segmenter: Segmenter, views: ViewsName) -> float | None:
-    """Bytes of tensors that a tile takes per pixel; None when not even the sample fits."""
+    """Bytes of tensors that a tile takes per pixel of its largest view; None when not even the sample fits."""
     known = _MEASURED.setdefault(segmenter, {})
     key = str(segmenter.device), views, segmenter.config.input_channels
     if key not in known:
@@ -95,5 +101,5 @@ def _bytes_per_pixel(segmenter: Segmenter, views: ViewsName) -> float | None:
         sample = np.zeros((1, channels, side, side), np.float32)
         work = partial(run_network, segmenter, sample, views)
         peak = attempt(segmenter.device, partial(peak_bytes, segmenter.device, work))
-        known[key] = None if peak is None else peak / side**2
+        known[key] = None if peak is None else peak / most_seen_pixels(side, side, views)
     return known[key]

@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_sam2_adapters.config import ViewsName
 from napari_sam2_adapters.models.device import full_precision
 
-__all__ = ["Network", "over_views"]
+__all__ = ["Network", "most_seen_pixels", "over_views"]
 
 Network = Callable[[Tensor], Tensor]
 """Maps tiles (B, C, h, w) to logits (B, classes, h, w)."""
@@ -53,6 +53,13 @@ def over_views(network: Network, batch: Tensor, views: ViewsName) -> Tensor:
     return total - math.log(count)
 
 
+def most_seen_pixels(height: int, width: int, views: ViewsName) -> int:
+    """Pixels of the largest view of a tile; that of a long and thin one holds many times as many as the tile when it is tilted."""
+    if views != "tilts_and_zooms":
+        return height * width
+    return max(height * width, *(math.prod(_tilted(height, width, zoom)) for zoom in _ZOOMS))
+
+
 def _symmetries(network: Network, batch: Tensor) -> Iterator[Tensor]:
     for turns, flipped in product(range(4), (False, True)):
         turned = torch.rot90(batch, turns, (2, 3))
@@ -65,14 +72,20 @@ def _tilts_and_zooms(network: Network, batch: Tensor) -> Iterator[Tensor]:
     height, width = batch.shape[2:]
     for sign, zoom in product((1, -1), _ZOOMS):
         tilt = math.radians(sign * _TILT_DEGREES)
-        cosine, sine = math.cos(tilt), abs(math.sin(tilt))
-        # holds the whole tile, tilted
-        rows = math.ceil(zoom * (height * cosine + width * sine))
-        columns = math.ceil(zoom * (width * cosine + height * sine))
-        seen = _resampled(batch, tilt, zoom, (rows, columns))
+        seen = _resampled(batch, tilt, zoom, _tilted(height, width, zoom))
         probabilities = network(seen).float().softmax(1)
         back = _resampled(probabilities, -tilt, 1 / zoom, (height, width))
         yield back.clamp_min_(torch.finfo(back.dtype).tiny).log_()
+
+
+def _tilted(height: int, width: int, zoom: float) -> tuple[int, int]:
+    """Rows and columns that hold a whole tile, tilted and zoomed."""
+    tilt = math.radians(_TILT_DEGREES)
+    cosine, sine = math.cos(tilt), math.sin(tilt)
+    return (
+        math.ceil(zoom * (height * cosine + width * sine)),
+        math.ceil(zoom * (width * cosine + height * sine)),
+    )
 
 
 def _resampled(x: Tensor, tilt: float, zoom: float, size: tuple[int, int]) -> Tensor:
