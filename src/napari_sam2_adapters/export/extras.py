@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
@@ -18,6 +19,10 @@ _PACKAGES: dict[str, Sequence[str]] = {
 }
 
 
+# Official builds of onnxruntime tell Microsoft what they do, from the moment they are imported, unless this is set before.
+_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+
+
 class MissingExtraError(RuntimeError):
     """A package of an extra is not installed; the message names the extra."""
 
@@ -29,13 +34,14 @@ _FIRST_MENDED_SPEC = (0, 5, 14)
 
 
 def require(*extras: str) -> None:
-    """Find out whether the packages of these extras are here.
+    """Import the packages of these extras, with onnxruntime's telemetry off unless the environment says otherwise.
 
     Raises
     ------
     MissingExtraError
         When one is not, or is there in a version that cannot work, with the command that installs it.
     """
+    os.environ.setdefault(_NO_TELEMETRY, "1")
     for extra in extras:
         for package in _PACKAGES[extra]:
             try:
