@@ -41,7 +41,8 @@ class Crowded(DaskWorkers):
 
     def __init__(self, client: Client, steps: Steps, over: Path) -> None:
         super().__init__(client, steps=steps)
-        self._over, self.others = over, list[Future[None]]()
+        self._over = over
+        self.others: list[Future[None]] = []
 
     def room(self) -> int:
         ready = super().room()

@@ -379,6 +379,50 @@ def test_pixels_of_a_deleted_class_go_only_where_the_user_says(
     np.testing.assert_array_equal(layer.data, before)
 
 
+def named_and_deleted(form, qtbot, monkeypatch):
+    """A layer whose class 2, "axon" in red, was deleted and is counted no more."""
+    form.viewer.add_image(np.zeros((20, 30), np.uint8), name="cells")
+    layer = form.viewer.add_labels(strokes(), name="strokes")
+    red = ClassInfo(value=2, name="axon", color="#ff0000")
+    name_classes(layer, (ClassInfo(value=1, name="myelin", color="#00ff00"), red))
+    settled(form, qtbot)
+    monkeypatch.setattr(class_book, "ask_what_becomes", lambda *_: 0)
+    form.book.table.choose(2)
+    form.book.delete()
+    qtbot.waitUntil(lambda: form.totals.get(2, 0) == 0, timeout=WAIT_MS)
+    settled(form, qtbot)
+    assert [info.name for info in form.book.classes] == ["myelin"]
+    return layer, red
+
+
+def test_an_undone_deletion_brings_back_the_class_with_its_name(form, qtbot, monkeypatch) -> None:
+    layer, red = named_and_deleted(form, qtbot, monkeypatch)
+    layer.undo()
+    qtbot.waitUntil(lambda: form.totals.get(2) == 16, timeout=WAIT_MS)
+    settled(form, qtbot)
+    assert form.book.classes[1] == red
+    assert "axon" in layer.get_status((9, 9), world=True)["coordinates"]
+    assert layer.get_color(2) == pytest.approx([1, 0, 0, 1])
+
+
+def test_a_name_given_away_since_is_not_taken_back(form, qtbot, monkeypatch) -> None:
+    layer, _ = named_and_deleted(form, qtbot, monkeypatch)
+    form.book.table.item(0, 1).setText("axon")
+    layer.undo()
+    qtbot.waitUntil(lambda: form.totals.get(2) == 16, timeout=WAIT_MS)
+    settled(form, qtbot)
+    assert [info.name for info in form.book.classes] == ["axon", "class 2"]
+
+
+def test_a_new_class_is_not_called_as_the_deleted_one(form, qtbot, monkeypatch) -> None:
+    layer, _ = named_and_deleted(form, qtbot, monkeypatch)
+    form.book.add_button.click()
+    layer.data_setitem((np.array([15]), np.array([15])), 2)
+    qtbot.waitUntil(lambda: form.totals.get(2) == 1, timeout=WAIT_MS)
+    settled(form, qtbot)
+    assert [info.name for info in form.book.classes] == ["myelin", "class 2"]
+
+
 def test_pixels_go_only_to_a_class_that_every_layer_can_hold(form, qtbot, monkeypatch) -> None:
     for name in ("one", "two"):
         form.viewer.add_image(np.zeros((20, 30), np.uint8), name=name)

@@ -52,6 +52,8 @@ class ClassBook(QWidget):
         self._totals: dict[int, int] = {}
         self._on_slice: dict[int, int] = {}
         self._zero_is: ZeroIs = "unlabelled"
+        self._deleted: dict[int, ClassInfo] = {}
+        self._gone: set[int] = set()  # of these, the values whose pixels are gone
         self.table = ClassTable()
         self.keys = NumberKeys(self._key_values)
         self.add_button = button("Add class", "Add a class to paint.", self.add)
@@ -99,6 +101,7 @@ class ClassBook(QWidget):
         classes = join_classes([classes_of_layer(layer, (), zero_is) for layer in layers])
         if layers:
             classes = join_classes([classes, classes_of_layer(layers[0], values, zero_is)])
+        classes = self._name_again(classes)
         before = self.classes
         if classes != before:
             self._refusal = ""
@@ -123,6 +126,7 @@ class ClassBook(QWidget):
     def add(self) -> None:
         """Add a class, paint with it, and let the user type its name."""
         new = next_class(self.classes)
+        self._deleted.pop(new.value, None)
         self._write_classes((*self.classes, new))
         self._paint_with(new.value)
         self.table.choose(new.value)
@@ -146,7 +150,30 @@ class ClassBook(QWidget):
             if int(layer.selected_label) == chosen.value and left:
                 layer.selected_label = left[0].value
         if pixels:
+            self._deleted[chosen.value] = chosen
+            self._gone.discard(chosen.value)
             self._deletion.replace(self._layers, chosen.value, into)
+
+    def _name_again(self, classes: tuple[ClassInfo, ...]) -> tuple[ClassInfo, ...]:
+        """Give deleted classes whose pixels are back, as after an undo, their names and colours, unless others took them."""
+        self._gone |= {value for value in self._deleted if not self._totals.get(value)}
+        known = {info.value: info for info in classes}
+        back = [
+            value
+            for value in self._gone & self._deleted.keys() & known.keys()
+            if self._totals.get(value)
+        ]
+        if not back:
+            return classes
+        for lost in map(self._deleted.pop, back):
+            others = [info for value, info in known.items() if value != lost.value]
+            if lost.name not in {info.name for info in others}:
+                taken = lost.color in {info.color for info in others}
+                color = known[lost.value].color if taken else lost.color
+                known[lost.value] = lost.model_copy(update={"color": color})
+        for layer in self._layers:
+            name_classes(layer, tuple(known.values()))
+        return tuple(known.values())
 
     def _classes_of_all_layers(self) -> tuple[ClassInfo, ...]:
         """The classes whose value every layer can hold: in 8 bits 300 would be written as 44."""
@@ -188,6 +215,7 @@ class ClassBook(QWidget):
             layer.events.selected_label.connect(self._follow_selected)
         if list(layers) != self._layers:
             self._layers = list(layers)
+            self._deleted.clear()
             self.keys.follow(self._layers)
 
     def _follow_selected(self, event: object = None) -> None:
