@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Creates a virtual environment and installs the package into it: set_up.sh PYTHON VENV EXTRA (run = no extra).
+# Creates a virtual environment and installs the package into it: set_up.sh PYTHON VENV EXTRA
+# (run = no extra; lowest = the extra test, with the lowest versions that pyproject.toml allows).
 set -euo pipefail
 python=$1 venv=$2 extra=$3
 
@@ -21,7 +22,16 @@ fi
 export SAM2_BUILD_CUDA=0
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
 pip install --upgrade pip setuptools wheel
-pip install 'torch>=2.5.1' 'torchvision>=0.20.1'
-pip install --no-build-isolation --no-deps 'sam2>=1.1,<2'
-if [ "$extra" = run ]; then pip install -e .; else pip install -e ".[$extra]"; fi
+if [ "$extra" = lowest ]; then
+    pip install uv # pip knows newest versions only
+    lowest() {
+        "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --resolution lowest-direct "$@"
+    }
+    lowest 'torch>=2.9' 'torchvision>=0.24' # as the extra test wants them
+    lowest --no-build-isolation-package sam2 -e ".[test]"
+else
+    pip install 'torch>=2.6' 'torchvision>=0.21'
+    pip install --no-build-isolation --no-deps 'sam2>=1.1,<2'
+    if [ "$extra" = run ]; then pip install -e .; else pip install -e ".[$extra]"; fi
+fi
 touch "$venv/.with-$extra"

@@ -190,6 +190,7 @@ _CUDA: dict[str, Callable[..., Any]] = {
     "get_rng_state": lambda *_: torch.zeros(8, dtype=torch.uint8),
     "is_available": lambda: True,
     "is_bf16_supported": lambda *_, **__: True,
+    "is_current_stream_capturing": lambda: False,
     "manual_seed": lambda _: None,
     "max_memory_allocated": lambda *_: 100 << 20,
     "mem_get_info": lambda *_: (FREE_BYTES, TOTAL_BYTES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -48,6 +49,23 @@ def test_the_targets_do_what_the_readme_says(tmp_path: Path) -> None:
     shown = on_screen.split("on_virtual_screen.sh pytest -n 2 --dist loadfile ")[1].split()
     assert apart.split("--ignore ")[1:] == [f"{name} " for name in shown[:-1]] + shown[-1:]
     assert all((ROOT / name).is_dir() for name in shown)
+
+
+def test_the_lowest_versions_are_tested_apart_with_the_same_tests(tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    lines = plan("lowest", venv)
+    assert lines[0] == f'bash scripts/set_up.sh "python3" "{venv}-lowest" "lowest"'
+    tests = [line.replace(f"{venv}-lowest/bin/", "") for line in lines[-2:]]
+    same = [line.replace("-o filterwarnings=default ", "") for line in tests]
+    assert same == plan("test", venv)[-2:]
+
+
+def test_the_environment_gets_the_networks_library_that_the_project_asks_for() -> None:
+    script = (ROOT / "scripts" / "set_up.sh").read_text(encoding="utf-8")
+    named = re.findall(r"'((?:torch|torchvision|sam2)[<>][^']*)'", script)
+    project = PROJECT["project"]
+    asked = {*project["dependencies"], *project["optional-dependencies"]["test"]}
+    assert {*named} == {name for name in asked if re.match(r"(torch|torchvision|sam2)[<>]", name)}
 
 
 def test_a_clean_checkout_is_tested_in_a_fresh_environment() -> None:

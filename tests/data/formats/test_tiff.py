@@ -1,6 +1,7 @@
 """TIFF files as ImageJ, OME, tifffile and others write them, small and too large for the memory."""
 
 import gc
+from fractions import Fraction
 
 import numpy as np
 import ome_types
@@ -367,9 +368,11 @@ def test_dots_per_inch_and_per_centimetre_are_a_pixel_size_where_a_microscope_ha
     tmp_path, unit, size_um, known
 ):
     path = tmp_path / "a.tif"
-    number = (25400 if unit == "inch" else 1e4) / size_um
+    number = Fraction((25400 if unit == "inch" else 10_000) / size_um).limit_denominator(100_000)
     plane = np.zeros((20, 30), np.uint8)
-    tifffile.imwrite(path, plane, resolution=(number, number), resolutionunit=unit)
+    # as two integers: versions of tifffile differ in how close they come to a number
+    ratio = number.as_integer_ratio()
+    tifffile.imwrite(path, plane, resolution=(ratio, ratio), resolutionunit=unit)
     content = read_image(path)
     assert content.pixel_size == (pytest.approx((size_um, size_um)) if known else None)
     assert content.unit == ("micrometer" if known else None)
