@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from napari_sam2_adapters.config import ClassInfo, ModelConfig, Settings, TrainConfig
+from napari_sam2_adapters.config import (
+    ClassInfo,
+    ModelConfig,
+    Normalization,
+    Settings,
+    TrainConfig,
+)
 from napari_sam2_adapters.wording import counted, describe_errors, did_you_mean, shortened
 
 
@@ -47,6 +53,27 @@ def test_a_long_text_loses_its_middle() -> None:
         (ModelConfig, {"adapter": "mlp"}, r"adapter should be hp, lw or lora \(got 'mlp'\)."),
         (ModelConfig, {"adapter": "m" * 999}, r"adapter should be hp, .*m…\)."),
         (ClassInfo, {"value": 1}, "name is missing."),
+        (
+            ClassInfo,
+            {"value": 1, "name": "a", "color": "blau"},
+            r"color should be a colour as #rrggbb, such as #3b6ea5 \(got 'blau'\).",
+        ),
+        (ClassInfo, {"value": 1, "name": "a", "color": None}, r"color should be .*\(got None\)."),
+        (
+            Normalization,
+            {"mode": "range", "low": 5, "high": 2},
+            r"low must be below high, but they are 5 and 2 \(got mode: range, low: 5, high: 2\).",
+        ),
+        (
+            Normalization,
+            {"high": 4095},
+            r"percentiles lie between 0 and 100, but low and high are 0.1 and 4095; for fixed grey values choose the mode range \(got high: 4095\).",
+        ),
+        (
+            Normalization,
+            {"mode": "range"},
+            r"range needs low and high, .* such as low: 0, high: 255 \(got mode: range\).",
+        ),
     ],
 )
 def test_wrong_settings_are_told_in_plain_words(

@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-__all__ = ["counted", "describe_errors", "did_you_mean", "shortened"]
+__all__ = ["as_written", "counted", "describe_errors", "did_you_mean", "shortened"]
 
 # pydantic's kinds of findings, which speak to programmers.
 _WANTED = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
+    "color": "a colour as #rrggbb, such as #3b6ea5",
     "finite_number": "a finite number",
     "float_parsing": "a number",
     "float_type": "a number",
@@ -28,7 +29,6 @@ _WANTED = {
     "literal_error": "{expected}",
     "model_type": "settings such as 'name: value'",
     "multiple_of": "a multiple of {multiple_of}",
-    "string_pattern_mismatch": "text of the form {pattern}",
     "string_too_long": "at most {max_length} letters long",
     "string_too_short": "at least {min_length} letter long",
     "string_type": "text",
@@ -55,6 +55,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {like[0]}?" if like else f"there are {', '.join(names)}."
 
 
+def as_written(value: object) -> str:
+    """Settings as people write them, ``name: value, name: value``, rather than as Python does; what is no group of them as Python does."""
+    if not isinstance(value, Mapping):
+        return repr(value)
+    return ", ".join(f"{name}: {entry}" for name, entry in value.items()) or "nothing"
+
+
 def describe_errors(
     error: ValidationError, *, known: Iterable[str] = (), of: str = "this group"
 ) -> str:
@@ -79,7 +86,7 @@ def _sentence(finding: Mapping[str, Any], known: list[str], of: str) -> str:
         return f"{place} is not a setting of {of}{hint}"
     if finding["type"] == "missing":
         return f"{place} is missing."
-    got = repr(finding["input"])
+    got = as_written(finding["input"])
     got = got if len(got) <= _LONGEST_VALUE else f"{got[:_LONGEST_VALUE]}…"
     if finding["type"] in _WANTED:
         wanted = _WANTED[finding["type"]].format_map(finding.get("ctx", {}))
@@ -87,4 +94,5 @@ def _sentence(finding: Mapping[str, Any], known: list[str], of: str) -> str:
             wanted = wanted.replace("'", "")
         return f"{place or 'It'} should be {wanted} (got {got})."
     message = str(finding["msg"]).removeprefix("Value error, ")
-    return f"{place or 'settings'}: {message[0].lower() + message[1:]} (got {got})."
+    of_place = f"{place}: " if place else ""  # else of several settings, which the message names
+    return f"{of_place}{message[0].lower() + message[1:]} (got {got})."

@@ -114,3 +114,25 @@ def test_classes_keep_their_colours_and_get_different_ones_otherwise() -> None:
 def test_wrong_classes_are_refused(entries: object) -> None:
     with pytest.raises(ValueError, match="class"):
         read_classes({"classes": entries})
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("- value: 1\n  name: a\n  color: #ff0000", "The class 'value: 1, name: a, color: None'"),
+        ("- {value: 1, name: yes}", r"name should be text \(got True\)"),
+        ("- {value: 1, name: 12}", r"name should be text \(got 12\)"),
+    ],
+)
+def test_text_that_yaml_takes_for_something_else_is_to_be_put_in_quotes(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"classes:\n{text}\n")
+    with pytest.raises(ValueError, match=rf'{sentence}.* Put it in quotes, as in name: "yes"'):
+        read_classes(read_sections(file, {}))
+
+
+def test_quotes_are_not_advised_where_they_do_not_help() -> None:
+    with pytest.raises(ValueError, match=r"such as #3b6ea5 \(got 'blau'\)\.$"):
+        read_classes({"classes": [{"value": 1, "name": "a", "color": "blau"}]})

@@ -23,6 +23,7 @@ from napari_sam2_adapters.config import (
     default_classes,
     describe_errors,
 )
+from napari_sam2_adapters.wording import as_written
 
 __all__ = [
     "Sections",
@@ -36,6 +37,11 @@ __all__ = [
 
 Sections = dict[str, dict[str, Any]]
 """Settings as given, by section (``model``, ``train``, …) and field."""
+
+_QUOTES = (
+    'Put it in quotes, as in name: "yes" or color: "#3b6ea5": without them YAML takes yes and no for true and false, digits for a number, '
+    "and what follows a # for a remark."
+)
 
 _Command = Callable[..., None]
 _SettingsT = TypeVar("_SettingsT", bound=Settings)
@@ -212,8 +218,9 @@ def build_settings(kind: type[_SettingsT], sections: dict[str, Any], section: st
     try:
         return kind.model_validate(sections.get(section) or {})
     except ValidationError as error:
+        wrong = describe_errors(error, known=kind.model_fields, of=section)
         raise ValueError(
-            f"The {section} settings are not valid. {describe_errors(error, known=kind.model_fields, of=section)}"
+            f"The {section} settings are not valid. {wrong}{_advise_quotes(error)}"
         ) from error
 
 
@@ -247,4 +254,17 @@ def _read_class(entry: object) -> ClassInfo:
         return ClassInfo.model_validate(entry)
     except ValidationError as error:
         wrong = describe_errors(error, known=ClassInfo.model_fields, of="a class")
-        raise ValueError(f"The class {entry!r} is not valid. {wrong}") from error
+        raise ValueError(
+            f"The class '{as_written(entry)}' is not valid. {wrong}{_advise_quotes(error)}"
+            if isinstance(entry, dict)
+            else f"The class {entry!r} is not valid. Write it as '- {{value: 1, name: cell}}'."
+        ) from error
+
+
+def _advise_quotes(error: ValidationError) -> str:
+    """What to do where YAML has made something else of a text; empty where it has not."""
+    made_other = any(
+        finding["type"] in ("string_type", "color") and not isinstance(finding["input"], str)
+        for finding in error.errors()
+    )
+    return f" {_QUOTES}" if made_other else ""

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from napari_sam2_adapters.class_colors import CLASS_COLORS
 from napari_sam2_adapters.config.settings import Settings
 
 __all__ = ["ClassInfo", "default_classes", "name_anew"]
+
+
+_HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+def _checked_color(value: object) -> object:
+    """Refuse what is no colour as one kind of error, also None, which YAML makes of a colour without quotes."""
+    if not (isinstance(value, str) and _HEX_COLOR.fullmatch(value)):
+        raise PydanticCustomError("color", "a colour is written as #rrggbb")
+    return value
 
 
 class ClassInfo(Settings):
@@ -22,7 +34,7 @@ class ClassInfo(Settings):
         Field(min_length=1, max_length=80, title="Name", description="What the class is called."),
     ]
     color: Annotated[
-        str, Field(pattern=r"^#[0-9a-fA-F]{6}$", title="Colour", description="As #rrggbb.")
+        str, BeforeValidator(_checked_color), Field(title="Colour", description="As #rrggbb.")
     ] = "#999999"
 
 

@@ -33,11 +33,18 @@ class Normalization(Settings):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.mode == "range" and not {"low", "high"} <= self.model_fields_set:
-            raise ValueError("range needs low and high, the grey values that become 0 and 1")
+            raise ValueError(
+                "range needs low and high, the grey values that become 0 and 1, such as low: 0, high: 255"
+            )
         if math.isinf(self.low) or math.isinf(self.high):
-            raise ValueError(f"low and high should be finite, got {self.low} and {self.high}")
+            raise ValueError(
+                f"low and high should be finite, but they are {self.low:g} and {self.high:g}"
+            )
         if not self.low < self.high:
-            raise ValueError(f"low must be below high, got low={self.low} and high={self.high}")
+            raise ValueError(f"low must be below high, but they are {self.low:g} and {self.high:g}")
         if self.mode != "range" and not (self.low >= 0 and self.high <= 100):
-            raise ValueError(f"percentiles lie between 0 and 100, got {self.low} and {self.high}")
+            raise ValueError(
+                f"percentiles lie between 0 and 100, but low and high are {self.low:g} and {self.high:g}; "
+                "for fixed grey values choose the mode range"
+            )
         return self

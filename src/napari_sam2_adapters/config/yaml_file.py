@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 
 __all__ = ["read_yaml"]
 
+_BARE_COLOR = re.compile(r":\s+(#[0-9a-fA-F]{3,8})\b")
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -35,7 +37,17 @@ def read_yaml(path: Path, what: str) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (which is a safe one)
     # Dates, numbers and answers that are none come as errors of Python's own.
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid YAML: {error}. Correct it and try again.") from error
+        raise ValueError(
+            f"{path} is not valid YAML: {error}. {_bare_color(path)}Correct it and try again."
+        ) from error
+
+
+def _bare_color(path: Path) -> str:
+    """That a colour stands without quotes, whose # begins a remark, which swallows the end of a ``{…}``; empty when none does."""
+    for number, line in enumerate(path.read_bytes().decode(errors="replace").splitlines(), 1):
+        if found := _BARE_COLOR.search(line):
+            return f'Line {number} has a colour without quotes, which YAML takes for a remark: write it as "{found[1]}". '
+    return ""
 
 
 class _Loader(yaml.SafeLoader):
