@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -131,6 +132,18 @@ def test_a_file_that_is_there_is_left_alone_unless_asked(translated_before, fini
     assert done.path.read_bytes() == translated_before.file.read_bytes()
     assert done.agreement.difference <= 1e-3
     assert done.agreement.pixels == 4 * SIDE * SIDE  # three together and one alone
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(
+    translated_before, monkeypatch, tmp_path
+):
+    def refuse(path: Path, *_: object, **__: object) -> None:  # rights do not bind root
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    steps = export_onnx(translated_before.model, tmp_path / "a.onnx", tile_size_px=SIDE)
+    with pytest.raises(PermissionError, match=r"Nothing can be written .* Choose another folder"):
+        next(steps)
 
 
 def test_range_scaling_is_told(adapter_file):

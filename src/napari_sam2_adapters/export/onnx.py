@@ -21,7 +21,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from napari_sam2_adapters.atomic import write_atomically
+from napari_sam2_adapters.atomic import check_writable, write_atomically
 from napari_sam2_adapters.config import PredictConfig, describe_errors
 from napari_sam2_adapters.export.comparison import INPUT, OUTPUT, Agreement, compare
 from napari_sam2_adapters.export.extras import ONNX, require
@@ -115,6 +115,8 @@ def export_onnx(
         When a name, the tile or the model file is not usable.
     DisagreementError
         When onnxruntime's result is not PyTorch's.
+    OSError
+        When the file cannot be written: a folder that cannot be written to is refused before the work.
     """
     require(ONNX)
     check_target(output, ".onnx", overwrite=overwrite)
@@ -135,6 +137,8 @@ def check_target(output: Path, ending: str, *, overwrite: bool) -> None:
         When the file is there and ``overwrite`` is not set.
     FileNotFoundError
         When there is no such folder.
+    OSError
+        When nothing can be written into it.
     """
     if not output.name.endswith(ending):
         raise ValueError(
@@ -148,6 +152,7 @@ def check_target(output: Path, ending: str, *, overwrite: bool) -> None:
         raise FileNotFoundError(
             f"There is no folder {output.parent}. Make it, or choose another one."
         )
+    check_writable(output.parent)
 
 
 def translate(model: Path, tile_size_px: int | None = None) -> Generator[str, None, Translated]:
