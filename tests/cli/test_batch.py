@@ -137,6 +137,11 @@ def test_a_disk_that_fills_up_ends_with_a_sum(
     assert 0 < done < 40
 
 
+def test_one_image_is_summed_up_as_one(folder: Path, trained: Path, tmp_path: Path) -> None:
+    result = batch(trained, folder / "cell0.tif", tmp_path / "results")
+    assert "1 of 1 image is segmented. The results" in result.stdout
+
+
 def test_a_list_of_images(folder: Path, trained: Path, tmp_path: Path) -> None:
     listed = tmp_path / "list.csv"
     listed.write_text("image,dose\nimages/cell1.tif,3\n")

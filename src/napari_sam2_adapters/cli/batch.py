@@ -259,7 +259,7 @@ class _Shown:
         new, earlier = counts["done"], counts["earlier done"]
         page = output / REPORT_HTML
         console().print(
-            f"{new + earlier} of {len(self._last)} images are segmented"
+            f"{new + earlier} of {counted(len(self._last), 'image')} {'is' if len(self._last) == 1 else 'are'} segmented"
             + (f", {earlier} of them by an earlier run" if earlier else "")
             + f". The results and report.csv are in {output}"
             + (f", with pictures in {page}." if pictured and is_batch_page(page) else ".")
