@@ -100,6 +100,11 @@ def test_smaller_tiles_of_a_full_memory_change_few_pixels(
         assert scores[1] == pytest.approx(scores[0], abs=0.02)
 
 
+def test_help_tells_the_budget_of_time_beside_the_steps() -> None:
+    said = CliRunner().invoke(app, ["demo", "--help"], env={"COLUMNS": "200"}).output
+    assert "ends after 100 s of training in any case" in " ".join(said.split())
+
+
 def test_an_unknown_sample_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "demo-output"
     result = CliRunner().invoke(app, ["demo", "--sample", "cats", "--output", str(folder)])

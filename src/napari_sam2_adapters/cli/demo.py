@@ -38,7 +38,12 @@ def demo(
         str, typer.Option(help="fluorescence (grey) or tissue (colour).")
     ] = "fluorescence",
     steps: Annotated[
-        int, typer.Option(help="Training steps.", parser=whole_number, metavar="<int>")
+        int,
+        typer.Option(
+            help=f"Most training steps; it ends after {DEMO_TRAINING.time_budget_s:g} s of training in any case.",
+            parser=whole_number,
+            metavar="<int>",
+        ),
     ] = DEMO_TRAINING.steps,
     device: Device = "auto",
     overwrite: Overwrite = False,
