@@ -64,6 +64,19 @@ def test_results_among_the_images_are_refused(make: Make, tmp_path: Path) -> Non
     assert "is itself an image" in names(job)["a"]
 
 
+def test_ome_zarr_results_in_an_image_are_refused_but_among_its_labels(
+    make: Make, tmp_path: Path
+) -> None:
+    image = tmp_path / "results.ome.zarr"
+    for folder in (image, image / "masks", image / "labels"):  # there is no such image yet
+        with pytest.raises(ValueError, match=r"cannot be written into .*--output.*results_masks"):
+            plan_items(make("a.tif", output=folder, label_format="ome.zarr"), PredictConfig())
+    assert plan_items(make(output=image), PredictConfig())  # as TIFF
+    (image / "labels").mkdir(parents=True)
+    among = make(output=image / "labels", label_format="ome.zarr")
+    assert not plan_items(among, PredictConfig())[0].refusal
+
+
 def test_results_may_lie_around_the_images(make: Make, tmp_path: Path) -> None:
     job = make("a.tif", "b.tif", output=tmp_path)
     assert [path.name for path in find_inputs(job)] == ["a.tif", "b.tif"]

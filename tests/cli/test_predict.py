@@ -469,6 +469,17 @@ def test_another_pixel_size_is_told(blobs: Path, trained: Path, tmp_path: Path) 
     assert "pixels are 1 micrometer wide" in result.stderr
 
 
+def test_ome_zarr_in_a_folder_that_is_called_like_one_is_refused_before_the_work(
+    blobs: Path, trained: Path, tmp_path: Path
+) -> None:
+    more = ("--masks-as", "ome.zarr", "--measure")
+    result = predict(trained, blobs / "images", tmp_path / "out.ome.zarr", *more)
+    assert result.exit_code == 2
+    assert "which is called like an OME-Zarr image. Choose a folder of another" in result.stderr
+    assert f"(--output), such as {tmp_path / 'out_masks'}." in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_would_destroy_images_or_masks_is_refused(
     blobs: Path, trained: Path, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from napari_sam2_adapters.batch.job import JOB_FILE, BatchJob, ending_beside
 from napari_sam2_adapters.config import PredictConfig
-from napari_sam2_adapters.data.formats.registry import image_stem
+from napari_sam2_adapters.data.formats.registry import image_folder, image_stem
 from napari_sam2_adapters.data.matching import find_images
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "REPORT_JSONL",
     "Item",
     "file_key",
+    "check_place",
     "find_inputs",
     "name_too_long",
     "plan_items",
@@ -101,6 +102,28 @@ def find_inputs(job: BatchJob) -> list[Path]:
     return found
 
 
+def check_place(folder: Path, label_format: str) -> None:
+    """Refuse a folder for results that no result could be written into, since its name is that of an image.
+
+    Raises
+    ------
+    ValueError
+        When results in OME-Zarr would lie in an OME-Zarr image, elsewhere than among its labels.
+    """
+    outer = image_folder(folder / "result") if label_format == "ome.zarr" else None
+    if outer is None:
+        return
+    from napari_sam2_adapters.data.formats.zarr_nodes import LABELS
+
+    if folder == outer / LABELS and outer.is_dir():
+        return
+    where = "is called like an OME-Zarr image" if folder == outer else f"lies in the image {outer}"
+    raise ValueError(
+        f"Results in OME-Zarr cannot be written into {folder}, which {where}. Choose a folder of another name for them (--output), such as "
+        f"{outer.with_name(outer.name.split('.')[0] + '_masks')}."
+    )
+
+
 def plan_items(job: BatchJob, predict: PredictConfig) -> list[Item]:
     """The images of a job with their results; those whose results would be one file are refused.
 
@@ -114,8 +137,9 @@ def plan_items(job: BatchJob, predict: PredictConfig) -> list[Item]:
     Raises
     ------
     ValueError
-        As `find_inputs`.
+        As `check_place` and `find_inputs`.
     """
+    check_place(job.output, job.label_format)
     sources = find_inputs(job)
     above = _common_folder(sources) if job.folder is None else _plain(job.folder)
     items = [_item(job, predict, index, source, above) for index, source in enumerate(sources)]

@@ -208,13 +208,14 @@ def _plan_outputs(
 ) -> list[dict[str, Path]]:
     """The files to write for each image, the labels last; refused where two or an image would be one file."""
     from napari_sam2_adapters.batch.job import ending_beside
-    from napari_sam2_adapters.batch.plan import file_key
+    from napari_sam2_adapters.batch.plan import check_place, file_key
     from napari_sam2_adapters.data.formats.registry import image_stem
 
     if any(path.resolve().parent == folder.resolve() for path in paths):
         raise ValueError(
             f"The masks would lie among the images in {folder}. Choose another folder with --output."
         )
+    check_place(folder, masks_as)
     ending = ending_beside(masks_as)
     beside = {kind: f"_{kind}.{ending}" for kind in _EXTRAS if getattr(config, kind)}
     beside |= finishing.files(ending)
