@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import importlib
 import math
 import os
@@ -7,9 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ import SimpleITK
 import tifffile
 from typer.testing import CliRunner
 
+from napari_sam2_adapters.atomic import write_atomically
 from napari_sam2_adapters.cli import app
 from napari_sam2_adapters.cli.files import read_training_files
 from napari_sam2_adapters.cli.train import _check_line, run_training
@@ -459,3 +462,47 @@ def test_a_second_ctrl_c_while_it_settles_loses_nothing() -> None:
                 signal.raise_signal(signal.SIGINT)
 
     assert run_training(Settling()) is True  # stopped, and what it has learnt can be saved
+
+
+def fill_the_disk_after(monkeypatch: pytest.MonkeyPatch, files: int) -> None:
+    """Let so many files of tensors be written, and then none."""
+    written: list[Path] = []
+
+    def write(path: Path, fill: Callable[[BinaryIO], Any], *, overwrite: bool = False) -> Path:
+        if len(written) == files:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        written.append(path)
+        return write_atomically(path, fill, overwrite=overwrite)
+
+    monkeypatch.setattr("napari_sam2_adapters.models.tensor_file.write_atomically", write)
+
+
+@pytest.mark.parametrize(("files", "kept"), [(2, "4 steps"), (4, "8 steps")])
+def test_a_disk_that_fills_up_leaves_a_state_that_is_named(
+    blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, kept: str
+) -> None:
+    output, state = (tmp_path / f"full.{kind}.safetensors" for kind in ("adapter", "checkpoint"))
+    command = arguments(blobs, output, "--validate-every", "4", "--overwrite")
+    with monkeypatch.context() as full:  # at the second check, and when the adapter is saved
+        fill_the_disk_after(full, files)
+        result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1, result.output
+    assert "could not be written: No space left on device. Make room" in result.stderr
+    assert f"The training up to {kept} is kept in {state}: to go on" in result.stderr
+    assert result.stderr.rstrip().endswith(f"repeat the command with --resume {state}.")
+    assert not output.exists()
+    again = CliRunner().invoke(app, [*command, "--resume", str(state)])
+    assert again.exit_code == 0, again.output
+    assert read_header(output).training["steps"] == 8
+
+
+def test_the_state_of_an_earlier_run_is_not_named_as_that_of_this_one(
+    blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, state = (tmp_path / f"full.{kind}.safetensors" for kind in ("adapter", "checkpoint"))
+    state.write_bytes(b"of an earlier run")
+    fill_the_disk_after(monkeypatch, 0)
+    result = CliRunner().invoke(app, arguments(blobs, output, *SMALL, "--overwrite"))
+    assert result.exit_code == 1, result.output
+    assert "No space left on device" in result.stderr
+    assert "--resume" not in result.stderr

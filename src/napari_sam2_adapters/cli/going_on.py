@@ -1,12 +1,15 @@
-"""An adapter that ``train`` goes on from, and what the command may say beside it."""
+"""What ``train`` goes on from: an adapter, with what the command may say beside it, and the state of a run that broke off."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam2_adapters.cli.settings import Sections
+from napari_sam2_adapters.cli.terminal import JobFailedError, sentence
 from napari_sam2_adapters.config import ClassInfo, ModelConfig, Normalization, name_anew
 from napari_sam2_adapters.wording import counted
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from napari_sam2_adapters.data.splitting import Split
     from napari_sam2_adapters.models.segmenter import Segmenter
 
-__all__ = ["EarlierAdapter", "read_earlier"]
+__all__ = ["EarlierAdapter", "naming_state", "read_earlier"]
 
 
 @dataclass(frozen=True)
@@ -116,3 +119,44 @@ def read_earlier(
         name_anew(header.classes, classes, path.name),
         division_in(header.training),
     )
+
+
+@contextmanager
+def naming_state(state: Path, *, resumed: bool) -> Iterator[None]:
+    """Say of a training that fails in the middle, or is not saved, what of it is kept and how to go on from there.
+
+    Parameters
+    ----------
+    state
+        The file of its state.
+    resumed
+        Whether it went on from there; else a file that has been there before is of another run.
+
+    Raises
+    ------
+    JobFailedError
+        With what went wrong and what to do, when there is a state to go on from; other errors stay as they are.
+    """
+    before = None if resumed else _version_of(state)
+    try:
+        yield
+    except JobFailedError:  # says itself how to go on
+        raise
+    except Exception as error:
+        if _version_of(state) in (None, before):
+            raise
+        from napari_sam2_adapters.training.checkpoint import read_progress
+
+        steps = counted(read_progress(state), "step")
+        raise JobFailedError(
+            f"{sentence(error)} The training up to {steps} is kept in {state}: to go on from there, repeat the command with --resume {state}."
+        ) from error
+
+
+def _version_of(file: Path) -> tuple[int, int] | None:
+    """Tells a file from the one that takes its place; None where there is none."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns

@@ -22,7 +22,7 @@ from napari_sam2_adapters.cli.files import (
     check_output_file,
     read_training_files,
 )
-from napari_sam2_adapters.cli.going_on import EarlierAdapter, read_earlier
+from napari_sam2_adapters.cli.going_on import EarlierAdapter, naming_state, read_earlier
 from napari_sam2_adapters.cli.interrupts import stop_requests
 from napari_sam2_adapters.cli.settings import (
     Sections,
@@ -130,27 +130,28 @@ def train(  # noqa: PLR0913, PLR0917 (a flag each)
         console().print(
             f"{describe_device(chosen)}\nClasses: {names}\nSplit: {dataset.split_description}\n{trainer.plan().sentence}"
         )
-        stopped = run_training(trainer)
-        verdict = judge(trainer.history)
-        if not verdict.keep:
-            raise JobFailedError(
-                f"{verdict.sentence} No adapter file was written; to go on, repeat the command with --resume {state} and more --steps."
+        with naming_state(state, resumed=resume is not None):
+            stopped = run_training(trainer)
+            verdict = judge(trainer.history)
+            if not verdict.keep:
+                raise JobFailedError(
+                    f"{verdict.sentence} No adapter file was written; to go on, repeat the command with --resume {state} and more --steps."
+                )
+            summary = training_summary(
+                trainer.history, train_config, split=dataset.split, ended=trainer.stop_reason
             )
-        summary = training_summary(
-            trainer.history, train_config, split=dataset.split, ended=trainer.stop_reason
-        )
-        save_adapter(
-            output,
-            segmenter,
-            normalization=dataset.normalization,
-            tile_size_px=predict_config.tile_size_px,
-            pixel_size=files.pixel_size,
-            unit=files.unit,
-            scores=verdict.scores(),
-            training=summary | ({"went_on_from": earlier.name} if earlier else {}),
-            half=half,
-            overwrite=overwrite,
-        )
+            save_adapter(
+                output,
+                segmenter,
+                normalization=dataset.normalization,
+                tile_size_px=predict_config.tile_size_px,
+                pixel_size=files.pixel_size,
+                unit=files.unit,
+                scores=verdict.scores(),
+                training=summary | ({"went_on_from": earlier.name} if earlier else {}),
+                half=half,
+                overwrite=overwrite,
+            )
         console().print(verdict.sentence)
         _say_end(trainer, output, state, stopped=stopped)
 
