@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Generator, Iterable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +353,28 @@ def test_whole_planes_are_given_out_while_there_are_enough(tmp_path: Path) -> No
     assert all(first % 2 == 0 for first, _ in runs[:4])
 
 
+def test_progress_does_not_fall_back_where_tiles_of_a_part_become_smaller_or_it_is_lost(
+    tmp_path: Path,
+) -> None:
+    image = shared(16_384, tmp_path)
+    shares = [Fraction(0)]
+
+    def tell(progress: Progress) -> None:
+        shares.append(Fraction(progress.tiles, progress.all_tiles))
+
+    for tiles, all_tiles in ((5, 20), (3, 80), (80, 80)):
+        image.take_part("one", 2) if tiles == 5 else None
+        tell(image.take_progress("one", Progress(0, 1.0, tiles, all_tiles)))
+    image.end_part("one")
+    tell(image.progress())
+    image.take_part("two", 2)
+    tell(image.take_progress("two", Progress(0, 1.0, 10, 20)))
+    image.lose_part("two")
+    tell(image.progress())
+    assert shares == sorted(shares)
+    assert 0 < shares[1] < shares[3] < shares[-1] < 1
+
+
 def test_what_a_lost_part_has_left_is_given_out_again(tmp_path: Path) -> None:
     image = shared(16_384, tmp_path)
     part = image.take_part("one", 2)
@@ -375,10 +398,13 @@ def test_bands_are_numbered_through_the_planes() -> None:
     bands = Bands((2, 3, 1200, 50), "TZYX", 512)
     assert (bands.per_plane, bands.count) == (3, 18)
     assert bands.number((1, 0), 1100) == 11
-    regions = bands.regions((1, 11))
+    config = PredictConfig()
+    regions = [region for region, _ in bands.regions((1, 11), config)]
     assert [r.planes for r in regions] == [((0, 0),), ((0, 1), (0, 2)), ((1, 0),)]
     assert [r.rows for r in regions] == [slice(512, None), slice(None), slice(None, 1024)]
-    assert [r.rows for r in bands.regions((4, 5))] == [slice(512, 1024)]
+    assert [r.rows for r in (region for region, _ in bands.regions((4, 5), config))] == [
+        slice(512, 1024)
+    ]
 
 
 @pytest.mark.parametrize(

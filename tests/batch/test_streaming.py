@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from napari_sam2_adapters.data.geometry import Geometry
 from napari_sam2_adapters.data.image_file import ImageFile
 from napari_sam2_adapters.data.io import read_labels, write_array
 from napari_sam2_adapters.data.samples import load_sample
+from napari_sam2_adapters.inference import tile_plan
 from napari_sam2_adapters.inference.predict import predict
 
 CONFIG = PredictConfig(tile_size_px=96)
@@ -217,3 +219,46 @@ def test_labels_without_a_key_and_those_of_another_run_do_not_disturb_each_other
     drained(two)
     np.testing.assert_array_equal(read_labels(target).array[:], whole(network, volume))
     assert [path.name for path in tmp_path.iterdir()] == ["a.ome.zarr"]
+
+
+class FullBeyond:
+    """A network for which memory is full, from some pass on, for more than a number of pixels."""
+
+    def __init__(self, network: Any, monkeypatch: pytest.MonkeyPatch, most_pixels: int) -> None:
+        self.left = 10**9
+        inner = type(network).forward
+
+        def forward(segmenter: Any, image: Any) -> Any:
+            self.left -= 1
+            if self.left < 0 and image.shape[0] * image.shape[2] * image.shape[3] > most_pixels:
+                raise MemoryError
+            return inner(segmenter, image)
+
+        monkeypatch.setattr(type(network), "forward", forward)
+
+
+@pytest.mark.parametrize("passes", [0, 2, 9, 13])
+@pytest.mark.parametrize("stop", [0, 6])
+def test_progress_never_falls_back_when_tiles_become_smaller(
+    network, volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, passes: int
+) -> None:
+    stack = np.concatenate([volume, volume[:1]])
+    target = tmp_path / "labels.ome.zarr"
+    memory = FullBeyond(network, monkeypatch, 32 * 32)
+    monkeypatch.setattr(tile_plan, "SMALLEST_TILE_PX", 32)
+    tiles = stream(network, stack, target)
+    for _ in range(stop):
+        next(tiles)
+    tiles.close()
+    shares, notices = [], []
+    tiles = stream(network, stack, target)
+    memory.left = 10**9
+    for tile in tiles:
+        if not shares:
+            memory.left = passes  # what the plan measures fits
+        notices.append(tile.notice)
+        shares.append(Fraction(tile.done, tile.total))
+    assert any("tiles of 32 px" in notice for notice in notices if notice)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert shares[-2] < 1

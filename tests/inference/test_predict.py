@@ -445,6 +445,8 @@ def test_planes_that_are_done_are_not_done_again_when_memory_runs_out_later(came
     assert (announced == 1).all()
     assert sum(record.plane == (0,) for record in records) == 4
     assert records[-1].done == records[-1].total == 32
+    shares = [record.done / record.total for record in records]
+    assert shares == sorted(shares)
     np.testing.assert_array_equal(outputs.labels, predict(Threshold(), stack, config=config).labels)
 
 

@@ -58,27 +58,30 @@ class Bands:
         before = int(np.ravel_multi_index(plane, self._lengths)) if plane else 0
         return before * self.per_plane + row // self.height_px
 
-    def regions(self, run: Run) -> list[Region]:
-        """The parts of the image that a run covers: the end of a plane, whole planes, and the beginning of one."""
+    def regions(self, run: Run, config: PredictConfig) -> list[tuple[Region, int]]:
+        """The parts of the image that a run covers, each with its tiles: the end of a plane, whole planes, and the beginning of one."""
         return [
-            Region(tuple(self._plane(number) for number in range(*planes)), rows)
+            (
+                Region(tuple(self._plane(number) for number in range(*planes)), rows),
+                self._tiles_of(planes, rows, config),
+            )
             for planes, rows in self._pieces(run)
         ]
 
     def tiles(self, run: Run, config: PredictConfig) -> int:
         """Tiles that touch a run."""
+        return sum(self._tiles_of(planes, rows, config) for planes, rows in self._pieces(run))
+
+    def _tiles_of(self, planes: tuple[int, int], rows: slice, config: PredictConfig) -> int:
         height, width = plane_shape(self.shape, self.axes)
         tall, wide = (
             tile_length(n, config.tile_size_px, config.whole_up_to_px) for n in (height, width)
         )
         starts = tile_starts(height, tall, config.overlap)
         columns = len(tile_starts(width, wide, config.overlap))
-        total = 0
-        for (first, stop), rows in self._pieces(run):
-            upper, lower, _ = rows.indices(height)
-            touching = sum(start < lower and start + tall > upper for start in starts)
-            total += (stop - first) * touching * columns
-        return total
+        upper, lower, _ = rows.indices(height)
+        touching = sum(start < lower and start + tall > upper for start in starts)
+        return (planes[1] - planes[0]) * touching * columns
 
     def _pieces(self, run: Run) -> Iterator[tuple[tuple[int, int], slice]]:
         """Numbers of planes, and their rows, that a run covers."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from fractions import Fraction
 
 from napari_sam2_adapters.batch.bands import Run, count_bands, joined, missing
 from napari_sam2_adapters.batch.draft import write_draft
 from napari_sam2_adapters.batch.segment_item import Progress, Task
 from napari_sam2_adapters.batch.shared_item import Opened, Part
+from napari_sam2_adapters.inference.tile_progress import Advance
 from napari_sam2_adapters.models.memory_plan import MemoryPlan
 
 __all__ = ["SharedImage"]
@@ -40,6 +42,7 @@ class SharedImage:
         self._waiting = missing(opened.draft.done, self._bands.count)
         self._at_work: dict[str, tuple[Part, Progress]] = {}
         self._tiles_done = self._tiles(opened.draft.done)
+        self._advance = Advance()
         self._notices: tuple[str, ...] = ()
         self._plan: MemoryPlan | None = None
         self._finishing = False
@@ -97,19 +100,23 @@ class SharedImage:
         return self.progress()
 
     def progress(self) -> Progress:
-        """How far the whole image is, in tiles; those of bands that are not given out yet are counted without seams."""
-        running = [progress for _, progress in self._at_work.values()]
-        done = self._tiles_done + sum(progress.tiles for progress in running)
-        left = sum(progress.all_tiles - progress.tiles for progress in running)
-        total = done + left + self._tiles(self._waiting)
+        """How far the whole image is, in tiles of the size that was asked for; those of bands that are not given out yet are counted without seams."""
+        running = [
+            (self._tiles([part.run]), Fraction(progress.tiles, progress.all_tiles or 1))
+            for part, progress in self._at_work.values()
+            if part.run is not None
+        ]
+        so_far = self._tiles_done + sum(tiles * share for tiles, share in running)
+        in_all = self._tiles_done + sum(tiles for tiles, _ in running) + self._tiles(self._waiting)
+        done, total = self._advance(Fraction(so_far, in_all), in_all)
         index, seconds = self.task.item.index, self.seconds
         return Progress(index, seconds, done, total, self._notices, plan=self._plan)
 
     def end_part(self, call: str) -> None:
         """A worker is done with its part."""
         if call in self._at_work:
-            _, progress = self._at_work.pop(call)
-            self._tiles_done += progress.tiles
+            part, _ = self._at_work.pop(call)
+            self._tiles_done += self._tiles([part.run]) if part.run is not None else 0
 
     def lose_part(self, call: str) -> int:
         """Give out again what a dead worker has left; gives its first band, or the number of bands when it was finishing."""

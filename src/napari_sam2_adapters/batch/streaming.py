@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,17 +145,18 @@ def stream_bands(
     """
     from napari_sam2_adapters.inference.outputs import Outputs
     from napari_sam2_adapters.inference.predict import predict_tiles
+    from napari_sam2_adapters.inference.tile_progress import Advance
 
     level0 = level0_of(target, draft)
     bands = bands_of(level0, image)
     plane = plane_shape(image.array.shape, image.axes)
-    to_come = sum(bands.tiles(run, config) for run in runs)
-    before = 0
-    for region in (region for run in runs for region in bands.regions(run)):
+    regions = [region for run in runs for region in bands.regions(run, config)]
+    in_all, before = sum(tiles for _, tiles in regions), 0
+    advance = Advance()
+    for region, tiles in regions:
         rows = _BandWriter(
             level0, plane, bands.height_px, lambda p, row: note(bands.number(p, row))
         )
-        tile, expected = None, 0
         for tile in predict_tiles(
             segmenter,
             image.array,
@@ -166,11 +168,11 @@ def stream_bands(
             region=region,
             limits=limits,
         ):
-            expected = expected or tile.total
-            total = before + tile.total + max(0, to_come - expected)
-            yield replace(tile, done=before + tile.done, total=total)
-        before += tile.total if tile is not None else 0
-        to_come -= expected
+            # Tiles become more where the memory makes them smaller; a region still weighs what it did with those that were asked for.
+            share = (before + tiles * Fraction(tile.done, tile.total)) / in_all
+            done, total = advance(share, in_all - tiles + tile.total)
+            yield replace(tile, done=done, total=total)
+        before += tiles
 
 
 class _BandWriter:

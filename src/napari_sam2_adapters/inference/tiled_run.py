@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from napari_sam2_adapters.inference.read_ahead import read_ahead
 from napari_sam2_adapters.inference.region import Region, overlap, settle_region
 from napari_sam2_adapters.inference.results import ResultRows, Results
 from napari_sam2_adapters.inference.tile_plan import plan_tiles, smaller_tile
-from napari_sam2_adapters.inference.tile_progress import TileProgress
+from napari_sam2_adapters.inference.tile_progress import Advance, TileProgress
 from napari_sam2_adapters.inference.tiling import (
     gaussian_window,
     longest_overlap,
@@ -88,7 +89,7 @@ class TiledRun:
         self.plane = 0
         self.done = 0
         self.notice: str | None = None
-        self._telling = threading.Lock()
+        self._telling, self._advance = threading.Lock(), Advance()
         self.most_at_once = sys.maxsize
         # side of a tile, and up to what length an axis is not cut
         self.wanted_px = config.tile_size_px, config.whole_up_to_px
@@ -251,7 +252,8 @@ class TiledRun:
     def _progress(self, plane: int, rows: slice, changed: tuple[slice, slice]) -> TileProgress:
         with self._telling:
             notice, self.notice = self.notice, None
-        return TileProgress(self.done, self.total, self.planes[plane], rows, changed, notice)
+        done, total = self._advance(Fraction(self.done, self.total), self.total)
+        return TileProgress(done, total, self.planes[plane], rows, changed, notice)
 
     def _read(self, first_plane: int) -> Iterator[Tile]:
         height, width = self.window.shape
