@@ -138,6 +138,19 @@ def test_ctrl_c_is_a_word_and_the_shells_own_exit_code() -> None:
     assert (result.exit_code, result.stderr) == (130, "Two are done.\n")
 
 
+def test_a_polite_kill_ends_a_command_as_ctrl_c_does() -> None:
+    code = (
+        "import signal, sys; from napari_sam2_adapters import cli\n"
+        "@cli.app.command()\ndef work():\n"
+        "    try: signal.raise_signal(signal.SIGTERM)\n    finally: print('tidied up')\n"
+        "sys.argv = ['sam2-adapters', 'work']; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert done.stdout == "tidied up\n"
+    assert done.stderr == "Stopped.\n"
+
+
 def test_debug_lets_the_error_through() -> None:
     error = ValueError("Got 3, wanted 4.")
     result = CliRunner().invoke(failing_app(error), ["--debug", "fail"])

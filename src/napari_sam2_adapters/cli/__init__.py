@@ -7,6 +7,7 @@ torch is imported by the commands that need it, so that ``--help`` is quick.
 from __future__ import annotations
 
 import logging
+import signal
 from importlib.metadata import version
 from typing import Annotated
 
@@ -35,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 all done, 1 a job failed, 2 wrong usage or input, 130 stopped by Ctrl-C (train and demo keep what they have learnt, then: 0).",
+    epilog="Exit codes: 0 all done, 1 a job failed, 2 wrong usage or input, 130 stopped by Ctrl-C or a polite kill (train and demo keep what they have learnt, then: 0).",
 )
 for command in (train, predict, batch, evaluate, export, info, demo):
     app.command()(command)
@@ -67,6 +68,8 @@ def main() -> None:
     use_huge_pages()
     allow_many_files()
     spell_what_cannot_be_shown()
+    # A polite kill, as of a scheduler or a shutdown, ends a command as Ctrl-C does: with what is half-written removed, and a sentence.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # What tifffile logs of a damaged file comes as a sentence when the file cannot be read.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     app()
