@@ -201,6 +201,25 @@ def test_ctrl_c_keeps_the_masks_that_are_done(
     assert [path.name for path in masks.iterdir()] == ["a.tif"]
 
 
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize("there", [False, True])
+def test_a_run_that_replaces_masks_and_is_stopped_does_not_advise_to_leave_old_ones(
+    blobs: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> Generator[TileProgress, None, SegmentedFile]:
+        signal.raise_signal(signal.SIGINT)
+        yield from ()
+        raise AssertionError
+
+    if there:
+        (tmp_path / "cell2.tif").write_bytes(b"of another adapter")
+    monkeypatch.setattr(segment_file, "segment_file", interrupted)
+    result = predict(trained, blobs / "images", tmp_path, "--overwrite")
+    said = " ".join(result.stderr.split())
+    assert ("the same command makes all of them anew" in said) == there
+    assert ("without --overwrite goes on" in said) != there
+
+
 @pytest.mark.parametrize("masks_as", ["tif", "ome.zarr"])
 def test_a_full_disk_ends_it_and_nothing_half_written_stays(
     blobs: Path, trained: Path, small_disk: Path, masks_as: str

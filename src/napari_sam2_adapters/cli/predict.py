@@ -30,6 +30,7 @@ from napari_sam2_adapters.cli.prediction import (
     OWN_TILE,
     PlanShown,
     files_to_write,
+    how_to_go_on,
     mask_format,
     prediction_settings,
     without_results,
@@ -176,6 +177,7 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
     remove_orphans(output)  # of runs that were killed
     segmenter, header = load_adapter(model, device=chosen)
     console().print(f"{model.name} on {describe_device(chosen)}")
+    again = how_to_go_on(outputs, overwrite=overwrite)
     job = _Job(segmenter.folded(), header, config, finishing, extent, overwrite)
     show_plan = PlanShown(console())
     with progress_bar() as bar:
@@ -191,7 +193,6 @@ def predict(  # noqa: PLR0913, PLR0917 (a flag each)
                         bar.update(tiles, completed=tile.done, total=tile.total)
                 bar.advance(every)
         except (KeyboardInterrupt, OSError) as error:
-            again = f"the same command{' without --overwrite' if overwrite else ''} goes on with the others."
             far = f"Segmented {job.counts['done']} of {counted(len(paths), 'image')} into {output}; {again}"
             if isinstance(error, KeyboardInterrupt):
                 raise KeyboardInterrupt(f"Stopped. {far}") from error

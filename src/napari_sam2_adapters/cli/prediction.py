@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -20,6 +20,7 @@ __all__ = [
     "OWN_TILE",
     "PlanShown",
     "files_to_write",
+    "how_to_go_on",
     "known_format",
     "mask_format",
     "prediction_settings",
@@ -121,6 +122,18 @@ def files_to_write(files: Mapping[str, Path], *, overwrite: bool) -> dict[str, P
         if refusal := name_too_long(file):
             raise ValueError(refusal)
     return {kind: file for kind, file in files.items() if overwrite or not file.exists()}
+
+
+def how_to_go_on(outputs: Iterable[Mapping[str, Path]], *, overwrite: bool) -> str:
+    """What a run that is stopped leaves to do; asked before it begins, since afterwards nobody can tell which of the files that it was to replace are new."""
+    if not overwrite:
+        return "the same command goes on with the others."
+    from napari_sam2_adapters.batch.plan import name_too_long
+
+    written = (file for files in outputs for file in files.values())
+    if any(not name_too_long(file) and file.exists() for file in written):
+        return "the same command makes all of them anew."
+    return "the same command without --overwrite goes on with the others."
 
 
 def prediction_settings(sections: dict[str, Any], header: AdapterHeader) -> PredictConfig:
