@@ -452,6 +452,18 @@ def test_a_training_that_brings_nothing_is_not_saved(blobs: Path, tmp_path: Path
     assert not output.exists()
 
 
+def test_a_training_that_is_stopped_before_it_brings_something_needs_no_more_steps(
+    blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, state = (tmp_path / f"new.{kind}.safetensors" for kind in ("adapter", "checkpoint"))
+    train_module = importlib.import_module("napari_sam2_adapters.cli.train")
+    monkeypatch.setattr(train_module, "run_training", lambda trainer: [*trainer.run()] != [])
+    result = CliRunner().invoke(app, arguments(blobs, output, *SMALL, "--learning-rate", "1e-12"))
+    assert result.exit_code == 1, result.output
+    assert "Stopped early. No better than before" in result.stderr
+    assert result.stderr.rstrip().endswith(f"repeat the command with --resume {state}.")
+
+
 def test_a_second_ctrl_c_while_it_settles_loses_nothing() -> None:
     class Settling:
         def run(self) -> Generator[StepRecord, None, None]:

@@ -268,7 +268,9 @@ class _Shown:
         if failed:
             errors().print(f"{counted(failed, 'image')} failed, report.csv says why.")
         if counts["earlier failed"]:
+            alone = counts["earlier failed"] == 1
             errors().print(
-                f"{counts['earlier failed']} of them failed in an earlier run and were left alone; --again failed tries them."
+                f"{counts['earlier failed']} of them failed in an earlier run and {'was' if alone else 'were'} left alone; "
+                f"--again failed tries {'it' if alone else 'them'}."
             )
         return failed

@@ -134,8 +134,9 @@ def train(  # noqa: PLR0913, PLR0917 (a flag each)
             stopped = run_training(trainer)
             verdict = judge(trainer.history)
             if not verdict.keep:
+                ended, more = ("Stopped early. ", "") if stopped else ("", " and more --steps")
                 raise JobFailedError(
-                    f"{verdict.sentence} No adapter file was written; to go on, repeat the command with --resume {state} and more --steps."
+                    f"{ended}{verdict.sentence} No adapter file was written; to go on, repeat the command with --resume {state}{more}."
                 )
             summary = training_summary(
                 trainer.history, train_config, split=dataset.split, ended=trainer.stop_reason
