@@ -467,7 +467,19 @@ def test_a_dock_that_is_closed_stops_and_keeps_what_is_done(
     assert not layer.data[-1].any()
 
 
-@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(
+    "lazy",
+    [
+        False,
+        pytest.param(
+            True,
+            marks=pytest.mark.skipif(
+                not hasattr(da.Array, "__weakref__"),
+                reason="older dask arrays cannot be watched as they go",
+            ),
+        ),
+    ],
+)
 def test_an_image_that_is_removed_leaves_the_memory(
     segment_dock, press, qtbot, two_halves, lazy: bool
 ) -> None:
