@@ -76,6 +76,31 @@ class TestSettingsFile:
         found = load_settings(self.write(tmp_path, text))
         assert found == {"extras": {"x": 1}, "model": {"deep": {"x": 2}}, "train": {"x": 2, "y": 3}}
 
+    @pytest.mark.parametrize("name", ["x", "steps"], ids=["short", "long"])
+    def test_the_first_of_several_that_are_merged_counts(self, tmp_path: Path, name: str) -> None:
+        text = (
+            f"extras: &a {{{name}: 1, one: 1}}\nmodel: &b {{{name}: 2, two: 2}}\n"
+            "train: {<<: [*a, *b], three: 3}\npredict: {<<: *b}"
+        )
+        found = load_settings(self.write(tmp_path, text))
+        assert found["train"] == {name: 1, "one": 1, "two": 2, "three": 3}
+        assert found["predict"] == found["model"] == {name: 2, "two": 2}
+
+    def test_merged_many_times_over_is_not_slow(self, tmp_path: Path) -> None:
+        levels = "".join(
+            f"  a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 40)
+        )
+        found = load_settings(self.write(tmp_path, "extras:\n  a0: &a0 {steps: 1}\n" + levels))
+        assert found["extras"]["a39"] == {"steps": 1}
+
+    @pytest.mark.parametrize(
+        ("what", "found"), [("3", "'3'"), ("[hp, *b]", "'hp'"), ("[*b, [*b]]", "a list")]
+    )
+    def test_what_is_no_mapping_is_not_merged(self, tmp_path: Path, what: str, found: str) -> None:
+        text = f"extras: &b {{x: 1}}\ntrain: {{<<: {what}}}"
+        with pytest.raises(ValueError, match=f"of mappings to merge, but found {found}"):
+            load_settings(self.write(tmp_path, text))
+
     def test_yaml_runs_no_code(self, tmp_path: Path) -> None:
         mark = tmp_path / "was-run"
         text = f"model: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]"

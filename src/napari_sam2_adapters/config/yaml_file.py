@@ -51,7 +51,7 @@ def _bare_color(path: Path) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's loader, which takes the last of several entries of one name without a word."""
+    """YAML's loader with what it leaves out: an entry that is there twice, and the order in which merged ones count."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """The entries of a mapping as they are written, before others are merged into them; each may be there once.
@@ -71,3 +71,41 @@ class _Loader(yaml.SafeLoader):
                 )
             before |= {key.value, meant}
         return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put the entries that ``<<`` names into a mapping, whose own count before them.
+
+        Of several mappings the first counts, as `YAML's merge key <https://yaml.org/type/merge.html>`_ says:
+        PyYAML 6.0.4 takes the first or the last by how long the name of an entry is.
+
+        Raises
+        ------
+        ConstructorError
+            When something else than a mapping is merged.
+        """
+        merged = [value for key, value in node.value if key.tag == _MERGE]
+        if not merged:
+            return
+        # Set before what is merged is flattened, so that a mapping that merges itself ends.
+        node.value = own = [pair for pair in node.value if pair[0].tag != _MERGE]
+        sources: list[yaml.Node] = []
+        for value in merged:
+            sources += value.value if isinstance(value, yaml.SequenceNode) else [value]
+        entries: dict[Any, tuple[yaml.Node, yaml.Node]] = {}
+        for source in reversed(sources):
+            if not isinstance(source, yaml.MappingNode):
+                found = "a list" if isinstance(source, yaml.SequenceNode) else repr(source.value)
+                raise yaml.constructor.ConstructorError(
+                    "while constructing a mapping",
+                    node.start_mark,
+                    f"expected a mapping or a list of mappings to merge, but found {found}",
+                    source.start_mark,
+                )
+            self.flatten_mapping(source)
+            entries.update((self._meant(pair[0]), pair) for pair in source.value)
+        entries.update((self._meant(pair[0]), pair) for pair in own)
+        node.value = list(entries.values())
+
+    def _meant(self, key: yaml.Node) -> Any:
+        """What the name of an entry stands for; a list or a mapping, which YAML's loader refuses as a name, for itself."""
+        return self.construct_object(key) if isinstance(key, yaml.ScalarNode) else key
