@@ -51,6 +51,11 @@ class TestSettingsFile:
         with pytest.raises(ValueError, match="is not valid YAML"):
             load_settings(self.write(tmp_path, text))
 
+    def test_where_it_is_not_yaml_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="in line 2, column 5:") as raised:
+            load_settings(self.write(tmp_path, "model: {adapter: lw}\na: b: c"))
+        assert "unicode" not in str(raised.value)
+
     def test_a_colour_without_quotes_that_swallows_the_rest_is_named(self, tmp_path: Path) -> None:
         text = "classes:\n- {value: 1, name: a, color: #3b6ea5}\n- {value: 2, name: b}\n"
         with pytest.raises(ValueError, match=r'(?s)not valid YAML.* Line 2 .* as "#3b6ea5"\.'):

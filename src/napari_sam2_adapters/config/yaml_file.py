@@ -37,8 +37,10 @@ def read_yaml(path: Path, what: str) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (which is a safe one)
     # Dates, numbers and answers that are none come as errors of Python's own.
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
+        # PyYAML has a name for the text it reads, which means nothing to who wrote the file.
+        told = str(error).replace('in "<unicode string>", ', "in ")
         raise ValueError(
-            f"{path} is not valid YAML: {error}. {_bare_color(path)}Correct it and try again."
+            f"{path} is not valid YAML: {told}. {_bare_color(path)}Correct it and try again."
         ) from error
 
 

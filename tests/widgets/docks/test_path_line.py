@@ -35,3 +35,12 @@ def test_a_folder_that_is_chosen_again_is_looked_at_again(line, qtbot, tmp_path:
     assert line.path == tmp_path
     with qtbot.waitSignal(line.changed, timeout=60_000):
         line.take([tmp_path])
+
+
+def test_an_emptied_line_says_again_what_it_takes(line) -> None:
+    advice = line.line.toolTip()
+    assert "Folder of images" in advice
+    line.line.setText("/data/cells")
+    assert line.line.toolTip() == "/data/cells"
+    line.line.clear()
+    assert line.line.toolTip() == advice

@@ -46,7 +46,8 @@ class PathLine(QWidget):
         self.line = QLineEdit()
         self.line.setPlaceholderText(placeholder)
         self.line.setClearButtonEnabled(True)
-        self.line.setToolTip(f"{title}: type it, choose it, or drop it here.")
+        self._advice = f"{title}: type it, choose it, or drop it here."
+        self.line.setToolTip(self._advice)
         self.line.textChanged.connect(self._show_end)
         self.choose_button = IconButton("Choose …", "folder")
         self.choose_button.setToolTip(title)
@@ -116,7 +117,7 @@ class PathLine(QWidget):
 
     def _show_end(self, text: str) -> None:
         """The end of a path says more than its beginning, so the whole of it is in the tooltip."""
-        self.line.setToolTip(text)
+        self.line.setToolTip(text or self._advice)
         self.changed.emit()
 
 
